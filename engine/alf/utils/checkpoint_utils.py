@@ -1,0 +1,261 @@
+"""Checkpoints: the state of algorithm, metrics and trainer, saved to and loaded from a directory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from alf.utils import _checkpoint_files as files
+from alf.utils._checkpoint_files import UnreadableCheckpointError
+
+_ENABLED_ATTRIBUTE = "_checkpoint_enabled"
+_logger = logging.getLogger("absl")
+
+
+def enable_checkpoint(module: nn.Module, flag: bool = True) -> None:
+    """Say whether `module` with all below it belongs into checkpoints. The default is yes."""
+    setattr(module, _ENABLED_ATTRIBUTE, bool(flag))
+
+
+def is_checkpoint_enabled(module: nn.Module) -> bool:
+    """Whether `module` belongs into checkpoints."""
+    return getattr(module, _ENABLED_ATTRIBUTE, True)
+
+
+def extract_sub_state_dict_from_checkpoint(
+    checkpoint_prefix: str, checkpoint_path: str
+) -> dict[str, Any]:
+    """Model state below `checkpoint_prefix` in the model file `checkpoint_path`, prefix removed.
+
+    Args:
+        checkpoint_prefix: path of the wanted module such as "algorithm._child"; "alg" is another name of
+            "algorithm", and "" means all of it.
+        checkpoint_path: e.g. "<root_dir>/train/algorithm/ckpt-100".
+
+    Raises FileNotFoundError without such a file and ValueError with nothing under the prefix.
+    """
+    if not os.path.isfile(checkpoint_path):
+        raise FileNotFoundError(f"there is no checkpoint file {checkpoint_path!r}")
+    content = files.read_model(checkpoint_path)
+    entry, _, path = checkpoint_prefix.partition(".")
+    entry = "algorithm" if entry in ("", "alg") else entry
+    if not isinstance(content.get(entry), Mapping):
+        known = ", ".join(sorted(k for k, v in content.items() if isinstance(v, Mapping)))
+        raise ValueError(
+            f"checkpoint prefix {checkpoint_prefix!r} starts with {entry!r}, but {checkpoint_path} "
+            f"has only: {known}"
+        )
+    start = path + "." if path else ""
+    state = {k[len(start) :]: v for k, v in content[entry].items() if k.startswith(start)}
+    if not state:
+        children = sorted({key.split(".")[0] for key in content[entry]})
+        raise ValueError(
+            f"{checkpoint_path} holds nothing under {checkpoint_prefix!r}; the first names below "
+            f"{entry!r} are: {', '.join(children)}"
+        )
+    return state
+
+
+class Checkpointer:
+    """Saves and loads a set of objects in ALF's file layout.
+
+    Args:
+        ckpt_dir: directory of the files `ckpt-<N>`, `ckpt-<N>-optimizer`, `ckpt-<N>-replay_buffer`.
+        kwargs: what to save, by name; anything with `state_dict()` and `load_state_dict()`.
+            The one named `algorithm` is split over the three files and has to fit when loaded;
+            the others are put back if they fit, with a warning if not.
+    """
+
+    num_replay_buffers_kept = 2
+    """Replay buffers are large: only those of the newest two checkpoints stay on disk."""
+
+    def __init__(self, ckpt_dir: str, **kwargs: Any):
+        self._ckpt_dir = ckpt_dir
+        self._modules = kwargs
+        self._structure_written = False
+
+    def has_checkpoint(self, global_step: int | str = "latest") -> bool:
+        """Whether there is a checkpoint of that step, or any for "latest"."""
+        steps = files.steps_of(self._ckpt_dir)
+        return bool(steps) if global_step == "latest" else int(global_step) in steps
+
+    def save(self, global_step: int) -> None:
+        """Write the checkpoint of `global_step`; it is there completely or not at all."""
+        step = int(global_step)
+        parts: dict[str, dict[str, Any]] = {part: {} for part in files.PARTS}
+        for name, module in self._modules.items():
+            for part in files.PARTS:
+                parts[part][name] = {}
+            for key, value in module.state_dict().items():
+                part = _part_of(key, value)
+                if part is not None:
+                    parts[part][name][key] = _plain(value, f"{name}.{key}")
+        parts[files.MODEL]["global_step"] = step
+        files.write_set(self._ckpt_dir, step, parts)
+        files.remove_replay_buffers(self._ckpt_dir, step, self.num_replay_buffers_kept)
+        self._write_structure(parts)
+
+    def load(
+        self,
+        global_step: int | str = "latest",
+        ignored_parameter_prefixes: list[str] = [],  # noqa: B006 (ALF's signature; never changed)
+        including_optimizer: bool = True,
+        including_replay_buffer: bool = True,
+        including_data_transformers: bool = True,
+        strict: bool = True,
+    ) -> int:
+        """Load a checkpoint onto whatever devices the modules are on now.
+
+        "latest" is the newest complete set: a newer one that is damaged is skipped with a warning.
+
+        Args:
+            global_step: number of the checkpoint or "latest".
+            ignored_parameter_prefixes: parameters of the algorithm that keep the values they have.
+            strict: raise RuntimeError if the checkpoint lacks something or has something unknown.
+
+        Returns the step loaded, -1 if "latest" was asked for and there is none.
+        Raises FileNotFoundError for a step that is not there, ValueError if no set can be read.
+        """
+        wanted = [files.MODEL]
+        if including_optimizer:
+            wanted.append(files.OPTIMIZER)
+        if including_replay_buffer:
+            wanted.append(files.REPLAY_BUFFER)
+        step, parts = self._read(global_step, tuple(wanted))
+        if step < 0:
+            return step
+        ignored = tuple(ignored_parameter_prefixes)
+        if not including_data_transformers:
+            ignored += ("_data_transformer.",)
+        excluded = set(files.PARTS) - set(wanted)
+        for name, module in self._modules.items():
+            state: dict[str, Any] = {}
+            present = False
+            for part in parts.values():
+                present |= name in part
+                state.update(part.get(name, {}))
+            if not present:
+                _logger.warning("checkpoint %d has no %r: it stays as it is", step, name)
+            elif name == "algorithm":
+                _load_algorithm(module, state, ignored, excluded, strict)
+            else:
+                _load_if_it_fits(name, module, state)
+        _logger.info("loaded checkpoint %d of %s", step, self._ckpt_dir)
+        return step
+
+    def _read(self, global_step: int | str, wanted: tuple[str, ...]) -> tuple[int, dict]:
+        steps = files.steps_of(self._ckpt_dir)
+        if global_step != "latest":
+            step = int(global_step)
+            if step not in steps:
+                there = ", ".join(map(str, steps)) or "none"
+                raise FileNotFoundError(
+                    f"there is no checkpoint {step} in {self._ckpt_dir}; there are: {there}"
+                )
+            return step, files.read_set(self._ckpt_dir, step, wanted)
+        if not steps:
+            _logger.warning("there is no checkpoint in %s", self._ckpt_dir)
+            return -1, {}
+        problems = []
+        for step in reversed(steps):
+            try:
+                return step, files.read_set(self._ckpt_dir, step, wanted)
+            except UnreadableCheckpointError as problem:
+                _logger.warning("skipped checkpoint %d: %s", step, problem)
+                problems.append(f"{step}: {problem}")
+        raise UnreadableCheckpointError(
+            f"no checkpoint in {self._ckpt_dir} can be read: {'; '.join(problems)}"
+        )
+
+    def _write_structure(self, parts: dict[str, dict[str, Any]]) -> None:
+        """Once per process: the names in each file as json, for people."""
+        if self._structure_written:
+            return
+        for part, content in parts.items():
+            suffix = "" if part == files.MODEL else f"-{part}"
+            path = os.path.join(self._ckpt_dir, f"ckpt-structure{suffix}.json")
+            with open(path, "w") as file:
+                json.dump(_structure(content), file, indent=1)
+        self._structure_written = True
+
+
+def _part_of(key: str, value: Any) -> str | None:
+    """Which file an entry goes to; None: none."""
+    if "_optimizers." in key and isinstance(value, Mapping):
+        return files.OPTIMIZER
+    dotted = "." + key
+    if "._offline_replay_buffer." in dotted:
+        return None
+    return files.REPLAY_BUFFER if "._replay_buffer." in dotted else files.MODEL
+
+
+def _plain(value: Any, path: str) -> Any:
+    """`value` made of the types that `torch.load(weights_only=True)` accepts."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+        # A view would drag its whole storage into the file.
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, np.ndarray):
+        return torch.as_tensor(value, device="cpu")
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item, f"{path}.{i}") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    if value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
+        return value
+    raise TypeError(
+        f"{path} is a {type(value).__name__}; a checkpoint can hold tensors, numbers, strings, "
+        f"None, lists and dicts of them"
+    )
+
+
+def _structure(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _structure(item) for key, item in value.items()}
+    return -1
+
+
+def _load_algorithm(
+    module: Any,
+    state: dict[str, Any],
+    ignored: tuple[str, ...],
+    excluded: set[str],
+    strict: bool,
+) -> None:
+    own = module.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith(ignored)}
+    result = module.load_state_dict(state, strict=False)
+    if not strict:
+        return
+    missing = [
+        key
+        for key in result.missing_keys
+        if not key.startswith(ignored) and _part_of(key, own.get(key)) not in excluded
+    ]
+    if missing or result.unexpected_keys:
+        raise RuntimeError(
+            f"the checkpoint does not fit the algorithm: missing in the checkpoint: "
+            f"{_some(missing)}; unknown to the algorithm: {_some(result.unexpected_keys)}"
+        )
+
+
+def _load_if_it_fits(name: str, module: Any, state: dict[str, Any]) -> None:
+    try:
+        module.load_state_dict(state, strict=True)
+    except (RuntimeError, KeyError) as error:
+        _logger.warning("%s of the checkpoint does not fit and is left out: %s", name, error)
+
+
+def _some(keys: list[str], most: int = 8) -> str:
+    listed = ", ".join(keys[:most]) or "nothing"
+    return listed if len(keys) <= most else f"{listed} and {len(keys) - most} more"
