@@ -1,0 +1,29 @@
+"""Shelf of the metrics which are computed from the time steps of an environment."""
+
+from alf.metrics.metric import StepMetric
+from alf.metrics.metrics import (
+    AverageDiscountedReturnMetric,
+    AverageEnvInfoMetric,
+    AverageEpisodeLengthMetric,
+    AverageEpisodicAggregationMetric,
+    AverageReturnMetric,
+    AverageRewardMetric,
+    EnvironmentSteps,
+    EpisodicStartAverageDiscountedReturnMetric,
+    MetricBuffer,
+    NumberOfEpisodes,
+)
+
+__all__ = [
+    "AverageDiscountedReturnMetric",
+    "AverageEnvInfoMetric",
+    "AverageEpisodeLengthMetric",
+    "AverageEpisodicAggregationMetric",
+    "AverageReturnMetric",
+    "AverageRewardMetric",
+    "EnvironmentSteps",
+    "EpisodicStartAverageDiscountedReturnMetric",
+    "MetricBuffer",
+    "NumberOfEpisodes",
+    "StepMetric",
+]

@@ -1,0 +1,413 @@
+"""The metrics of an RL run: counts, and averages over the last episodes.
+
+A FIRST step opens an episode: it clears what was gathered, and its reward belongs to nothing. A
+LAST step closes it: the gathered value goes to the buffer of finished episodes. What has been
+gathered of unfinished episodes is not kept over a restart, because the episodes are not either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from alf.config_util import configurable
+from alf.data_structures import StepType, TimeStep
+from alf.metrics.metric import StepMetric
+from alf.nest import nest
+
+_FIRST = int(StepType.FIRST)
+_LAST = int(StepType.LAST)
+
+
+def _numpy(tensor: Any) -> np.ndarray:
+    return tensor.numpy(force=True) if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+
+
+class MetricBuffer(nn.Module):
+    """The last `max_len` values appended, as a checkpointed ring on the CPU."""
+
+    def __init__(self, max_len: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        if max_len < 1:
+            raise ValueError(f"max_len of a MetricBuffer must be at least 1; got {max_len}")
+        self._max_len = max_len
+        self.register_buffer("_values", torch.zeros(max_len, dtype=dtype, device="cpu"))
+        self.register_buffer("_size", torch.zeros((), dtype=torch.int64, device="cpu"))
+        self.register_buffer("_pos", torch.zeros((), dtype=torch.int64, device="cpu"))
+
+    def append(self, value: Any) -> None:
+        """Append one value."""
+        self.extend(np.asarray([_numpy(value)]))
+
+    def extend(self, values: np.ndarray) -> None:
+        """Append the values `[k]` in their order."""
+        pos = int(self._pos)
+        indices = np.arange(pos, pos + len(values))[-self._max_len :] % self._max_len
+        self._values[torch.from_numpy(indices)] = torch.from_numpy(
+            np.asarray(values[-self._max_len :])
+        ).to(self._values.dtype)
+        self._pos.fill_((pos + len(values)) % self._max_len)
+        self._size.add_(len(values)).clamp_(max=self._max_len)
+
+    def __len__(self) -> int:
+        return int(self._size)
+
+    def clear(self) -> None:
+        """Forget all values."""
+        self._size.zero_()
+        self._pos.zero_()
+
+    def latest(self) -> torch.Tensor:
+        """The value appended last; 0 when there is none."""
+        return self._values[int(self._pos) - 1].clone() if len(self) else self._zero()
+
+    def mean(self) -> torch.Tensor:
+        """Mean of the values; 0 when there is none."""
+        if not len(self):
+            return self._zero()
+        return self._filled().mean(dtype=torch.float64).to(self._values.dtype)
+
+    def std(self) -> torch.Tensor:
+        """Standard deviation of the values (divided by their number); 0 when there is none."""
+        if not len(self):
+            return self._zero()
+        return self._filled().double().std(correction=0).to(self._values.dtype)
+
+    def _filled(self) -> torch.Tensor:
+        return self._values[: len(self)]
+
+    def _zero(self) -> torch.Tensor:
+        return torch.zeros((), dtype=self._values.dtype, device="cpu")
+
+
+@configurable
+class EnvironmentSteps(StepMetric):
+    """Number of environment steps over all environments; resets (FIRST) are none."""
+
+    def __init__(
+        self,
+        name: str = "EnvironmentSteps",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.int64,
+    ) -> None:
+        super().__init__(name, dtype, prefix)
+        self.register_buffer("_environment_steps", torch.zeros((), dtype=dtype, device="cpu"))
+
+    def call(self, time_step: TimeStep) -> TimeStep:
+        self._environment_steps += int(np.count_nonzero(_numpy(time_step.step_type) != _FIRST))
+        return time_step
+
+    def result(self) -> torch.Tensor:
+        return self._environment_steps.clone()
+
+    def reset(self) -> None:
+        self._environment_steps.zero_()
+
+
+@configurable
+class NumberOfEpisodes(StepMetric):
+    """Number of finished episodes over all environments."""
+
+    def __init__(
+        self,
+        name: str = "NumberOfEpisodes",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.int64,
+    ) -> None:
+        super().__init__(name, dtype, prefix)
+        self.register_buffer("_number_episodes", torch.zeros((), dtype=dtype, device="cpu"))
+
+    def call(self, time_step: TimeStep) -> TimeStep:
+        ended = int(np.count_nonzero(_numpy(time_step.step_type) == _LAST))
+        if ended:
+            self._number_episodes += ended
+        return time_step
+
+    def result(self) -> torch.Tensor:
+        return self._number_episodes.clone()
+
+    def reset(self) -> None:
+        self._number_episodes.zero_()
+
+
+@configurable
+class AverageEpisodicAggregationMetric(StepMetric):
+    """Average, over the last episodes, of a value gathered during an episode.
+
+    A subclass says with `_extract_metric_values()` which values a time step has. They are summed
+    over the steps after the FIRST one. Its result has the structure of those values: a vector
+    `[B, n]` becomes a list of n averages.
+    """
+
+    def __init__(
+        self,
+        name: str = "AverageEpisodicAggregationMetric",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.float32,
+        buffer_size: int = 10,
+        example_time_step: TimeStep | None = None,
+    ) -> None:
+        """
+        Args:
+            buffer_size: number of the last episodes that are averaged over.
+            example_time_step: a batched time step, from which the structure of the values is known.
+        """
+        super().__init__(name, dtype, prefix)
+        self._buffer_size = buffer_size
+        self._structure: Any = None
+        self._accumulator: np.ndarray | None = None
+        self._buffers_list = nn.ModuleList()
+        if example_time_step is not None:
+            self._build(self._extract_metric_values(example_time_step))
+
+    def _extract_metric_values(self, time_step: TimeStep) -> Any:
+        """A nest of arrays or tensors `[B]` or `[B, n]`."""
+        raise NotImplementedError(f"{type(self).__name__}._extract_metric_values()")
+
+    def call(self, time_step: TimeStep) -> TimeStep:
+        values = self._extract_metric_values(time_step)
+        if self._structure is None:
+            self._build(values)
+        columns = _columns(values)
+        step_type = _numpy(time_step.step_type)
+        if self._accumulator is None or self._accumulator.shape != columns.shape:
+            self._start(columns.shape)
+        first = step_type == _FIRST
+        if first.any():
+            self._open(first)
+            columns = np.where(first, 0, columns)
+        self._gather(columns, ~first)
+        ended = step_type == _LAST
+        if ended.any():
+            for buffer, episode_values in zip(
+                self._buffers_list, self._closed(ended), strict=True
+            ):
+                buffer.extend(episode_values)
+        return time_step
+
+    # A subclass that gathers something else than a sum overrides the next four. `values` is [K, B]
+    # for K values, 0 at FIRST steps; `rows` is a mask [B].
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        self._accumulator = np.zeros(shape, np.float64)
+
+    def _open(self, rows: np.ndarray) -> None:
+        self._accumulator[:, rows] = 0
+
+    def _gather(self, values: np.ndarray, rows: np.ndarray) -> None:
+        self._accumulator += values
+
+    def _closed(self, rows: np.ndarray) -> np.ndarray:
+        """The values `[K, number of rows]` of the episodes which have just ended."""
+        return self._accumulator[:, rows]
+
+    def result(self) -> Any:
+        return self._pack([buffer.mean() for buffer in self._buffers_list])
+
+    def std(self) -> Any:
+        return self._pack([buffer.std() for buffer in self._buffers_list])
+
+    def latest(self) -> Any:
+        """The value of the episode which ended last."""
+        return self._pack([buffer.latest() for buffer in self._buffers_list])
+
+    def has_result(self) -> bool:
+        return any(len(buffer) for buffer in self._buffers_list)
+
+    def reset(self) -> None:
+        for buffer in self._buffers_list:
+            buffer.clear()
+        self._accumulator = None
+
+    def _build(self, values: Any) -> None:
+        self._structure = nest.map_structure(_result_structure, values)
+        for _ in nest.flatten(self._structure):
+            self._buffers_list.append(MetricBuffer(self._buffer_size, self._dtype))
+
+    def _pack(self, results: list[torch.Tensor]) -> Any:
+        if self._structure is None:
+            return torch.zeros((), dtype=self._dtype, device="cpu")
+        return nest.pack_sequence_as(self._structure, results)
+
+
+def _result_structure(values: Any) -> Any:
+    """One 0 per result of a value `[B]` or `[B, n]`."""
+    return 0 if values.ndim == 1 else [0] * int(np.prod(values.shape[1:]))
+
+
+def _columns(values: Any) -> np.ndarray:
+    """All values of a nest as `[K, B]`."""
+    if isinstance(values, torch.Tensor | np.ndarray):
+        values = _numpy(values)
+        return values[None] if values.ndim == 1 else values.reshape(values.shape[0], -1).T
+    leaves = [_columns(leaf) for leaf in nest.flatten(values)]
+    return np.concatenate(leaves, axis=0) if leaves else np.zeros((0, 1))
+
+
+@configurable
+class AverageReturnMetric(AverageEpisodicAggregationMetric):
+    """Average undiscounted return of the last episodes."""
+
+    def __init__(
+        self,
+        example_time_step: TimeStep,
+        name: str = "AverageReturn",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.float32,
+        buffer_size: int = 10,
+    ) -> None:
+        super().__init__(name, prefix, dtype, buffer_size, example_time_step)
+
+    def _extract_metric_values(self, time_step: TimeStep) -> Any:
+        return time_step.reward
+
+
+@configurable
+class AverageEpisodeLengthMetric(AverageEpisodicAggregationMetric):
+    """Average number of environment steps of the last episodes."""
+
+    def __init__(
+        self,
+        example_time_step: TimeStep,
+        name: str = "AverageEpisodeLength",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.float32,
+        buffer_size: int = 10,
+    ) -> None:
+        super().__init__(name, prefix, dtype, buffer_size, example_time_step)
+
+    def _extract_metric_values(self, time_step: TimeStep) -> Any:
+        return np.ones(time_step.step_type.shape)
+
+
+@configurable
+class AverageEnvInfoMetric(AverageEpisodicAggregationMetric):
+    """Average, over the last episodes, of the sum of each `env_info` entry during an episode."""
+
+    def __init__(
+        self,
+        example_time_step: TimeStep,
+        name: str = "AverageEnvInfoMetric",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.float32,
+        fields: Sequence[str] | None = None,
+        buffer_size: int = 10,
+    ) -> None:
+        """
+        Args:
+            fields: the entries of `env_info` that are taken; all of them if None.
+        """
+        self._fields = None if fields is None else tuple(fields)
+        env_info = example_time_step.env_info
+        missing = [f for f in self._fields or () if f not in env_info]
+        if missing:
+            raise ValueError(
+                f"AverageEnvInfoMetric.fields: env_info has no {missing}; it has {list(env_info)}"
+            )
+        super().__init__(name, prefix, dtype, buffer_size, example_time_step)
+
+    def _extract_metric_values(self, time_step: TimeStep) -> Any:
+        if self._fields is None:
+            return time_step.env_info
+        return {field: time_step.env_info[field] for field in self._fields}
+
+    def call(self, time_step: TimeStep) -> TimeStep:
+        return super().call(time_step) if len(self._buffers_list) else time_step
+
+
+@configurable
+class AverageDiscountedReturnMetric(AverageEpisodicAggregationMetric):
+    """Average discounted return of the last episodes, over all start steps within an episode.
+
+    For rewards r_1 .. r_T it is the mean over t of `sum_{j >= t} gamma^(j-t) r_j`, which is
+    `1/T sum_j r_j w_j` with `w_j = 1 + gamma w_{j-1}` and `w_0 = 0`.
+    """
+
+    def __init__(
+        self,
+        example_time_step: TimeStep,
+        name: str = "AverageDiscountedReturn",
+        prefix: str = "Metrics",
+        dtype: torch.dtype = torch.float32,
+        discount: float = 0.99,
+        reward_transformer: Callable[[Any], Any] | None = None,
+        buffer_size: int = 10,
+    ) -> None:
+        """
+        Args:
+            discount: gamma.
+            reward_transformer: applied to the rewards `[B]` or `[B, n]` first.
+        """
+        self._discount = discount
+        self._reward_transformer = reward_transformer
+        super().__init__(name, prefix, dtype, buffer_size, example_time_step)
+
+    def _extract_metric_values(self, time_step: TimeStep) -> Any:
+        reward = time_step.reward
+        return reward if self._reward_transformer is None else self._reward_transformer(reward)
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        super()._start(shape)
+        self._weight = np.zeros(shape[1], np.float64)
+        self._steps = np.zeros(shape[1], np.float64)
+
+    def _open(self, rows: np.ndarray) -> None:
+        super()._open(rows)
+        self._weight[rows] = 0
+        self._steps[rows] = 0
+
+    def _gather(self, values: np.ndarray, rows: np.ndarray) -> None:
+        self._steps += rows
+        self._weight = (self._weight * self._discount + 1) * rows
+        self._accumulator += self._weight * values
+
+    def _closed(self, rows: np.ndarray) -> np.ndarray:
+        # an environment may start with a LAST step before any step was counted
+        return self._accumulator[:, rows] / np.maximum(self._steps[rows], 1)
+
+
+@configurable
+class EpisodicStartAverageDiscountedReturnMetric(AverageDiscountedReturnMetric):
+    """Average discounted return of the last episodes, from their first steps on."""
+
+    def __init__(
+        self,
+        example_time_step: TimeStep,
+        name: str = "EpisodicStartAverageDiscountedReturn",
+        prefix: str = "Metrics",
+        buffer_size: int = 10,
+    ) -> None:
+        super().__init__(example_time_step, name, prefix, buffer_size=buffer_size)
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        super()._start(shape)
+        self._weight[:] = 1
+
+    def _open(self, rows: np.ndarray) -> None:
+        super()._open(rows)
+        self._weight[rows] = 1
+
+    def _gather(self, values: np.ndarray, rows: np.ndarray) -> None:
+        self._accumulator += self._weight * values
+        self._weight[rows] *= self._discount
+
+    def _closed(self, rows: np.ndarray) -> np.ndarray:
+        return self._accumulator[:, rows]
+
+
+@configurable
+class AverageRewardMetric(AverageDiscountedReturnMetric):
+    """Average reward per step of the last episodes."""
+
+    def __init__(
+        self,
+        example_time_step: TimeStep,
+        name: str = "AverageReward",
+        prefix: str = "Metrics",
+        buffer_size: int = 10,
+    ) -> None:
+        super().__init__(example_time_step, name, prefix, discount=0.0, buffer_size=buffer_size)
