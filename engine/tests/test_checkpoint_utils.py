@@ -10,6 +10,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from alf.utils import _checkpoint_files as files
 from alf.utils.checkpoint_utils import (
     Checkpointer,
@@ -18,7 +20,6 @@ from alf.utils.checkpoint_utils import (
     is_checkpoint_enabled,
 )
 from alf.utils.rng_state import RngState, preserved_rng_state
-from torch import nn
 
 
 class _Buffer(nn.Module):
@@ -139,7 +140,7 @@ def test_set_without_a_side_file_is_skipped(tmp_path, part):
 def test_nothing_readable_is_an_error_and_not_a_fresh_start(tmp_path):
     _save(tmp_path, 1.0, 1)
     (tmp_path / "ckpt-1").write_bytes(b"")
-    with pytest.raises(ValueError, match="no checkpoint in .* can be read.*ckpt-1"):
+    with pytest.raises(ValueError, match=r"no checkpoint in .* can be read.*ckpt-1"):
         _load(tmp_path)
 
 
@@ -150,7 +151,7 @@ def test_no_checkpoint_loads_nothing(tmp_path):
 
 def test_unknown_step_names_those_that_are_there(tmp_path):
     _save(tmp_path, 1.0, 4)
-    with pytest.raises(FileNotFoundError, match="no checkpoint 5 in .*there are: 4"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint 5 in .*there are: 4"):
         _load(tmp_path, 5)
 
 
@@ -289,11 +290,12 @@ def test_a_view_does_not_drag_its_storage_along(tmp_path):
 
 
 def _draw() -> list[float]:
-    return [random.random(), random.gauss(0, 1), np.random.normal(), torch.rand(()).item()]
+    normal = np.random.normal()  # noqa: NPY002
+    return [random.random(), random.gauss(0, 1), normal, torch.rand(()).item()]
 
 
 def test_rng_state_continues_the_same_sequence(tmp_path):
-    random.gauss(0, 1), np.random.normal()  # leave one cached normal value in each
+    _draw()  # leaves one cached normal value in python's and in numpy's generator
     checkpointer = Checkpointer(str(tmp_path), rng=RngState())
     checkpointer.save(1)
     drawn = _draw()

@@ -1,14 +1,14 @@
-"""Files of a checkpoint: sets of three that are either whole or not there, whenever the power goes.
+"""Files of a checkpoint: sets of three that are whole or not there, whenever the power goes.
 
-A set of step N is `ckpt-N-optimizer`, `ckpt-N-replay_buffer` and `ckpt-N`. All three carry one random
-set id, so that files of two different saves are never taken for one set. A save goes in three steps:
+A set of step N is `ckpt-N-optimizer`, `ckpt-N-replay_buffer` and `ckpt-N`. All three carry one
+random set id, so that files of two saves are never taken for one set. A save goes in three steps:
 
 1. the side files are written as `ckpt-N-<part>.new`;
 2. the model file is written aside and renamed to `ckpt-N.new`: from here on the save counts;
 3. the `.new` files are renamed over their final names, the model file last.
 
-A process killed before 2 leaves the older sets as they were, one killed after it leaves a set that is read
-through its `.new` files and tidied by the next save.
+A process killed before 2 leaves the older sets as they were, one killed after it leaves a set that
+is read through its `.new` files and tidied by the next save.
 """
 
 from __future__ import annotations

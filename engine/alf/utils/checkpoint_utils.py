@@ -1,4 +1,4 @@
-"""Checkpoints: the state of algorithm, metrics and trainer, saved to and loaded from a directory."""
+"""Checkpoints: state of algorithm, metrics and trainer, saved to and loaded from a directory."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def extract_sub_state_dict_from_checkpoint(
     """Model state below `checkpoint_prefix` in the model file `checkpoint_path`, prefix removed.
 
     Args:
-        checkpoint_prefix: path of the wanted module such as "algorithm._child"; "alg" is another name of
-            "algorithm", and "" means all of it.
+        checkpoint_prefix: path of the wanted module such as "algorithm._child"; "alg" is another
+            name of "algorithm", and "" means all of it.
         checkpoint_path: e.g. "<root_dir>/train/algorithm/ckpt-100".
 
     Raises FileNotFoundError without such a file and ValueError with nothing under the prefix.

@@ -14,7 +14,7 @@ import torch
 def get_rng_state() -> dict[str, Any]:
     """State of python's, numpy's, torch's and all cuda generators: ints, strings and tensors."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
     state = {
         "python": [version, torch.tensor(words, dtype=torch.int64, device="cpu"), gauss],
         "numpy": [
@@ -36,7 +36,8 @@ def set_rng_state(state: dict[str, Any]) -> None:
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    words = keys.numpy().astype(np.uint32)
+    np.random.set_state((name, words, position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"].to("cpu"))
     for device, cuda_state in enumerate(state.get("cuda", ())[: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda_state.to("cpu"), device)
