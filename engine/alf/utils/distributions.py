@@ -1,0 +1,207 @@
+"""Distributions cut to an interval, sampled by inverting their distribution function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributions as td
+from torch import Tensor
+from torch.distributions import constraints
+
+
+class InverseTransformSampling:
+    """A distribution on the real line with location 0 and scale 1, by three functions of a tensor."""
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """Probability of a value below ``x``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define cdf")
+
+    def log_cdf(self, x: Tensor) -> Tensor:
+        """Logarithm of :meth:`cdf`."""
+        return self.cdf(x).clamp_min(torch.finfo(x.dtype).tiny).log()
+
+    def icdf(self, x: Tensor) -> Tensor:
+        """The value whose :meth:`cdf` is ``x``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define icdf")
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density at ``x``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define log_prob")
+
+
+class NormalITS(InverseTransformSampling):
+    """The standard normal distribution."""
+
+    def cdf(self, x: Tensor) -> Tensor:
+        return torch.special.ndtr(x)
+
+    def log_cdf(self, x: Tensor) -> Tensor:
+        return torch.special.log_ndtr(x)
+
+    def icdf(self, x: Tensor) -> Tensor:
+        return torch.special.ndtri(x)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -0.5 * (x * x + math.log(2.0 * math.pi))
+
+
+class CauchyITS(InverseTransformSampling):
+    """The standard Cauchy distribution."""
+
+    def cdf(self, x: Tensor) -> Tensor:
+        return torch.atan(x) / math.pi + 0.5
+
+    def icdf(self, x: Tensor) -> Tensor:
+        return torch.tan(math.pi * (x - 0.5))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -math.log(math.pi) - torch.log1p(x * x)
+
+
+class T2Cdf_(torch.autograd.Function):
+    """Distribution function of Student's t with 2 degrees of freedom; its gradient is the density.
+
+    ``F(x) = 1/2 + x / (2 sqrt(2 + x^2))``, whose derivative by autograd would overflow for large x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return 0.5 + 0.5 * x * torch.rsqrt(2.0 + x * x)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad_output * torch.rsqrt(2.0 + x * x) ** 3
+
+
+class T2ITS(InverseTransformSampling):
+    """Student's t distribution with 2 degrees of freedom."""
+
+    def cdf(self, x: Tensor) -> Tensor:
+        return T2Cdf_.apply(x)
+
+    def icdf(self, x: Tensor) -> Tensor:
+        return (2.0 * x - 1.0) * torch.rsqrt(2.0 * x * (1.0 - x))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -1.5 * torch.log(2.0 + x * x)
+
+
+class TruncatedDistribution(td.Distribution):
+    """``loc + scale * x`` conditioned on lying in ``[lower_bound, upper_bound]``, over the last axis.
+
+    Args:
+        loc: location, shape [..., D].
+        scale: scale, shape [..., D].
+        lower_bound: lower end of the interval, shape [D].
+        upper_bound: upper end of the interval, shape [D].
+        its: the distribution of x.
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    has_rsample = True
+
+    def __init__(
+        self,
+        loc: Tensor,
+        scale: Tensor,
+        lower_bound: Tensor,
+        upper_bound: Tensor,
+        its: InverseTransformSampling,
+    ) -> None:
+        self._loc, self._scale = loc, scale
+        self._lower_bound, self._upper_bound = lower_bound, upper_bound
+        self.its = its
+        # Mirrored so that the end nearer to loc is the right one: far left of 0 a distribution function
+        # keeps its digits, far right of 0 all its values round to 1.
+        self._flip = loc < 0.5 * (lower_bound + upper_bound)
+        low, high = (lower_bound - loc) / scale, (upper_bound - loc) / scale
+        self._left = torch.where(self._flip, -high, low)
+        self._right = torch.where(self._flip, -low, high)
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def loc(self) -> Tensor:
+        return self._loc
+
+    @property
+    def scale(self) -> Tensor:
+        return self._scale
+
+    @property
+    def lower_bound(self) -> Tensor:
+        return self._lower_bound
+
+    @property
+    def upper_bound(self) -> Tensor:
+        return self._upper_bound
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        return constraints.independent(
+            constraints.interval(self._lower_bound, self._upper_bound), 1
+        )
+
+    @property
+    def mode(self) -> Tensor:
+        """The point of the interval nearest to ``loc``."""
+        return torch.minimum(torch.maximum(self._loc, self._lower_bound), self._upper_bound)
+
+    def rsample(self, sample_shape: torch.Size | Sequence[int] = torch.Size([])) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        uniform = torch.rand(shape, dtype=self._loc.dtype, device=self._loc.device)
+        info = torch.finfo(uniform.dtype)
+        cdf_left = self.its.cdf(self._left)
+        quantile = cdf_left + uniform * (self.its.cdf(self._right) - cdf_left)
+        x = self.its.icdf(quantile.clamp(info.tiny, 1.0 - 0.5 * info.eps))
+        x = torch.where(self._flip, -x, x)
+        value = self._loc + self._scale * x
+        return torch.minimum(torch.maximum(value, self._lower_bound), self._upper_bound)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        x = (value - self._loc) / self._scale
+        log_left, log_right = self.its.log_cdf(self._left), self.its.log_cdf(self._right)
+        tiny = torch.finfo(x.dtype).tiny
+        log_mass = log_right + torch.log((-torch.expm1(log_left - log_right)).clamp_min(tiny))
+        log_prob = self.its.log_prob(x) - self._scale.log() - log_mass
+        inside = (value >= self._lower_bound) & (value <= self._upper_bound)
+        return log_prob.masked_fill(~inside, -math.inf).sum(dim=-1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> TruncatedDistribution:
+        shape = torch.Size(batch_shape) + self.event_shape
+        args = (self._loc.expand(shape), self._scale.expand(shape))
+        bounds = (self._lower_bound, self._upper_bound)
+        if type(self) is TruncatedDistribution:
+            return TruncatedDistribution(*args, *bounds, self.its)
+        return type(self)(*args, *bounds)  # type: ignore[call-arg]
+
+
+class TruncatedNormal(TruncatedDistribution):
+    """Normal distributions cut to an interval."""
+
+    def __init__(
+        self, loc: Tensor, scale: Tensor, lower_bound: Tensor, upper_bound: Tensor
+    ) -> None:
+        super().__init__(loc, scale, lower_bound, upper_bound, NormalITS())
+
+
+class TruncatedCauchy(TruncatedDistribution):
+    """Cauchy distributions cut to an interval."""
+
+    def __init__(
+        self, loc: Tensor, scale: Tensor, lower_bound: Tensor, upper_bound: Tensor
+    ) -> None:
+        super().__init__(loc, scale, lower_bound, upper_bound, CauchyITS())
+
+
+class TruncatedT2(TruncatedDistribution):
+    """Student's t distributions with 2 degrees of freedom cut to an interval."""
+
+    def __init__(
+        self, loc: Tensor, scale: Tensor, lower_bound: Tensor, upper_bound: Tensor
+    ) -> None:
+        super().__init__(loc, scale, lower_bound, upper_bound, T2ITS())
