@@ -1,0 +1,181 @@
+"""Conf files: finding, running, remembering and saving them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+
+class ConfigModule:
+    """The globals of a conf file as attributes."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(
+            (name, value) for name, value in values.items() if not name.startswith("__")
+        )
+
+
+class _Loaded:
+    """The conf files this process has run."""
+
+    def __init__(self) -> None:
+        self.root: Path | None = None
+        self.running: list[Path] = []
+        self.modules: dict[Path, ConfigModule | None] = {}
+        self.texts: dict[Path, str] = {}
+
+
+_loaded = _Loaded()
+
+
+def load_root(conf_file: str) -> ConfigModule:
+    """Runs the one main conf file of this process."""
+    if _loaded.root is not None:
+        raise ValueError(
+            f"cannot load {conf_file!r}: {str(_loaded.root)!r} is loaded already. "
+            "Call reset_configs() first, or import_config() inside the conf file"
+        )
+    path = _find(conf_file, [Path.cwd(), *_search_path()])
+    _loaded.root = path
+    try:
+        return _run(path)
+    except BaseException:
+        _loaded.root = None
+        raise
+
+
+def import_once(conf_file: str) -> ConfigModule:
+    """Runs a conf file unless it has run already."""
+    here = _loaded.running[-1].parent if _loaded.running else Path.cwd()
+    path = _find(conf_file, [here, *_search_path()])
+    if path in _loaded.running:
+        circle = " -> ".join(str(p) for p in [*_loaded.running, path])
+        raise ValueError(f"conf files import each other in a circle: {circle}")
+    known = _loaded.modules.get(path)
+    return _run(path) if known is None else known
+
+
+def forget_all() -> None:
+    """Lets every conf file be loaded again."""
+    global _loaded
+    for path in _loaded.modules:
+        sys.modules.pop(_module_name(path), None)
+    _loaded = _Loaded()
+
+
+def _search_path() -> list[Path]:
+    value = os.environ.get("ALF_CONFIG_PATH", "")
+    return [Path(directory).expanduser() for directory in value.split(os.pathsep) if directory]
+
+
+def _find(conf_file: str, directories: list[Path]) -> Path:
+    wanted = Path(conf_file).expanduser()
+    candidates = [wanted] if wanted.is_absolute() else [d / wanted for d in directories]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate.resolve()
+    places = ", ".join(str(c) for c in candidates)
+    raise FileNotFoundError(f"conf file {conf_file!r} does not exist. Looked for: {places}")
+
+
+def _module_name(path: Path) -> str:
+    return f"_alf_conf_{path.stem}"
+
+
+def _run(path: Path) -> ConfigModule:
+    text = path.read_text(encoding="utf-8")
+    module = types.ModuleType(_module_name(path))
+    module.__file__ = str(path)
+    # Registered, so that what a conf file defines can be pickled and resolves its annotations.
+    sys.modules[module.__name__] = module
+    with _while_running(path):
+        exec(compile(text, str(path), "exec"), module.__dict__)
+    result = ConfigModule(module.__dict__)
+    _loaded.modules[path] = result
+    _loaded.texts[path] = text
+    return result
+
+
+@contextmanager
+def _while_running(path: Path) -> Iterator[None]:
+    _loaded.running.append(path)
+    try:
+        yield
+    finally:
+        _loaded.running.pop()
+
+
+def save(alf_config_file: str, preset_expressions: Mapping[str, str]) -> None:
+    """Writes a conf file with the presets that imports copies of the conf files run here."""
+    root = _loaded.root
+    if root is None:
+        raise ValueError("there is no conf file to save: load_config() was not called")
+    target = Path(alf_config_file).expanduser().resolve()
+    copies = target.parent / "config_files"
+    if root == target:
+        # A resumed run: this file was written by a run before, and so were the copies.
+        preset_expressions = {**_preset_expressions_in(_loaded.texts[root]), **preset_expressions}
+        root = _first_import(target, copies)
+    for path, text in _loaded.texts.items():
+        if path == target or copies in path.parents:
+            continue
+        if root.parent in path.parents:
+            _write(copies / path.relative_to(root.parent), text)
+        else:
+            logging.warning(
+                "conf file %s lies outside %s and is not saved with the run", path, root.parent
+            )
+    base = copies if copies in root.parents else root.parent
+    imported = (Path("config_files") / root.relative_to(base)).as_posix()
+    _write(target, _text_of_saved_conf(imported, preset_expressions))
+
+
+def _first_import(target: Path, copies: Path) -> Path:
+    # The main conf of the copies is the last to end among those that the saved file imports.
+    inside = [path for path in _loaded.texts if copies in path.parents]
+    return inside[-1] if inside else target
+
+
+def _preset_expressions_in(text: str) -> dict[str, str]:
+    """The entries of the ``alf.pre_config({...})`` of a saved conf file as Python text."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "alf.pre_config"
+    ]
+    pairs = [
+        pair
+        for call in calls
+        if call.args and isinstance(call.args[0], ast.Dict)
+        for pair in zip(call.args[0].keys, call.args[0].values, strict=True)
+    ]
+    return {
+        key.value: ast.unparse(value)
+        for key, value in pairs
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    }
+
+
+def _text_of_saved_conf(imported: str, preset_expressions: Mapping[str, str]) -> str:
+    lines = ["import alf", ""]
+    if preset_expressions:
+        lines.append("alf.pre_config({")
+        lines.extend(f"    {name!r}: {text}," for name, text in preset_expressions.items())
+        lines.extend(["})", ""])
+    lines.append(f"config = alf.import_config({imported!r})")
+    return "\n".join(lines) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

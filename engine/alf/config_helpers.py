@@ -1,0 +1,169 @@
+"""Parsing the configuration of a run, and the one training environment it describes."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from alf.config_util import (
+    config1,
+    get_config_value,
+    load_config,
+    pre_config_expression,
+    validate_pre_configs,
+)
+from alf.nest import nest
+
+_env: Any = None
+
+
+def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: bool = True) -> Any:
+    """Applies command line parameters and a conf file, then creates the environment.
+
+    Args:
+        conf_file: see ``load_config``.
+        conf_params: texts ``"NAME=PYTHON-EXPRESSION"``. They win over the conf file. An
+            expression may use ``alf``.
+        create_env: call ``get_env()`` at the end, as every option that it uses is known then.
+
+    Returns:
+        An object with the globals of the conf file as attributes.
+
+    Raises:
+        FileNotFoundError: there is no such conf file.
+        ValueError: a parameter is malformed or names no configurable parameter.
+    """
+    for text in conf_params or ():
+        name, value, expression = _parse_conf_param(text)
+        pre_config_expression(name, value, expression)
+    module = load_config(conf_file)
+    validate_pre_configs()
+    if create_env:
+        get_env()
+    return module
+
+
+def _parse_conf_param(text: str) -> tuple[str, Any, str]:
+    name, equals, expression = text.partition("=")
+    name, expression = name.strip(), expression.strip()
+    if not (name and equals and expression):
+        raise ValueError(f"conf_param {text!r} is not of the form NAME=PYTHON-EXPRESSION")
+    try:
+        return name, ast.literal_eval(expression), expression
+    except (ValueError, SyntaxError):
+        return name, _evaluate(name, expression), expression
+
+
+def _evaluate(name: str, expression: str) -> Any:
+    import alf
+
+    try:
+        return eval(expression, {"alf": alf})
+    except Exception as error:
+        raise ValueError(
+            f"the value {expression!r} of conf_param {name!r} is no Python expression that can "
+            f"be evaluated ({type(error).__name__}: {error}). Texts need quotes: {name}=\"'...'\""
+        ) from error
+
+
+def get_env() -> Any:
+    """The training environment of this process, created at the first call.
+
+    What configures it (``create_environment``, ``TrainerConfig.random_seed``, ...) has to be
+    set before.
+    """
+    global _env
+    if _env is None:
+        from alf.environments.utils import create_environment
+        from alf.utils.per_process_context import PerProcessContext
+
+        context = PerProcessContext()
+        seed = _set_seed(max(context.ddp_rank, 0))
+        if context.is_distributed:
+            adjust_config_by_multi_process_divider(context.ddp_rank, context.num_processes)
+        _env = create_environment(seed=seed)
+    return _env
+
+
+def close_env() -> None:
+    """Closes the environment of ``get_env``, if there is one."""
+    global _env
+    if _env is not None:
+        env, _env = _env, None
+        env.close()
+
+
+def _set_seed(rank: int) -> int | None:
+    """Seeds this process; in distributed training each rank gets its own seed."""
+    import random
+
+    from alf.utils.common import set_random_seed
+
+    seed = get_config_value("TrainerConfig.random_seed")
+    if rank > 0 and seed is not None:
+        numbers = random.Random(seed)
+        seed = [numbers.randint(0, 2**32 - 1) for _ in range(rank)][-1]
+        config1("TrainerConfig.random_seed", seed, raise_if_used=False)
+    set_random_seed(seed)
+    return seed
+
+
+def adjust_config_by_multi_process_divider(ddp_rank: int, multi_process_divider: int = 1) -> None:
+    """Divides the sizes that are meant for all processes together among them.
+
+    Args:
+        ddp_rank: number of this process; only rank 0 evaluates.
+        multi_process_divider: how many processes there are.
+    """
+    if multi_process_divider < 1:
+        raise ValueError(f"multi_process_divider is {multi_process_divider}; it must be positive")
+    if multi_process_divider == 1:
+        return
+    for name in (
+        "create_environment.num_parallel_environments",
+        "TrainerConfig.mini_batch_size",
+        "TrainerConfig.num_env_steps",
+        "TrainerConfig.initial_collect_steps",
+    ):
+        value = get_config_value(name)
+        if isinstance(value, int):
+            config1(name, math.ceil(value / multi_process_divider), raise_if_used=False)
+    if ddp_rank > 0:
+        config1("TrainerConfig.evaluate", False, raise_if_used=False)
+
+
+def get_raw_observation_spec(field: str | None = None) -> Any:
+    """The environment's observation spec before data transformers.
+
+    Args:
+        field: dotted path of the part wanted, e.g. ``"image"``; default: all of it.
+    """
+    return nest.get_field(get_env().observation_spec(), field)
+
+
+def get_observation_spec(field: str | None = None) -> Any:
+    """The observation spec as the algorithm sees it, after the configured data transformers.
+
+    ``TrainerConfig.data_transformer_ctor`` has to be configured before.
+
+    Args:
+        field: dotted path of the part wanted, e.g. ``"image"``; default: all of it.
+    """
+    from alf.algorithms.data_transformer import create_data_transformer
+
+    constructor = get_config_value("TrainerConfig.data_transformer_ctor")
+    raw_spec = get_env().observation_spec()
+    spec = create_data_transformer(constructor, raw_spec).transformed_observation_spec
+    return nest.get_field(spec, field)
+
+
+def get_action_spec() -> Any:
+    """The environment's action spec."""
+    return get_env().action_spec()
+
+
+def get_reward_spec() -> Any:
+    """The environment's reward spec."""
+    return get_env().reward_spec()
