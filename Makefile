@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: `make train` and `make test`. Both set up what they need in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+ROOT ?= runs/maze
+CONF ?= alf_configs/sac_over_sac_maze2d_conf.py
+CURVES ?= runs/curves
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: train test lint format smoke curves clean
+
+$(READY): setup.py engine/setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# A torch that is there already stays; a range alone could fetch gigabytes of another build.
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install "$(TORCH)"
+	$(BIN)/python -m pip install -c constraints.txt -e ./engine -e ".[dev]"
+	touch $@
+
+train: $(READY)
+	$(BIN)/python -m alf.bin.train --root_dir $(ROOT) --conf $(CONF)
+	$(BIN)/python -m alf.bin.play --root_dir $(ROOT) --norender --num_episodes 3 --record_file $(ROOT)/play.mp4
+	$(BIN)/python -m alf_layered.plots.learning_curves --out $(ROOT)/curve.png hierarchy=$(ROOT)
+	@echo "logs:        $(ROOT)  (tensorboard --logdir $(ROOT))"
+	@echo "checkpoints: $(ROOT)/train/algorithm"
+	@echo "video:       $(ROOT)/play.mp4"
+	@echo "curve:       $(ROOT)/curve.png"
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+smoke: $(READY)
+	rm -rf runs/smoke
+	$(BIN)/python -m alf.bin.train --root_dir runs/smoke --conf alf_configs/random_maze2d_conf.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info engine/*.egg-info

@@ -1,0 +1,90 @@
+"""The main run: subgoals over goal reaching, both SAC, in a U-maze with a sparse reward."""
+
+from functools import partial
+
+import alf
+from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.networks import ActorDistributionNetwork, CriticNetwork, NormalProjectionNetwork
+from alf.optimizers import Adam
+from alf.utils.math_ops import clipped_exp
+from alf_layered import AlgorithmLevel, Goal, HierarchyAgent, TrainingOptions, select, subgoal
+from alf_layered.environments import maze2d_alf
+
+NUM_ENVS = 16
+GAMMA = 0.98
+
+alf.config(
+    "create_environment",
+    env_name="Maze2D-UMaze-v0",
+    env_load_fn=maze2d_alf.load,
+    num_parallel_environments=NUM_ENVS,
+)
+alf.config("maze2d_alf.load", dense_reward=False, terminate_at_goal=True)
+
+
+def sac(target_entropy: float) -> partial:
+    return partial(
+        SacAlgorithm,
+        actor_network_cls=partial(
+            ActorDistributionNetwork,
+            fc_layer_params=(128, 128),
+            continuous_projection_net_ctor=partial(
+                NormalProjectionNetwork,
+                state_dependent_std=True,
+                scale_distribution=True,
+                std_transform=clipped_exp,
+            ),
+        ),
+        critic_network_cls=partial(CriticNetwork, joint_fc_layer_params=(128, 128)),
+        critic_loss_ctor=partial(OneStepTDLoss, gamma=GAMMA),
+        target_entropy=target_entropy,
+        target_update_tau=0.01,
+        actor_optimizer=Adam(lr=1e-3),
+        critic_optimizer=Adam(lr=1e-3),
+        alpha_optimizer=Adam(lr=1e-3),
+    )
+
+
+alf.config(
+    "HierarchyAgent",
+    levels=[
+        partial(
+            AlgorithmLevel,
+            name="subgoals",
+            algorithm_ctor=sac(target_entropy=-1.0),
+            training=TrainingOptions(updates_per_transition=1.0, warm_up=200, mini_batch_size=128),
+        ),
+        partial(
+            AlgorithmLevel,
+            name="reach",
+            algorithm_ctor=sac(target_entropy=-2.0),
+            control_interval=15,
+            goal=Goal(radius=0.3),
+            training=TrainingOptions(updates_per_transition=0.125, warm_up=2000),
+        ),
+    ],
+    joints=[subgoal("achieved_goal")],
+    observation_maps=[select("observation", "desired_goal"), select("observation")],
+)
+
+alf.config(
+    "TrainerConfig",
+    algorithm_ctor=HierarchyAgent,
+    num_iterations=0,
+    num_env_steps=100_000,
+    unroll_length=4,
+    initial_collect_steps=0,
+    mini_batch_length=2,
+    whole_replay_buffer_training=False,
+    clear_replay_buffer=False,
+    num_checkpoints=5,
+    evaluate=True,
+    num_evals=10,
+    num_eval_episodes=100,
+    num_eval_environments=20,
+    async_eval=False,
+    confirm_checkpoint_upon_crash=False,
+    summary_interval=100,
+    random_seed=0,
+)

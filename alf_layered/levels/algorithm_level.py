@@ -1,0 +1,170 @@
+"""Any ALF algorithm as a level of a hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import alf
+from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.td_loss import TDLoss
+from alf.data_structures import AlgStep, LossInfo, TimeStep
+from alf.tensor_specs import TensorSpec
+from alf.utils import dist_utils
+from alf_layered.levels.goal import Goal
+from alf_layered.levels.level import Level, LevelObservation
+from alf_layered.levels.training import TrainingOptions
+from alf_layered.networks.flat_observation import flat_spec, flatten_observation
+
+Nest = Any
+
+
+@alf.configurable
+class AlgorithmLevel(Level):
+    """Runs an ALF algorithm on the level's semi-MDP.
+
+    Args:
+        algorithm_ctor: called with `observation_spec`, `action_spec`, `reward_spec`, `config`,
+            `debug_summaries` and `name`; optimizers belong to it, one set for each level.
+        gamma: discount factor per environment step; None: the one of the algorithm's TD loss. Two
+            that differ are an error.
+        nested_observation: whether the algorithm gets the `LevelObservation` as it is; otherwise
+            one vector of everything in it, observation first.
+        goal: how the input is a goal to reach; None: the reward is the environment's.
+    """
+
+    def __init__(
+        self,
+        observation_spec: Nest,
+        action_spec: Nest,
+        input_spec: Nest = (),
+        reward_spec: TensorSpec = TensorSpec(()),
+        *,
+        algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
+        gamma: float | None = None,
+        nested_observation: bool = False,
+        goal: Goal | None = None,
+        control_interval: int | None = None,
+        training: TrainingOptions | None = TrainingOptions(),
+        optimizer: torch.optim.Optimizer | None = None,
+        config: Any = None,
+        checkpoint: str | None = None,
+        debug_summaries: bool = False,
+        name: str = "AlgorithmLevel",
+    ) -> None:
+        level_spec = LevelObservation(observation=observation_spec, input=input_spec)
+        if goal is not None:
+            goal.check(level_spec, level=name)
+            reward_spec = TensorSpec(())
+        if config is not None and training is not None:
+            config = training.level_config(config)
+        algorithm = algorithm_ctor(
+            observation_spec=level_spec if nested_observation else flat_spec(level_spec),
+            action_spec=action_spec,
+            reward_spec=reward_spec,
+            config=config,
+            debug_summaries=debug_summaries,
+        )
+        super().__init__(
+            observation_spec,
+            action_spec,
+            input_spec,
+            reward_spec,
+            gamma=_agreed_gamma(gamma, algorithm, level=name),
+            control_interval=control_interval,
+            training=training,
+            train_state_spec=algorithm.train_state_spec,
+            rollout_state_spec=algorithm.rollout_state_spec,
+            predict_state_spec=algorithm.predict_state_spec,
+            optimizer=optimizer,
+            config=config,
+            checkpoint=checkpoint,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+        self._algorithm = algorithm
+        self._nested_observation = nested_observation
+        self._goal = goal
+        self._info_spec: Nest = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm that learns and decides."""
+        return self._algorithm
+
+    # ---- the semi-MDP ---------------------------------------------------------------------------
+
+    def returns_control(self, step: TimeStep, decisions: torch.Tensor) -> torch.Tensor:
+        over = super().returns_control(step, decisions)
+        if self._goal is None or not self._goal.returns_control:
+            return over
+        return over | self._goal.reached(step.observation)
+
+    def arrive(self, step: TimeStep) -> TimeStep:
+        return step if self._goal is None else self._goal.arrive(step)
+
+    # ---- the algorithm's own steps, on what it observes -----------------------------------------
+
+    def rollout_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        step = self._algorithm.rollout_step(self._seen(inputs), state)
+        if self._info_spec is None:
+            self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
+        return step._replace(info=dist_utils.distributions_to_params(step.info))
+
+    def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        return self._algorithm.predict_step(self._seen(inputs), state)
+
+    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
+        if self._info_spec is not None:
+            rollout_info = dist_utils.params_to_distributions(rollout_info, self._info_spec)
+        return self._algorithm.train_step(self._seen(inputs), state, rollout_info)
+
+    def preprocess_experience(
+        self, root_inputs: TimeStep, rollout_info: Nest, batch_info: Nest
+    ) -> tuple[TimeStep, Nest]:
+        if self._goal is not None and self._goal.hindsight > 0:
+            root_inputs = self._goal.relabel(root_inputs, batch_info)
+        return self._algorithm.preprocess_experience(root_inputs, rollout_info, batch_info)
+
+    def calc_loss(self, info: Nest) -> LossInfo:
+        return self._algorithm.calc_loss(info)
+
+    def after_update(self, root_inputs: Nest, info: Nest) -> None:
+        self._algorithm.after_update(root_inputs, info)
+
+    def after_train_iter(self, root_inputs: Nest, rollout_info: Nest) -> None:
+        self._algorithm.after_train_iter(root_inputs, rollout_info)
+
+    def set_path(self, path: str) -> None:
+        super().set_path(path)
+        self._algorithm.set_path(path)
+
+    def convert_train_state_to_predict_state(self, state: Nest) -> Nest:
+        return self._algorithm.convert_train_state_to_predict_state(state)
+
+    def _seen(self, step: TimeStep) -> TimeStep:
+        if self._nested_observation:
+            return step
+        return step._replace(
+            observation=flatten_observation(step.observation, self.observation_spec)
+        )
+
+
+def _agreed_gamma(gamma: float | None, algorithm: Algorithm, *, level: str) -> float:
+    """The discount factor that the level's clock and the algorithm's losses share."""
+    found = {float(g) for m in algorithm.modules() if isinstance(m, TDLoss) for g in _gammas(m)}
+    if gamma is not None:
+        found.add(gamma)
+    if len(found) > 1:
+        raise ValueError(
+            f"level {level!r} has more than one discount factor: gamma={gamma}, and the losses of "
+            f"its algorithm use {sorted(found - {gamma})}; they must be the same"
+        )
+    return found.pop() if found else 0.99
+
+
+def _gammas(loss: TDLoss) -> list[float]:
+    return torch.as_tensor(loss.gamma).flatten().tolist()

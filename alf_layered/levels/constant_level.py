@@ -1,0 +1,50 @@
+"""A level that always decides the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import alf
+from alf.data_structures import AlgStep, TimeStep
+from alf.tensor_specs import TensorSpec
+from alf_layered.levels.fixed_actions import as_actions
+from alf_layered.levels.level import Level
+
+Nest = Any
+
+
+@alf.configurable
+class ConstantLevel(Level):
+    """Repeats one action, of the shape of a single environment's decision, Box or discrete."""
+
+    def __init__(
+        self,
+        observation_spec: Nest,
+        action_spec: TensorSpec,
+        input_spec: Nest = (),
+        reward_spec: TensorSpec = TensorSpec(()),
+        *,
+        action: Any,
+        control_interval: int | None = None,
+        config: Any = None,
+        debug_summaries: bool = False,
+        name: str = "ConstantLevel",
+    ) -> None:
+        super().__init__(
+            observation_spec,
+            action_spec,
+            input_spec,
+            reward_spec,
+            control_interval=control_interval,
+            config=config,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+        self.register_buffer("_action", as_actions(action, action_spec, level=name))
+
+    def rollout_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        batch_size = inputs.step_type.shape[0]
+        action: torch.Tensor = self._action
+        return AlgStep(output=action.expand(batch_size, *action.shape), state=state)

@@ -1,0 +1,36 @@
+"""Actions given as numbers, checked against the spec that they must satisfy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+
+def as_actions(value: Any, spec: TensorSpec, *, level: str, leading: int = 0) -> torch.Tensor:
+    """`value` as a tensor of the spec's type, with `leading` axes before the spec's own.
+
+    Raises:
+        ValueError: a shape that differs, or a number outside the spec's bounds.
+    """
+    if not isinstance(spec, TensorSpec):
+        raise ValueError(f"level {level!r} takes one action tensor, the action spec is {spec}")
+    actions = torch.as_tensor(value, dtype=spec.dtype)
+    if actions.shape[leading:] != torch.Size(spec.shape) or actions.ndim != leading + spec.ndim:
+        raise ValueError(
+            f"level {level!r} got an action of shape {tuple(actions.shape)}; "
+            f"each action must have the shape {tuple(spec.shape)}"
+        )
+    if isinstance(spec, BoundedTensorSpec):
+        low, high = (
+            torch.as_tensor(bound, dtype=spec.dtype) for bound in (spec.minimum, spec.maximum)
+        )
+        outside = (actions < low) | (actions > high) | ~torch.isfinite(actions)
+        if bool(outside.any()):
+            raise ValueError(
+                f"level {level!r} got the action {actions[outside].tolist()}, outside its bounds "
+                f"{low.tolist()} to {high.tolist()}"
+            )
+    return actions

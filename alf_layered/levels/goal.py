@@ -1,0 +1,149 @@
+"""Goal reaching: the input of a level is a point that its observation should get to.
+
+The reward is a function of the achieved and the desired goal, and hindsight relabelling
+(Andrychowicz et al., 2017, arXiv 1707.01495, "future" strategy) swaps the desired goal for one
+that was reached later.
+
+Axis letters: B spans or environments, T records of a span, G goal dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from alf.data_structures import TimeStep
+from alf.tensor_specs import TensorSpec
+from alf_layered.joints import field_spec
+from alf_layered.rows import as_mask
+
+Nest = Any
+GoalReward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ShortestPath:
+    """-1 for each decision that does not arrive within `radius` of the goal, else 0; plus
+    `offset`.
+    """
+
+    radius: float
+    offset: float = 0.0
+
+    def __call__(self, achieved: torch.Tensor, desired: torch.Tensor) -> torch.Tensor:
+        missed = (achieved - desired).norm(dim=-1) > self.radius
+        return self.offset - missed.to(torch.float32)
+
+
+@dataclass(frozen=True)
+class NegativeDistance:
+    """`-scale * (distance + offset)`."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, achieved: torch.Tensor, desired: torch.Tensor) -> torch.Tensor:
+        return -self.scale * ((achieved - desired).norm(dim=-1) + self.offset)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What it means for a level to reach its input.
+
+    The task of such a level ends where the goal is reached and nowhere else: the end of the
+    environment's episode is no reason not to bootstrap, because a level that pays for every step
+    would seek it.
+
+    Attributes:
+        radius: distance within which the goal counts as reached.
+        achieved: path of the achieved goal in the level's observation, parts joined by dots; "" for
+            the observation itself.
+        reward: of the achieved and the desired goal, each `[..., G]`, on arrival of a decision;
+            None: `ShortestPath(radius)`.
+        hindsight: proportion of the sampled spans whose goal is swapped, in [0, 1].
+        returns_control: whether the level hands control back as soon as the goal is reached.
+    """
+
+    radius: float
+    achieved: str = ""
+    reward: GoalReward | None = None
+    hindsight: float = 0.8
+    returns_control: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.radius > 0:
+            raise ValueError(f"radius of a goal is {self.radius}, it must be positive")
+        if not 0 <= self.hindsight <= 1:
+            raise ValueError(f"hindsight of a goal is {self.hindsight}, it must be in [0, 1]")
+
+    def check(self, level_spec: Nest, *, level: str) -> None:
+        """Raises where a level's input is not a point of its achieved goal's space."""
+        spec = (
+            field_spec(level_spec.observation, self.achieved)
+            if self.achieved
+            else level_spec.observation
+        )
+        goal = level_spec.input
+        if (
+            not isinstance(goal, TensorSpec)
+            or not isinstance(spec, TensorSpec)
+            or spec.shape != goal.shape
+        ):
+            raise ValueError(
+                f"level {level!r} should reach its input {goal} with the achieved goal "
+                f"{self.achieved or 'observation'!r} {spec}: both must be tensors of the same shape"
+            )
+
+    def achieved_goal(self, observation: Nest) -> torch.Tensor:
+        """`[..., G]` of a `LevelObservation`."""
+        value = observation.observation
+        for part in filter(None, self.achieved.split(".")):
+            value = value[part] if isinstance(value, dict) else getattr(value, part)
+        return value
+
+    def reached(self, observation: Nest) -> torch.Tensor:
+        """Where the achieved goal lies within `radius` of the input: `[...]`, bool."""
+        return (self.achieved_goal(observation) - observation.input).norm(dim=-1) <= self.radius
+
+    def arrive(self, step: TimeStep) -> TimeStep:
+        """The time step with the goal's reward and, where it is reached, discount 0."""
+        reward = self.reward or ShortestPath(self.radius)
+        return step._replace(
+            reward=reward(self.achieved_goal(step.observation), step.observation.input),
+            discount=torch.where(self.reached(step.observation), 0.0, step.env_info["passage"]),
+        )
+
+    def relabel(self, steps: TimeStep, batch_info: Nest) -> TimeStep:
+        """Swaps the goals of a share of the spans for goals achieved later in the same episode.
+
+        Args:
+            steps: `[B, T, ...]`, as sampled.
+            batch_info: where they lie in the replay buffer.
+        """
+        buffer, env_B, first_B = batch_info.replay_buffer, batch_info.env_ids, batch_info.positions
+        left_B = buffer.steps_to_episode_end(first_B, env_B).to(first_B.device)
+        ahead_B = 1 + (torch.rand(left_B.shape, device=left_B.device) * left_B).long()
+        ahead_B = torch.minimum(ahead_B, left_B)
+        later_BG = buffer.get_field(self._stored_field, env_B, first_B + ahead_B)
+        swapped_B = (torch.rand(left_B.shape, device=left_B.device) < self.hindsight) & (left_B > 0)
+
+        goal_BTG = steps.observation.input
+        swapped_BT = swapped_B[:, None].expand(goal_BTG.shape[:2])
+        goal_BTG = torch.where(
+            as_mask(swapped_BT, goal_BTG), later_BG.to(goal_BTG.device)[:, None], goal_BTG
+        )
+        relabelled = self.arrive(
+            steps._replace(observation=steps.observation._replace(input=goal_BTG))
+        )
+        starts_BT = steps.is_first()  # the first step of an episode has no reward to recompute
+        return relabelled._replace(
+            reward=torch.where(starts_BT, steps.reward, relabelled.reward),
+            discount=torch.where(starts_BT, steps.discount, relabelled.discount),
+        )
+
+    @property
+    def _stored_field(self) -> str:
+        return ".".join(filter(None, ["time_step.observation.observation", self.achieved]))

@@ -1,0 +1,167 @@
+"""What a level of a hierarchy is: an ALF off-policy algorithm on a semi-MDP of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.data_structures import AlgStep, Experience, StepType, TimeStep, namedtuple
+from alf.tensor_specs import TensorSpec
+from alf_layered.levels.training import TrainingOptions, UpdateClock
+from alf_layered.replay import LevelReplayBuffer
+
+Nest = Any
+LevelCtor = Callable[..., "Level"]
+
+LevelObservation = namedtuple("LevelObservation", ["observation", "input"], default_value=())
+LevelObservation.__doc__ = """What a level observes.
+
+Fields:
+    observation: the environment's observation as the level's observation map shows it.
+    input: the decision of the level above, `()` for the top level.
+"""
+
+
+class Level(OffPolicyAlgorithm):
+    """One level of a hierarchy; sees an ordinary MDP and knows nothing of the other levels.
+
+    Its time steps are those of a semi-MDP: the observation is a `LevelObservation`, `reward` and
+    `discount` cover the environment steps since its last decision, `step_type` is FIRST where it
+    gets an input, LAST where the input's time is over or the environment's episode ends, and
+    `prev_action` is its last decision. `reward` and `discount` are such that ALF's usual `gamma *
+    discount` is `gamma^k` for a decision of k environment steps. `env_info["steps"]` is k, and
+    `env_info["passage"]` the discount for time alone: as `discount`, had nothing terminated.
+
+    Args:
+        observation_spec: of the environment's observation as this level sees it.
+        action_spec: of its decisions: the joint below it, or the environment's actions.
+        input_spec: of what it gets from above; `()` for the top level.
+        reward_spec: the environment's.
+        gamma: discount factor per environment step.
+        control_interval: decisions after which it returns control to the level above; None: it
+            keeps control until the episode ends.
+        training: how it learns from its replay buffer; None for a level that stores nothing.
+    """
+
+    costly: bool = False
+    """Whether a step of this level is worth gathering the rows that need one."""
+
+    def __init__(
+        self,
+        observation_spec: Nest,
+        action_spec: Nest,
+        input_spec: Nest = (),
+        reward_spec: TensorSpec = TensorSpec(()),
+        *,
+        gamma: float = 0.99,
+        control_interval: int | None = None,
+        training: TrainingOptions | None = None,
+        train_state_spec: Nest = (),
+        rollout_state_spec: Nest | None = None,
+        predict_state_spec: Nest | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        config: TrainerConfig | None = None,
+        checkpoint: str | None = None,
+        debug_summaries: bool = False,
+        name: str = "Level",
+    ) -> None:
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma of level {name!r} is {gamma}, it must be in (0, 1]")
+        if control_interval is not None and control_interval < 1:
+            raise ValueError(
+                f"control_interval of level {name!r} is {control_interval}; it counts decisions, "
+                "at least 1, or is None"
+            )
+        if training is not None and config is not None:
+            config = training.level_config(config)
+        super().__init__(
+            observation_spec=LevelObservation(observation=observation_spec, input=input_spec),
+            action_spec=action_spec,
+            reward_spec=reward_spec,
+            train_state_spec=train_state_spec,
+            rollout_state_spec=rollout_state_spec,
+            predict_state_spec=predict_state_spec,
+            optimizer=optimizer,
+            config=config,
+            checkpoint=checkpoint,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+        self._gamma = gamma
+        self._control_interval = control_interval
+        self._training = training
+        if training is not None:
+            self._update_clock = UpdateClock(training)
+
+    @property
+    def gamma(self) -> float:
+        """Discount factor per environment step."""
+        return self._gamma
+
+    @property
+    def input_spec(self) -> Nest:
+        """The spec of what the level gets from above, `()` if nothing."""
+        return self.observation_spec.input
+
+    @property
+    def training_options(self) -> TrainingOptions | None:
+        """How the level learns; None if it stores nothing."""
+        return self._training
+
+    # ---- what a level may change of its semi-MDP ------------------------------------------------
+
+    def returns_control(self, step: TimeStep, decisions: torch.Tensor) -> torch.Tensor:
+        """Where control goes back to the level above, `[B]`, bool.
+
+        Args:
+            step: the time step `[B]` after a decision of this level, with the input that held then.
+            decisions: `[B]`, int64, decisions made for this input.
+        """
+        if self._control_interval is None:
+            return torch.zeros_like(decisions, dtype=torch.bool)
+        return decisions >= self._control_interval
+
+    def arrive(self, step: TimeStep) -> TimeStep:
+        """The time step `[B]` that ends a decision, with this level's own reward and discount.
+
+        `step` holds the environment's, and the input that held during the decision.
+        """
+        return step
+
+    # ---- data and training ----------------------------------------------------------------------
+
+    def observe_for_replay(self, exp: Experience) -> None:
+        """Stores one record for each of the environments in `exp`, which may be any subset."""
+        if self._training is None:
+            return
+        if self._replay_buffer is None:
+            super().observe_for_replay(exp)  # ALF reads the specs off the first record
+            self._replay_buffer = LevelReplayBuffer.in_place_of(
+                self._replay_buffer,
+                prioritized=self._training.priority_replay,
+                name=f"{self.name}_replay_buffer",
+            )
+        super().observe_for_replay(exp)
+        first = exp.time_step.step_type == int(StepType.FIRST)
+        self._update_clock.add(first.numel() - int(first.sum()))
+
+    def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
+        """Makes the updates that new transitions pay for; returns how many steps it trained on."""
+        if self._training is None or self._replay_buffer is None:
+            return 0
+        if not self._replay_buffer.has_spans(self._training.mini_batch_length):
+            return 0
+        updates = self._update_clock.take_due()
+        if updates == 0:
+            return 0
+        self._config.num_updates_per_train_iter = updates
+        return super().train_from_replay_buffer(update_global_counter)
+
+    # ---- evaluation -----------------------------------------------------------------------------
+
+    def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        return self.rollout_step(inputs, state)._replace(info=())

@@ -1,0 +1,48 @@
+"""A level that decides at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import alf
+from alf.data_structures import AlgStep, TimeStep
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.levels.level import Level
+
+Nest = Any
+
+
+@alf.configurable
+class RandomLevel(Level):
+    """Draws each decision uniformly from the (bounded) action spec; ignores its input."""
+
+    def __init__(
+        self,
+        observation_spec: Nest,
+        action_spec: Nest,
+        input_spec: Nest = (),
+        reward_spec: TensorSpec = TensorSpec(()),
+        *,
+        control_interval: int | None = None,
+        config: Any = None,
+        debug_summaries: bool = False,
+        name: str = "RandomLevel",
+    ) -> None:
+        for spec in alf.nest.flatten(action_spec):
+            if not isinstance(spec, BoundedTensorSpec):
+                raise ValueError(f"level {name!r} needs a bounded action spec, not {spec}")
+        super().__init__(
+            observation_spec,
+            action_spec,
+            input_spec,
+            reward_spec,
+            control_interval=control_interval,
+            config=config,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+
+    def rollout_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        batch_size = inputs.step_type.shape[0]
+        action = alf.nest.map_structure(lambda spec: spec.sample([batch_size]), self.action_spec)
+        return AlgStep(output=action, state=state)

@@ -1,0 +1,85 @@
+"""When and on how much data a level trains: settings, and the count of updates that are due."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, fields
+
+import torch
+from torch import nn
+
+from alf.algorithms.config import TrainerConfig
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a level learns from its own replay buffer.
+
+    Attributes:
+        mini_batch_size: spans per update.
+        mini_batch_length: time steps per span; 2 for one-step losses.
+        updates_per_transition: updates per own new transition, summed over environments; a
+            fraction carries over.
+        warm_up: own transitions before the first update; they cause no updates later.
+        replay_buffer_length: records kept per environment.
+        priority_replay: prioritised sampling, with the trainer's alpha, beta and epsilon.
+    """
+
+    mini_batch_size: int = 256
+    mini_batch_length: int = 2
+    updates_per_transition: float = 1.0
+    warm_up: int = 1000
+    replay_buffer_length: int = 100_000
+    priority_replay: bool = False
+
+    def __post_init__(self) -> None:
+        least = {"mini_batch_size": 1, "mini_batch_length": 1, "replay_buffer_length": 1}
+        for field in fields(self):
+            value, low = getattr(self, field.name), least.get(field.name, 0)
+            if value < low:
+                raise ValueError(f"{field.name} is {value}, it must be at least {low}")
+        if self.replay_buffer_length < self.mini_batch_length:
+            raise ValueError(
+                f"replay_buffer_length ({self.replay_buffer_length}) is shorter than "
+                f"mini_batch_length ({self.mini_batch_length})"
+            )
+
+    def level_config(self, config: TrainerConfig) -> TrainerConfig:
+        """The trainer's configuration with a level's own settings; the original stays as it is."""
+        own = copy.copy(config)
+        own.mini_batch_size = self.mini_batch_size
+        own.mini_batch_length = self.mini_batch_length
+        own.replay_buffer_length = self.replay_buffer_length
+        own.priority_replay = self.priority_replay
+        own.whole_replay_buffer_training = False
+        own.clear_replay_buffer = False
+        own.initial_collect_steps = 0  # the level counts transitions itself: UpdateClock
+        own.num_updates_per_train_iter = 1
+        own.data_transformer = None  # the root has transformed what a level sees
+        return own
+
+
+class UpdateClock(nn.Module):
+    """Counts a level's transitions and the updates that they pay for; survives a restart."""
+
+    transitions: torch.Tensor
+    debt: torch.Tensor
+
+    def __init__(self, options: TrainingOptions) -> None:
+        super().__init__()
+        self._options = options
+        # On the host whatever the default device is: the numbers steer Python.
+        self.register_buffer("transitions", torch.zeros((), dtype=torch.int64, device="cpu"))
+        self.register_buffer("debt", torch.zeros((), dtype=torch.float64, device="cpu"))
+
+    def add(self, count: int) -> None:
+        """Counts new transitions; those of the warm-up pay for nothing."""
+        free = max(self._options.warm_up - int(self.transitions), 0)
+        self.transitions += count
+        self.debt += max(count - free, 0) * self._options.updates_per_transition
+
+    def take_due(self) -> int:
+        """The number of whole updates that are due; they count as done."""
+        due = int(self.debt)
+        self.debt -= due
+        return due

@@ -1,0 +1,81 @@
+"""ALF's `ReplayBuffer` for levels whose environments fill at different rates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import alf
+from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
+from alf.nest.utils import convert_device
+from alf.tensor_specs import TensorSpec
+
+Nest = Any
+
+
+class LevelReplayBuffer(ReplayBuffer):
+    """A replay buffer that samples uniformly over all spans it holds.
+
+    ALF's own uniform sampler takes as many spans from every environment and refuses to sample while
+    one environment holds fewer records than a span is long. Levels decide at different times in
+    each environment, so here every stored span of any environment is as likely as any other, and an
+    environment with too few records is not asked. Episodes are tracked, for hindsight, and the
+    contents are saved with checkpoints. Prioritised sampling is ALF's.
+    """
+
+    _draws_by_priority = False
+
+    @classmethod
+    def in_place_of(
+        cls, buffer: ReplayBuffer, *, prioritized: bool, name: str
+    ) -> LevelReplayBuffer:
+        """An empty buffer for the same data, of the same size."""
+        storage = alf.nest.flatten(buffer._buffer)
+        made = cls(
+            data_spec=alf.nest.map_structure(
+                lambda x: TensorSpec(x.shape[2:], dtype=x.dtype), buffer._buffer
+            ),
+            num_environments=buffer.num_environments,
+            max_length=storage[0].shape[1],
+            prioritized_sampling=prioritized,
+            keep_episodic_info=True,
+            enable_checkpoint=True,
+            name=name,
+        )
+        made._draws_by_priority = prioritized
+        return made
+
+    def has_spans(self, length: int) -> bool:
+        """Whether some environment holds a span of `length` records."""
+        return bool((self._current_size >= length).any())
+
+    @torch.no_grad()
+    def get_batch(self, batch_size: int, batch_length: int) -> tuple[Nest, BatchInfo]:
+        """Draws spans of consecutive records of one environment, with replacement.
+
+        Returns:
+            The records, `[batch_size, batch_length, ...]`, and where they lie: `env_ids` and
+            `positions` (of the first record) `[batch_size]`.
+        """
+        if self._draws_by_priority:
+            return super().get_batch(batch_size, batch_length)
+        spans_E = (self._current_size - (batch_length - 1)).clamp(min=0)
+        ends_E = spans_E.cumsum(0)
+        if int(ends_E[-1]) == 0:
+            raise ValueError(
+                f"no environment holds a span of {batch_length} records yet; the fullest holds "
+                f"{int(self._current_size.max())}"
+            )
+        draw_B = torch.rand(batch_size, dtype=torch.float64, device=ends_E.device)
+        span_B = (draw_B * ends_E[-1]).long().clamp(max=ends_E[-1] - 1)
+        env_B = torch.searchsorted(ends_E, span_B, right=True)
+        oldest_E = self._current_pos - self._current_size
+        start_B = oldest_E[env_B] + span_B - (ends_E - spans_E)[env_B]
+        positions_BT = start_B[:, None] + torch.arange(batch_length, device=start_B.device)
+        slots_BT = self.circular(positions_BT)
+        batch = alf.nest.map_structure(lambda x: x[env_B[:, None], slots_BT], self._buffer)
+        info = BatchInfo(env_ids=env_B, positions=start_B, replay_buffer=self)
+        return convert_device(batch), convert_device(info._replace(replay_buffer=()))._replace(
+            replay_buffer=self
+        )

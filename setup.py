@@ -1,0 +1,40 @@
+"""The plugin: hierarchical reinforcement learning for ALF.
+
+Plain `alf` is never required here: on the package index it is an unrelated OAuth client. Install
+the engine of this repository (`pip install ./engine`) or upstream ALF beside the plugin.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PLOTS = ["matplotlib>=3.8"]
+
+setup(
+    name="alf-layered",
+    version="0.1.0",
+    description="Hierarchical reinforcement learning for ALF, the Agent Learning Framework",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["alf_layered*", "alf_configs*"]),
+    package_data={"alf_layered": ["py.typed"]},
+    install_requires=["torch>=2.2", "numpy>=1.26", "gymnasium>=1.1", "pillow>=10"],
+    extras_require={
+        "plots": PLOTS,
+        "mujoco": ["gymnasium[mujoco]>=1.1"],
+        "dev": [
+            *PLOTS,
+            "basedpyright>=1.31",
+            "hypothesis>=6.100",
+            "pytest>=8.2",
+            "pytest-xdist>=3.6",
+            "ruff>=0.14",
+        ],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

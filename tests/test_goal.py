@@ -1,0 +1,152 @@
+"""Goal-reaching rewards and hindsight, with data that encode where they lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from alf.data_structures import Experience, StepType, TimeStep
+from alf.experience_replayers.replay_buffer import ReplayBuffer
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered import AlgorithmLevel, Goal, LevelObservation, NegativeDistance, ShortestPath
+from alf_layered.replay import LevelReplayBuffer
+
+FIRST, MID, LAST = (int(k) for k in (StepType.FIRST, StepType.MID, StepType.LAST))
+
+
+def _step(kind: Any, where: Any, goal: Any, passage: Any = 1.0) -> TimeStep:
+    """A time step at points `(where, 0)` with goals `(goal, 0)`; any batch shape."""
+
+    def point(x: Any) -> torch.Tensor:
+        x = torch.as_tensor(x, dtype=torch.float32)
+        return torch.stack([x, torch.zeros_like(x)], dim=-1)
+
+    where = torch.as_tensor(where, dtype=torch.float32)
+    return TimeStep(
+        step_type=torch.as_tensor(kind, dtype=torch.int32),
+        reward=torch.full_like(where, -7.0),
+        discount=torch.full_like(where, 0.5),
+        observation=LevelObservation(observation=point(where), input=point(goal)),
+        prev_action=torch.zeros(*where.shape, 1),
+        env_id=torch.arange(where.shape[0], dtype=torch.int32),
+        env_info={
+            "passage": torch.as_tensor(passage, dtype=torch.float32).expand(where.shape),
+            "steps": torch.ones_like(where, dtype=torch.int64),
+        },
+    )
+
+
+def test_rewards_by_hand() -> None:
+    achieved, desired = (
+        torch.tensor([[0.0, 0.0], [3.0, 4.0]]),
+        torch.tensor([[0.3, 0.4], [0.0, 0.0]]),
+    )
+    assert ShortestPath(0.5)(achieved, desired).tolist() == [0, -1]
+    assert ShortestPath(0.4, offset=1.0)(achieved, desired).tolist() == [0, 0]
+    assert NegativeDistance(2.0, 1.0)(achieved, desired).tolist() == pytest.approx([-3, -12])
+
+
+def test_arriving_ends_the_task_and_the_environments_end_does_not() -> None:
+    step = _step([MID, LAST], where=[1.0, 5.0], goal=[1.2, 1.0], passage=0.81)
+    arrived = Goal(radius=0.3).arrive(step._replace(discount=torch.tensor([1.0, 0.0])))
+    assert arrived.reward.tolist() == [0, -1]
+    assert arrived.discount.tolist() == pytest.approx([0, 0.81])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"radius": 0.0}, "must be positive"), ({"radius": 1.0, "hindsight": 2}, r"in \[0, 1\]")],
+)
+def test_bad_goals_are_errors(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Goal(**arguments)
+
+
+def test_a_goal_needs_an_input_of_the_achieved_goals_shape() -> None:
+    with pytest.raises(ValueError, match=r"level 'reach'.*same shape"):
+        AlgorithmLevel(
+            TensorSpec((3,)),
+            BoundedTensorSpec((1,), minimum=-1.0, maximum=1.0),
+            BoundedTensorSpec((2,), minimum=-1.0, maximum=1.0),
+            goal=Goal(radius=0.1),
+            name="reach",
+        )
+
+
+def _filled_buffer(kinds: list[int], environments: int = 2) -> LevelReplayBuffer:
+    """Record p of environment e lies at point 100 e + p."""
+    example = Experience(time_step=_step([FIRST], [0.0], [0.0]), action=torch.zeros(1, 1))
+    from alf.utils.dist_utils import extract_spec
+
+    stock = ReplayBuffer(extract_spec(example, from_dim=1), environments, max_length=64)
+    buffer = LevelReplayBuffer.in_place_of(stock, prioritized=False, name="level")
+    env = torch.arange(environments)
+    for p, kind in enumerate(kinds):
+        step = _step([kind] * environments, 100.0 * env + p, [-50.0] * environments)
+        record = Experience(time_step=step, action=torch.zeros(environments, 1))
+        buffer.add_batch(record, env)
+    return buffer
+
+
+def test_every_relabelled_goal_was_reached_later_in_the_same_episode() -> None:
+    kinds = [FIRST, MID, MID, LAST, FIRST, MID, LAST, FIRST, MID, MID, MID]
+    ends = {0: 3, 1: 3, 2: 3, 4: 6, 5: 6, 7: 10, 8: 10, 9: 10}
+    buffer = _filled_buffer(kinds)
+    torch.manual_seed(0)
+    batch, info = buffer.get_batch(4000, 2)
+    steps = Goal(radius=0.3, hindsight=1.0).relabel(
+        batch.time_step, info._replace(replay_buffer=buffer)
+    )
+    goals = steps.observation.input[:, :, 0]
+    assert torch.equal(goals[:, 0], goals[:, 1])
+    seen: dict[int, set[int]] = {}
+    for env, position, goal in zip(
+        info.env_ids.tolist(), info.positions.tolist(), goals[:, 0].tolist(), strict=True
+    ):
+        if position in ends:
+            seen.setdefault(position, set()).add(int(goal) - 100 * env)
+        else:  # the span begins with the last record of an episode: nothing comes later
+            assert goal == -50
+    assert seen == {p: set(range(p + 1, end + 1)) for p, end in ends.items()}
+
+
+def test_relabelled_rewards_are_those_of_the_new_goal() -> None:
+    buffer = _filled_buffer([FIRST, MID, MID, LAST])
+    torch.manual_seed(0)
+    batch, info = buffer.get_batch(500, 2)
+    steps = Goal(radius=0.3, hindsight=1.0).relabel(
+        batch.time_step, info._replace(replay_buffer=buffer)
+    )
+    where, goal = steps.observation.observation[..., 0], steps.observation.input[..., 0]
+    starts = steps.step_type == FIRST
+    expected = torch.where((where - goal).abs() <= 0.3, 0.0, -1.0)
+    assert torch.equal(steps.reward[~starts], expected[~starts])
+    assert (steps.reward[starts] == -7).all()
+    assert torch.equal(steps.discount[~starts], torch.where(expected == 0, 0.0, 1.0)[~starts])
+    assert (expected[:, 1] == 0).any()
+
+
+def test_the_share_of_hindsight_is_kept() -> None:
+    buffer = _filled_buffer([FIRST] + [MID] * 20)
+    torch.manual_seed(0)
+    batch, info = buffer.get_batch(4000, 2)
+    steps = Goal(radius=0.3, hindsight=0.25).relabel(
+        batch.time_step, info._replace(replay_buffer=buffer)
+    )
+    share = (steps.observation.input[:, 0, 0] != -50).float().mean()
+    assert float(share) == pytest.approx(0.25, abs=0.03)
+
+
+def test_reaching_the_goal_returns_control() -> None:
+    level = AlgorithmLevel(
+        TensorSpec((2,)),
+        BoundedTensorSpec((1,), minimum=-1.0, maximum=1.0),
+        BoundedTensorSpec((2,), minimum=-9.0, maximum=9.0),
+        goal=Goal(radius=0.3),
+        control_interval=3,
+    )
+    step = _step([MID] * 4, where=[0.0, 1.0, 2.0, 1.1], goal=[1.0] * 4)
+    returns = level.returns_control(step, torch.tensor([1, 2, 3, 1]))
+    assert returns.tolist() == [False, True, True, True]
