@@ -58,7 +58,7 @@ class StepMetric(nn.Module):
         self,
         train_step: int | None = None,
         step_metrics: Sequence[StepMetric] = (),
-        other_steps: Mapping[str, int] = {},  # noqa: B006 - never written to
+        other_steps: Mapping[str, int] = {},
     ) -> None:
         """Write the result as `<prefix>/<name>` and against other measures of progress.
 

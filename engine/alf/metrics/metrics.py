@@ -183,9 +183,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
         self._gather(columns, ~first)
         ended = step_type == _LAST
         if ended.any():
-            for buffer, episode_values in zip(
-                self._buffers_list, self._closed(ended), strict=True
-            ):
+            for buffer, episode_values in zip(self._buffers_list, self._closed(ended), strict=True):
                 buffer.extend(episode_values)
         return time_step
 

@@ -1,4 +1,4 @@
-"""Shelf of the summary functions: `alf.summary.scalar(...)`, scopes, writers, the global counter."""
+"""Shelf of the summary functions: scalars, scopes, writers, the global counter."""
 
 from alf.summary.summary_ops import (
     EnsureSummary,

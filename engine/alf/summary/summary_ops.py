@@ -60,7 +60,7 @@ def should_summarize_output(flag: bool | None = None) -> bool:
     return _summarize_output
 
 
-class record_if:  # noqa: N801
+class record_if:
     """Context in which summaries are recorded when `cond()` is true; the innermost one decides."""
 
     def __init__(self, cond: Callable[[], bool]) -> None:
@@ -113,7 +113,7 @@ def set_default_writer(writer: SummaryWriter | None) -> None:
     _writers[0] = writer
 
 
-class push_summary_writer:  # noqa: N801
+class push_summary_writer:
     """Context in which summaries go to `writer`."""
 
     def __init__(self, writer: SummaryWriter | None) -> None:
@@ -130,7 +130,7 @@ class push_summary_writer:  # noqa: N801
 # Tags
 
 
-class scope:  # noqa: N801
+class scope:
     """Context which puts `name/` before the tags made inside; scopes nest.
 
     A name which starts with '/' is absolute: it does not lie inside the enclosing scope.
@@ -275,7 +275,7 @@ def embedding(
     class_labels: Sequence[Any] | None = None,
     label_imgs: torch.Tensor | None = None,
 ) -> None:
-    """Record points `[N, D]` for TensorBoard's projector, with labels or small images `[N,C,H,W]`."""
+    """Record points `[N, D]` for the projector, with labels or small images `[N, C, H, W]`."""
     if should_record_summaries():
         if class_labels is not None:
             class_labels = [x.item() if isinstance(x, torch.Tensor) else x for x in class_labels]

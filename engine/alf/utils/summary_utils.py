@@ -1,4 +1,4 @@
-"""Summaries of what training handles: losses, gradients, variables, actions, distributions, time."""
+"""Summaries of what training handles: losses, gradients, parameters, actions, time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_BUCKET_COUNT = 30
 _elapsed: dict[tuple[str, str], tuple[float, int]] = {}
 
 
-class record_time:  # noqa: N801
+class record_time:
     """Context which records the mean number of seconds one use takes, over a summary interval.
 
     Uses in different summary scopes are counted apart.
@@ -84,7 +84,7 @@ def histogram_continuous(
     bucket_count: int = 30,
     step: int | None = None,
 ) -> None:
-    """Histogram with equal buckets between the bounds; what lies outside goes to the end buckets."""
+    """Histogram with equal buckets between the bounds; the end ones take what lies outside."""
     data = data.to(torch.float64)
     if data.numel() == 0:
         return

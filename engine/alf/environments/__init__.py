@@ -1,0 +1,1 @@
+"""Environments: what ALF expects of one, gymnasium's as such, wrappers, ways to batch them."""

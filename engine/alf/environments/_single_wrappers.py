@@ -1,0 +1,481 @@
+"""Wrappers of ALF environments which change rewards, actions, observations or episode ends."""
+
+from __future__ import annotations
+
+import cProfile
+import itertools
+import pstats
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from alf.config_util import configurable
+from alf.data_structures import StepType, TimeStep, time_step_spec
+from alf.environments.alf_environment import AlfEnvironment
+from alf.nest import nest
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+_LAST = np.int32(StepType.LAST)
+
+
+class AlfEnvironmentBaseWrapper(AlfEnvironment):
+    """Passes everything on to the environment it wraps. Its subclasses change some of it."""
+
+    def __init__(self, env: AlfEnvironment) -> None:
+        super().__init__()
+        self._env = env
+
+    def __getattr__(self, name: str) -> Any:
+        """What only the wrapped environment has, e.g. `gym`."""
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._env, name)
+
+    @property
+    def num_tasks(self) -> int:
+        return self._env.num_tasks
+
+    @property
+    def task_names(self) -> list[str]:
+        return self._env.task_names
+
+    @property
+    def batched(self) -> bool:
+        return self._env.batched
+
+    @property
+    def batch_size(self) -> int:
+        return self._env.batch_size
+
+    @property
+    def is_tensor_based(self) -> bool:
+        return self._env.is_tensor_based
+
+    def get_info(self) -> Any:
+        return self._env.get_info()
+
+    def env_info_spec(self) -> Any:
+        return self._env.env_info_spec()
+
+    def observation_spec(self) -> Any:
+        return self._env.observation_spec()
+
+    def action_spec(self) -> Any:
+        return self._env.action_spec()
+
+    def reward_spec(self) -> TensorSpec:
+        return self._env.reward_spec()
+
+    def time_step_spec(self) -> TimeStep:
+        return time_step_spec(self.observation_spec(), self.action_spec(), self.reward_spec())
+
+    def close(self) -> None:
+        self._env.close()
+
+    def render(self, mode: str = "rgb_array") -> Any:
+        return self._env.render(mode)
+
+    def seed(self, seed: Any) -> Any:
+        self._current_time_step = None
+        return self._env.seed(seed)
+
+    def sync_progress(self) -> None:
+        self._env.sync_progress()
+
+    def wrapped_env(self) -> AlfEnvironment:
+        """The environment inside this wrapper."""
+        return self._env
+
+    def _reset(self) -> TimeStep:
+        return self._env.reset()
+
+    def _step(self, action: Any) -> TimeStep:
+        return self._env.step(action)
+
+
+def _needs_single(env: AlfEnvironment, wrapper: AlfEnvironmentBaseWrapper) -> None:
+    if env.batched or env.is_tensor_based:
+        raise ValueError(
+            f"{type(wrapper).__name__} wraps numpy based environments which are not batched; {env} "
+            f"has batched={env.batched}, is_tensor_based={env.is_tensor_based}"
+        )
+
+
+@configurable
+class TimeLimit(AlfEnvironmentBaseWrapper):
+    """Cuts episodes off after `duration` steps; their discount stays what the environment says."""
+
+    def __init__(self, env: AlfEnvironment, duration: int) -> None:
+        super().__init__(env)
+        _needs_single(env, self)
+        if duration < 1:
+            raise ValueError(f"duration must be at least 1; got {duration}")
+        self._duration = duration
+        self._num_steps = 0
+
+    @property
+    def duration(self) -> int:
+        """The largest number of steps of an episode."""
+        return self._duration
+
+    def _reset(self) -> TimeStep:
+        self._num_steps = 0
+        return self._env.reset()
+
+    def _step(self, action: Any) -> TimeStep:
+        if self._current_time_step.step_type == StepType.LAST:
+            return self._reset()
+        time_step = self._env.step(action)
+        self._num_steps += 1
+        if self._num_steps >= self._duration:
+            time_step = time_step._replace(step_type=_LAST)
+        return time_step
+
+
+@configurable
+class RandomFirstEpisodeLength(AlfEnvironmentBaseWrapper):
+    """Cuts each of the first `num_episodes` episodes off after a random number of steps.
+
+    Environments which run in parallel then do not all end their episodes at the same time.
+    """
+
+    def __init__(
+        self, env: AlfEnvironment, random_length_range: int, num_episodes: int = 1
+    ) -> None:
+        """
+        Args:
+            random_length_range: lengths are drawn from 1 to this number.
+        """
+        super().__init__(env)
+        _needs_single(env, self)
+        if random_length_range < 1:
+            raise ValueError(f"random_length_range must be at least 1; got {random_length_range}")
+        self._range = random_length_range
+        self._episodes_left = num_episodes
+        self._rng = np.random.default_rng(random.getrandbits(32))
+        self._steps_left = 0
+
+    def seed(self, seed: int) -> Any:
+        self._rng = np.random.default_rng(seed)
+        return super().seed(seed)
+
+    def _reset(self) -> TimeStep:
+        self._steps_left = 0
+        if self._episodes_left > 0:
+            self._episodes_left -= 1
+            self._steps_left = int(self._rng.integers(1, self._range + 1))
+        return self._env.reset()
+
+    def _step(self, action: Any) -> TimeStep:
+        if self._current_time_step.step_type == StepType.LAST:
+            return self._reset()
+        time_step = self._env.step(action)
+        self._steps_left -= 1
+        return time_step._replace(step_type=_LAST) if self._steps_left == 0 else time_step
+
+
+@configurable
+class NonEpisodicAgent(AlfEnvironmentBaseWrapper):
+    """Gives LAST steps `discount`, so that values are bootstrapped across episode ends."""
+
+    def __init__(self, env: AlfEnvironment, discount: float = 1.0) -> None:
+        super().__init__(env)
+        self._discount = discount
+
+    def _step(self, action: Any) -> TimeStep:
+        time_step = self._env.step(action)
+        where = torch.where if isinstance(time_step.discount, torch.Tensor) else np.where
+        discount = where(time_step.is_last(), self._discount, time_step.discount)
+        discount = discount.to(torch.float32) if where is torch.where else np.float32(discount)
+        return time_step._replace(discount=discount)
+
+
+@configurable
+class ScalarRewardWrapper(AlfEnvironmentBaseWrapper):
+    """Replaces a reward vector by its weighted sum; the weights are 1 if none are given."""
+
+    def __init__(self, env: AlfEnvironment, reward_weights: Sequence[float] | None = None) -> None:
+        super().__init__(env)
+        spec = env.reward_spec()
+        if spec.ndim != 1:
+            raise ValueError(f"ScalarRewardWrapper needs a reward vector; reward_spec is {spec}")
+        weights = np.ones(spec.numel) if reward_weights is None else np.asarray(reward_weights)
+        if weights.shape != tuple(spec.shape):
+            raise ValueError(
+                f"reward_weights has shape {weights.shape}; rewards have {tuple(spec.shape)}"
+            )
+        self._weights = weights.astype(np.float32)
+
+    def reward_spec(self) -> TensorSpec:
+        return TensorSpec(())
+
+    def _scalar(self, time_step: TimeStep) -> TimeStep:
+        reward = time_step.reward
+        if isinstance(reward, torch.Tensor):
+            reward = reward @ torch.as_tensor(self._weights, device=reward.device)
+        else:
+            reward = np.float32(reward @ self._weights)
+        return time_step._replace(reward=reward)
+
+    def _reset(self) -> TimeStep:
+        return self._scalar(self._env.reset())
+
+    def _step(self, action: Any) -> TimeStep:
+        return self._scalar(self._env.step(action))
+
+
+@configurable
+class ActionObservationWrapper(AlfEnvironmentBaseWrapper):
+    """Makes the observation `dict(observation=..., prev_action=...)`."""
+
+    def observation_spec(self) -> Any:
+        return {
+            "observation": self._env.observation_spec(),
+            "prev_action": self._env.action_spec(),
+        }
+
+    def _extended(self, time_step: TimeStep) -> TimeStep:
+        return time_step._replace(
+            observation={
+                "observation": time_step.observation,
+                "prev_action": time_step.prev_action,
+            }
+        )
+
+    def _reset(self) -> TimeStep:
+        return self._extended(self._env.reset())
+
+    def _step(self, action: Any) -> TimeStep:
+        return self._extended(self._env.step(action))
+
+
+class _ActionWrapper(AlfEnvironmentBaseWrapper):
+    """Base of the wrappers whose actions differ from those of the wrapped environment."""
+
+    def _inner_action(self, action: Any) -> Any:
+        raise NotImplementedError(type(self).__name__)
+
+    def _first_action(self, time_step: TimeStep) -> Any:
+        """The `prev_action` of a FIRST step: zeros."""
+        outer = np.shape(time_step.step_type)
+        make = "zeros" if isinstance(time_step.step_type, torch.Tensor) else "numpy_zeros"
+        return nest.map_structure(lambda spec: getattr(spec, make)(outer), self.action_spec())
+
+    def _reset(self) -> TimeStep:
+        time_step = self._env.reset()
+        return time_step._replace(prev_action=self._first_action(time_step))
+
+    def _step(self, action: Any) -> TimeStep:
+        time_step = self._env.step(self._inner_action(action))
+        first = time_step.is_first()
+        zeros = self._first_action(time_step)
+        prev_action = nest.map_structure(lambda z, a: _select(first, z, a), zeros, action)
+        return time_step._replace(prev_action=prev_action)
+
+
+def _select(mask: Any, x: Any, y: Any) -> Any:
+    """`x` in the rows where `mask` is true, else `y`."""
+    mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    if isinstance(x, torch.Tensor):
+        return torch.where(mask, x, y)
+    return np.where(mask, x, y).astype(x.dtype)
+
+
+@configurable
+class NormalizedActionWrapper(_ActionWrapper):
+    """Gives continuous actions the bounds [-1, 1], mapped linearly to the environment's."""
+
+    def __init__(self, env: AlfEnvironment) -> None:
+        super().__init__(env)
+        self._inner_spec = env.action_spec()
+        self._outer_spec = nest.map_structure(self._normalized_spec, self._inner_spec)
+
+    def action_spec(self) -> Any:
+        return self._outer_spec
+
+    @staticmethod
+    def _normalized_spec(spec: TensorSpec) -> TensorSpec:
+        if spec.is_discrete:
+            return spec
+        if not spec.is_bounded() or not np.isfinite([spec.minimum, spec.maximum]).all():
+            raise ValueError(f"NormalizedActionWrapper needs finite action bounds; got {spec}")
+        return BoundedTensorSpec(spec.shape, spec.dtype, minimum=-1.0, maximum=1.0)
+
+    def _inner_action(self, action: Any) -> Any:
+        return nest.map_structure(self._denormalized, action, self._inner_spec)
+
+    @staticmethod
+    def _denormalized(action: Any, spec: TensorSpec) -> Any:
+        if spec.is_discrete:
+            return action
+        low, high = spec.minimum, spec.maximum
+        if isinstance(action, torch.Tensor):
+            low, high = (torch.as_tensor(b, device=action.device) for b in (low, high))
+        return low + (action + 1) * (0.5 * (high - low))
+
+
+@configurable
+class DiscreteActionWrapper(_ActionWrapper):
+    """Offers a grid of `actions_num` values per component of a continuous action as options.
+
+    The grid includes the bounds. There are `actions_num ** n` options for n components.
+    """
+
+    def __init__(self, env: AlfEnvironment, actions_num: int) -> None:
+        super().__init__(env)
+        spec = env.action_spec()
+        if actions_num < 2:
+            raise ValueError(f"actions_num must be at least 2; got {actions_num}")
+        if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete or spec.ndim > 1:
+            raise ValueError(f"DiscreteActionWrapper needs one continuous action; got {spec}")
+        low = np.broadcast_to(spec.minimum, spec.shape).reshape(-1)
+        high = np.broadcast_to(spec.maximum, spec.shape).reshape(-1)
+        values = [np.linspace(a, b, actions_num) for a, b in zip(low, high, strict=True)]
+        grid = np.array(list(itertools.product(*values)), np.float32)
+        self._options = grid.reshape(-1, *spec.shape)
+        self._outer_spec = BoundedTensorSpec(
+            (), torch.int64, minimum=0, maximum=len(self._options) - 1
+        )
+
+    def action_spec(self) -> Any:
+        return self._outer_spec
+
+    def _inner_action(self, action: Any) -> Any:
+        if isinstance(action, torch.Tensor):
+            return torch.as_tensor(self._options, device=action.device)[action]
+        return self._options[action]
+
+
+@configurable
+class TemporallyCorrelatedNoiseWrapper(_ActionWrapper):
+    """Adds noise to continuous actions which is carried over from step to step.
+
+    `noise_t = past_noise_weight * noise_{t-1} + sigma * N(0, 1)`, from 0 in each episode; the sum
+    is clipped to the action's bounds. `prev_action` is the action without noise.
+    """
+
+    def __init__(
+        self, env: AlfEnvironment, sigma: float = 0.5, past_noise_weight: float = 1.0
+    ) -> None:
+        super().__init__(env)
+        _needs_single(env, self)
+        self._sigma = sigma
+        self._weight = past_noise_weight
+        self._rng = np.random.default_rng(random.getrandbits(32))
+        self._noise = nest.map_structure(lambda spec: spec.numpy_zeros(), env.action_spec())
+        self._zero_noise = self._noise
+
+    def seed(self, seed: int) -> Any:
+        self._rng = np.random.default_rng(seed)
+        return super().seed(seed)
+
+    def _reset(self) -> TimeStep:
+        self._noise = self._zero_noise
+        return super()._reset()
+
+    def _step(self, action: Any) -> TimeStep:
+        time_step = super()._step(action)
+        if time_step.step_type == StepType.FIRST:
+            self._noise = self._zero_noise
+        return time_step
+
+    def _inner_action(self, action: Any) -> Any:
+        self._noise = nest.map_structure(self._next_noise, self._noise)
+        return nest.map_structure(self._noisy, action, self._noise, self.action_spec())
+
+    def _next_noise(self, noise: np.ndarray) -> np.ndarray:
+        draw = self._rng.normal(size=noise.shape).astype(noise.dtype)
+        return self._weight * noise + self._sigma * draw
+
+    @staticmethod
+    def _noisy(action: np.ndarray, noise: np.ndarray, spec: TensorSpec) -> np.ndarray:
+        if spec.is_discrete:
+            return action
+        return np.clip(action + noise, spec.minimum, spec.maximum).astype(spec.dtype_str)
+
+
+@configurable
+class PerformanceProfiler(AlfEnvironmentBaseWrapper):
+    """Profiles the steps of an environment and reports every `process_steps` of them."""
+
+    def __init__(
+        self,
+        env: AlfEnvironment,
+        process_profile_fn: Callable[[pstats.Stats], None],
+        process_steps: int,
+    ) -> None:
+        """
+        Args:
+            process_profile_fn: is given the statistics of all steps so far.
+        """
+        super().__init__(env)
+        self._process = process_profile_fn
+        self._process_steps = process_steps
+        self._profile = cProfile.Profile()
+        self._num_steps = 0
+        self._duration = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds spent in steps."""
+        return self._duration
+
+    def _step(self, action: Any) -> TimeStep:
+        start = time.perf_counter()
+        self._profile.enable()
+        time_step = self._env.step(action)
+        self._profile.disable()
+        self._duration += time.perf_counter() - start
+        self._num_steps += 1
+        if self._num_steps % self._process_steps == 0:
+            self._process(pstats.Stats(self._profile))
+        return time_step
+
+
+@configurable
+class AtariTerminalOnLifeLossWrapper(AlfEnvironmentBaseWrapper):
+    """Ends the episode, with discount 0, whenever a life is lost in an Atari game.
+
+    The game itself goes on: it is reset only when it is over.
+    """
+
+    def __init__(self, env: AlfEnvironment) -> None:
+        super().__init__(env)
+        _needs_single(env, self)
+        self._ale = getattr(env.gym.unwrapped, "ale", None)
+        if self._ale is None:
+            raise ValueError(f"AtariTerminalOnLifeLossWrapper needs an Atari game; got {env}")
+        self._lives = 0
+        self._lost_life = False
+
+    def _reset(self) -> TimeStep:
+        time_step = self._env.reset()
+        self._lives, self._lost_life = self._ale.lives(), False
+        return time_step
+
+    def _step(self, action: Any) -> TimeStep:
+        if self._lost_life:
+            self._lost_life = False
+            spec = self._env.reward_spec()
+            zeros = nest.map_structure(np.zeros_like, self._current_time_step.prev_action)
+            return self._current_time_step._replace(
+                step_type=np.int32(StepType.FIRST),
+                reward=np.float32(0) if spec.ndim == 0 else spec.numpy_zeros(),
+                discount=np.float32(1),
+                prev_action=zeros,
+                env_info=nest.map_structure(np.zeros_like, self._current_time_step.env_info),
+            )
+        time_step = self._env.step(action)
+        if time_step.step_type == StepType.FIRST:
+            self._lives = self._ale.lives()
+            return time_step
+        lives, before = self._ale.lives(), self._lives
+        self._lives = lives
+        if lives < before and time_step.step_type == StepType.MID:
+            self._lost_life = True
+            return time_step._replace(step_type=_LAST, discount=np.float32(0))
+        return time_step

@@ -1,0 +1,43 @@
+"""Shelf of the wrappers of ALF environments."""
+
+from alf.data_structures import TimeStep
+from alf.environments._single_wrappers import (
+    ActionObservationWrapper,
+    AlfEnvironmentBaseWrapper,
+    AtariTerminalOnLifeLossWrapper,
+    DiscreteActionWrapper,
+    NonEpisodicAgent,
+    NormalizedActionWrapper,
+    PerformanceProfiler,
+    RandomFirstEpisodeLength,
+    ScalarRewardWrapper,
+    TemporallyCorrelatedNoiseWrapper,
+    TimeLimit,
+)
+from alf.environments._task_wrappers import (
+    BatchedTensorWrapper,
+    CurriculumWrapper,
+    MultitaskWrapper,
+    TensorWrapper,
+)
+from alf.environments._vector_environment import BatchEnvironmentWrapper
+
+__all__ = [
+    "ActionObservationWrapper",
+    "AlfEnvironmentBaseWrapper",
+    "AtariTerminalOnLifeLossWrapper",
+    "BatchEnvironmentWrapper",
+    "BatchedTensorWrapper",
+    "CurriculumWrapper",
+    "DiscreteActionWrapper",
+    "MultitaskWrapper",
+    "NonEpisodicAgent",
+    "NormalizedActionWrapper",
+    "PerformanceProfiler",
+    "RandomFirstEpisodeLength",
+    "ScalarRewardWrapper",
+    "TemporallyCorrelatedNoiseWrapper",
+    "TensorWrapper",
+    "TimeLimit",
+    "TimeStep",
+]

@@ -1,0 +1,188 @@
+"""Tiny batched environments whose best values and policies are known, for tests of algorithms."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from alf.config_util import configurable
+from alf.data_structures import StepType, TimeStep
+from alf.environments.alf_environment import AlfEnvironment
+from alf.nest import nest
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+
+class ActionType(enum.Enum):
+    """Kind of the action: one of two options, or a number in [0, 1]."""
+
+    Discrete = 0
+    Continuous = 1
+
+
+class UnittestEnv(AlfEnvironment):
+    """Base: batched, tensor based, all episodes have the same length and terminate."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        episode_length: int,
+        obs_dim: int = 1,
+        action_type: ActionType = ActionType.Discrete,
+        reward_dim: int = 1,
+    ) -> None:
+        """
+        Args:
+            batch_size: number of environments.
+            episode_length: number of steps after the FIRST one.
+        """
+        super().__init__()
+        self._batch_size = batch_size
+        self._episode_length = episode_length
+        self._observation_spec = BoundedTensorSpec((obs_dim,), minimum=-10.0, maximum=10.0)
+        self._reward_spec = TensorSpec(() if reward_dim == 1 else (reward_dim,))
+        if action_type is ActionType.Discrete:
+            self._action_spec = BoundedTensorSpec((), torch.int64, minimum=0, maximum=1)
+        else:
+            self._action_spec = BoundedTensorSpec((1,), minimum=0.0, maximum=1.0)
+        self._step_number = 0
+
+    @property
+    def batched(self) -> bool:
+        return True
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    @property
+    def is_tensor_based(self) -> bool:
+        return True
+
+    def env_info_spec(self) -> Any:
+        return {}
+
+    def observation_spec(self) -> Any:
+        return self._observation_spec
+
+    def action_spec(self) -> Any:
+        return self._action_spec
+
+    def reward_spec(self) -> TensorSpec:
+        return self._reward_spec
+
+    def seed(self, seed: Sequence[int]) -> None:
+        """Nothing: random numbers are torch's global ones."""
+
+    def _reset(self) -> TimeStep:
+        self._step_number = 0
+        action = nest.map_structure(lambda s: s.zeros((self._batch_size,)), self._action_spec)
+        return self._next(StepType.FIRST, action)
+
+    def _step(self, action: Any) -> TimeStep:
+        if self._step_number == self._episode_length:
+            return self._reset()
+        self._step_number += 1
+        last = self._step_number == self._episode_length
+        return self._next(StepType.LAST if last else StepType.MID, action)
+
+    def _next(self, step_type: int, action: Any) -> TimeStep:
+        size = (self._batch_size,)
+        observation, reward = self._observe(step_type, action)
+        if step_type == StepType.FIRST:
+            reward = self._reward_spec.zeros(size)
+        return TimeStep(
+            step_type=torch.full(size, step_type, dtype=torch.int32),
+            reward=reward,
+            discount=torch.full(size, 0.0 if step_type == StepType.LAST else 1.0),
+            observation=observation,
+            prev_action=action,
+            env_id=torch.arange(self._batch_size, dtype=torch.int32),
+            env_info={},
+        )
+
+    def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """The observation `[B, obs_dim]` and the reward for `action`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def _zeros(self) -> torch.Tensor:
+        return torch.zeros(self._batch_size, *self._observation_spec.shape)
+
+
+@configurable
+class ValueUnittestEnv(UnittestEnv):
+    """Every step has reward 1, whatever the action: the value is the discounted number of steps."""
+
+    def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.ones_like(self._zeros()), self._reward_spec.ones((self._batch_size,))
+
+
+@configurable
+class PolicyUnittestEnv(UnittestEnv):
+    """The reward is 1 for the action that equals the observation (0 or 1) it was shown, else 0.
+
+    For continuous actions it is 1 minus their distance.
+    """
+
+    def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        size = self._batch_size
+        if step_type == StepType.FIRST:
+            reward = self._reward_spec.zeros((size,))
+        else:
+            shown = self._current_time_step.observation[:, 0]
+            reward = 1 - (action.reshape(size).to(torch.float32) - shown).abs()
+            reward = reward.reshape(size, *[1] * self._reward_spec.ndim)
+            reward = reward.expand(size, *self._reward_spec.shape).clone()
+        shape = (size, *self._observation_spec.shape)
+        return torch.randint(0, 2, shape).to(torch.float32), reward
+
+
+@configurable
+class RNNPolicyUnittestEnv(UnittestEnv):
+    """As PolicyUnittestEnv, but what is asked for was shown only at the FIRST step.
+
+    The observation is -1 or 1 there and 0 later. From step `gap + 1` on, the reward is 1 where the
+    action agrees with the sign shown at first, else 0.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        episode_length: int,
+        gap: int = 3,
+        action_type: ActionType = ActionType.Discrete,
+        obs_dim: int = 1,
+    ) -> None:
+        super().__init__(batch_size, episode_length, obs_dim, action_type)
+        self._gap = gap
+        self._shown = self._zeros()
+
+    def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if step_type == StepType.FIRST:
+            self._shown = 2.0 * torch.randint(0, 2, self._zeros().shape) - 1
+            return self._shown, self._reward_spec.zeros((self._batch_size,))
+        if self._step_number <= self._gap:
+            return self._zeros(), self._reward_spec.zeros((self._batch_size,))
+        wanted = (self._shown[:, 0] + 1) / 2
+        chosen = action.reshape(self._batch_size).to(torch.float32)
+        return self._zeros(), 1 - (chosen - wanted).abs()
+
+
+def _marked_as_batched(function: Any) -> Any:
+    function.batched = True
+    return function
+
+
+@_marked_as_batched
+@configurable
+def load(
+    environment_name: str, batch_size: int = 1, episode_length: int = 5, **kwargs: Any
+) -> AlfEnvironment:
+    """One of the environments of this file by its class name."""
+    classes = {c.__name__: c for c in (ValueUnittestEnv, PolicyUnittestEnv, RNNPolicyUnittestEnv)}
+    if environment_name not in classes:
+        raise ValueError(f"there is no {environment_name!r}; allowed: {sorted(classes)}")
+    kwargs.pop("env_id", None)
+    return classes[environment_name](batch_size, episode_length, **kwargs)

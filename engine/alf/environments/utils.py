@@ -1,0 +1,182 @@
+"""Making the environment of a run from its configuration."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from alf.config_util import configurable
+from alf.environments import suite_gym
+from alf.environments._task_wrappers import MultitaskWrapper, TensorWrapper
+from alf.environments._vector_environment import VectorEnvironment
+from alf.environments.alf_environment import AlfEnvironment
+from alf.environments.fast_parallel_environment import FastParallelEnvironment
+from alf.environments.thread_environment import ThreadEnvironment
+
+
+class UnwrappedEnvChecker:
+    """Refuses a second environment in this process, for simulators which allow only one."""
+
+    def __init__(self) -> None:
+        self._used = False
+
+    def check(self) -> None:
+        """Raise a ValueError if there is one already."""
+        if self._used:
+            raise ValueError(
+                "there is an environment in this process already, and only one is allowed: run "
+                "the others in processes (parallel_environment_ctor=ParallelAlfEnvironment)"
+            )
+
+    def update(self, wrap_with_process: bool) -> None:
+        """Note a new environment."""
+        self._used = self._used or not wrap_with_process
+
+    def check_and_update(self, wrap_with_process: bool) -> None:
+        """Both: note a new environment, which must be allowed."""
+        self.check()
+        self.update(wrap_with_process)
+
+
+@configurable
+def create_environment(
+    env_name: str | Sequence[str] = "CartPole-v0",
+    env_load_fn: Callable[..., AlfEnvironment] = suite_gym.load,
+    eval_env_load_fn: Callable[..., AlfEnvironment] | None = None,
+    for_evaluation: bool = False,
+    num_parallel_environments: int = 30,
+    batch_size_per_env: int | None = None,
+    eval_batch_size_per_env: int | None = None,
+    nonparallel: bool = False,
+    flatten: bool = True,
+    start_serially: bool = True,
+    num_spare_envs: int = 0,
+    torch_num_threads_per_env: int = 1,
+    parallel_environment_ctor: Callable[..., AlfEnvironment] = FastParallelEnvironment,
+    seed: int | None = None,
+    batched_wrappers: Sequence[Callable[[AlfEnvironment], AlfEnvironment]] = (),
+) -> AlfEnvironment:
+    """The batched, tensor based environment of a run.
+
+    With the default `parallel_environment_ctor` the environments are stepped one after the other in
+    this process; with ParallelAlfEnvironment each has a process, which pays when one step takes
+    more than about half a millisecond.
+
+    Args:
+        env_name: given to the load function. A list of names makes each environment a
+            MultitaskWrapper with one task per name.
+        env_load_fn: called as `fn(env_name, env_id=i)` for each environment. If it has an attribute
+            `batched` which is true, it is called once, with `batch_size=` and returns a batched
+            environment. It is told `num_parallel_environments` if it has such a parameter.
+        eval_env_load_fn: takes its place for evaluation, if given.
+        for_evaluation: the environment is for evaluation.
+        num_parallel_environments: the batch size (1 with `nonparallel`).
+        batch_size_per_env: for a `batched` load function: the batch size, which must be
+            `num_parallel_environments`. Otherwise without effect but that it must divide
+            `num_parallel_environments`.
+        eval_batch_size_per_env: takes its place for evaluation, if given.
+        nonparallel: make only one environment, in this process.
+        flatten, start_serially, torch_num_threads_per_env: for processes, see
+            ParallelAlfEnvironment.
+        num_spare_envs: only 0 is supported.
+        seed: environment i gets `seed + i`; None leaves them as they are.
+        batched_wrappers: each is called with the batched environment and returns a new one.
+    """
+    if num_spare_envs:
+        raise ValueError(f"num_spare_envs={num_spare_envs} is not supported; allowed: 0")
+    if num_parallel_environments < 1:
+        raise ValueError(
+            f"num_parallel_environments must be at least 1; got {num_parallel_environments}"
+        )
+    if for_evaluation:
+        env_load_fn = eval_env_load_fn or env_load_fn
+        batch_size_per_env = eval_batch_size_per_env or batch_size_per_env
+    num_envs = 1 if nonparallel else num_parallel_environments
+    load_fn = _with_num_envs(env_load_fn, num_envs)
+    if _attribute(env_load_fn, "batched"):
+        env = _load_batched(load_fn, env_name, num_envs, batch_size_per_env)
+    else:
+        if batch_size_per_env and num_envs % batch_size_per_env and not nonparallel:
+            raise ValueError(
+                f"num_parallel_environments={num_envs} is no multiple of "
+                f"batch_size_per_env={batch_size_per_env}"
+            )
+        constructor = functools.partial(_load_one, load_fn, env_name)
+        if nonparallel:
+            env = ThreadEnvironment(functools.partial(constructor, env_id=0))
+        elif parallel_environment_ctor is FastParallelEnvironment:
+            env = VectorEnvironment([constructor] * num_envs)
+        else:
+            env = parallel_environment_ctor(
+                [constructor] * num_envs,
+                flatten=flatten,
+                start_serially=start_serially,
+                num_spare_envs_for_reload=num_spare_envs,
+                torch_num_threads_per_env=torch_num_threads_per_env,
+            )
+    for wrapper in batched_wrappers:
+        env = wrapper(env)
+    if seed is not None:
+        env.seed([seed + i for i in range(env.batch_size)])
+    return env
+
+
+def _load_one(load_fn: Callable[..., Any], env_name: Any, env_id: int) -> AlfEnvironment:
+    """Environment `env_id` by a load function which makes one at a time."""
+    if not isinstance(env_name, str) and isinstance(env_name, Sequence):
+        return MultitaskWrapper.load(functools.partial(_load_one, load_fn), env_name, env_id=env_id)
+    return load_fn(env_name, **_known_keywords(load_fn, env_id=env_id))
+
+
+def _load_batched(
+    load_fn: Callable[..., Any], env_name: Any, num_envs: int, batch_size: int | None
+) -> AlfEnvironment:
+    if batch_size not in (None, num_envs):
+        raise ValueError(
+            f"batch_size_per_env={batch_size} for a batched load function is not supported; "
+            f"allowed: None or the number of environments, {num_envs}"
+        )
+    keywords = _known_keywords(load_fn, env_id=0)
+    env = load_fn(env_name, batch_size=num_envs, **keywords)
+    if not env.batched or env.batch_size != num_envs:
+        raise ValueError(
+            f"{load_fn} is marked as batched, but with batch_size={num_envs} it has returned "
+            f"{env} with batched={env.batched}, batch_size={env.batch_size}"
+        )
+    return env if env.is_tensor_based else TensorWrapper(env)
+
+
+def _with_num_envs(load_fn: Callable[..., Any], num_envs: int) -> Callable[..., Any]:
+    parameters = inspect.signature(load_fn).parameters
+    if "num_parallel_environments" not in parameters:
+        return load_fn
+    return functools.partial(load_fn, num_parallel_environments=num_envs)
+
+
+def _known_keywords(function: Callable[..., Any], **keywords: Any) -> dict[str, Any]:
+    """Those of the keyword arguments that the function takes."""
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return keywords
+    return {key: value for key, value in keywords.items() if key in parameters}
+
+
+def _attribute(load_fn: Callable[..., Any], name: str) -> bool:
+    """Whether the load function, or what it is a partial of, has a true attribute `name`."""
+    while not hasattr(load_fn, name) and isinstance(load_fn, functools.partial):
+        load_fn = load_fn.func
+    return bool(getattr(load_fn, name, False))
+
+
+@configurable
+def load_with_random_max_episode_steps(
+    env_name: str,
+    env_load_fn: Callable[..., AlfEnvironment] = suite_gym.load,
+    min_steps: int = 200,
+    max_steps: int = 250,
+) -> AlfEnvironment:
+    """`env_load_fn(env_name)` with a time limit drawn from `min_steps` to `max_steps`."""
+    return env_load_fn(env_name, max_episode_steps=random.randint(min_steps, max_steps))
