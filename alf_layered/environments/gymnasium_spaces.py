@@ -1,0 +1,191 @@
+"""Gymnasium's spaces as ALF's specs, its batches as tensors, and ALF's actions as its arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+_TOLERANCE = 1e-4
+_KEPT_DTYPES = {"uint8", "int8", "int16", "int32", "int64"}
+
+
+def map_space(leaf: Callable[..., Any], space: spaces.Space, *values: Any) -> Any:
+    """Applies `leaf(space, *values)` at the leaves of Dict and Tuple spaces, nested as they are."""
+    if isinstance(space, spaces.Dict):
+        return {
+            key: map_space(leaf, inner, *(value[key] for value in values))
+            for key, inner in space.spaces.items()
+        }
+    if isinstance(space, spaces.Tuple):
+        return tuple(
+            map_space(leaf, inner, *(value[i] for value in values))
+            for i, inner in enumerate(space.spaces)
+        )
+    return leaf(space, *values)
+
+
+def observation_spec(space: spaces.Space) -> Any:
+    """The nest of specs of what `to_tensors` gives for `space`, without the batch dimension.
+
+    Floating-point numbers become float32, unsigned integers beyond uint8 int64.
+
+    Raises:
+        ValueError: for a space other than Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple.
+    """
+    return map_space(_observation_leaf, space)
+
+
+def to_tensors(space: spaces.Space, batch: Any, device: torch.device) -> Any:
+    """A batch of observations as a nest of new tensors on `device`."""
+    return map_space(
+        lambda leaf, value: torch.tensor(
+            np.asarray(value), dtype=_torch_dtype(leaf.dtype), device=device
+        ),
+        space,
+        batch,
+    )
+
+
+class Actions:
+    """Between ALF's actions and gymnasium's, for B instances."""
+
+    def __init__(self, space: spaces.Space, *, normalize: bool = False) -> None:
+        """
+        Args:
+            space: of one instance.
+            normalize: Box actions are given to ALF as [-1, 1] and mapped to their bounds here.
+
+        Raises:
+            ValueError: for a space other than those named at `observation_spec`, or if a Box that
+                is not bounded is to be normalised.
+        """
+        self._space = space
+        self._leaves = map_space(lambda leaf: _ActionLeaf.of(leaf, normalize), space)
+        self.spec = map_space(lambda _, leaf: leaf.spec(), space, self._leaves)
+
+    def to_numpy(self, action: Any, restart: np.ndarray) -> Any:
+        """Actions for a vector environment; an idle one in the rows with `restart` `[B]`.
+
+        Raises:
+            ValueError: if an action of another row is NaN or outside its bounds by more than 1e-4.
+        """
+        return map_space(
+            lambda _, leaf, value: leaf.to_numpy(value, restart), self._space, self._leaves, action
+        )
+
+    def idle(self, batch_size: int) -> Any:
+        """Actions of `batch_size` instances that are 0, or as near to it as the bounds allow."""
+        return map_space(lambda _, leaf: leaf.idle(batch_size), self._space, self._leaves)
+
+
+class _ActionLeaf(NamedTuple):
+    """Bounds of one array in an action; both of the action's shape."""
+
+    low: np.ndarray
+    high: np.ndarray
+    dtype: np.dtype
+    start: np.ndarray | None
+    """What ALF's action 0 is for the environment; None where actions are continuous."""
+    normalize: bool
+
+    @staticmethod
+    def of(space: spaces.Space, normalize: bool) -> _ActionLeaf:
+        low, high = _bounds(space)
+        discrete = not isinstance(space, spaces.Box) or space.dtype.kind in "iu"
+        if normalize and not discrete and not np.isfinite([low, high]).all():
+            raise ValueError(
+                f"normalize_actions needs bounded actions, got the action space {space}"
+            )
+        start = low if discrete else None
+        return _ActionLeaf(low, high, space.dtype, start, normalize and not discrete)
+
+    def spec(self) -> TensorSpec:
+        if self.start is not None:
+            return _spec(np.zeros_like(self.low), self.high - self.low, torch.int64)
+        if self.normalize:
+            return _spec(-np.ones_like(self.low), np.ones_like(self.high), torch.float32)
+        return _spec(self.low, self.high, torch.float32)
+
+    def to_numpy(self, value: Tensor, restart: np.ndarray) -> np.ndarray:
+        action = value.detach().cpu().numpy()
+        if action.shape != (len(restart), *self.low.shape):
+            raise ValueError(
+                f"actions have shape {(len(restart), *self.low.shape)}, got {action.shape}"
+            )
+        if self.start is not None:
+            action = action + self.start
+        elif self.normalize:
+            _check(action, -np.ones_like(self.low), np.ones_like(self.high), restart)
+            action = self.low + 0.5 * (action + 1.0) * (self.high - self.low)
+        _check(action, self.low, self.high, restart)
+        if restart.any():
+            action = np.where(_as_column(restart, action), np.zeros_like(action), action)
+        return np.clip(action, self.low, self.high).astype(self.dtype, copy=False)
+
+    def idle(self, batch_size: int) -> np.ndarray:
+        zeros = np.zeros((batch_size, *self.low.shape))
+        return np.clip(zeros, self.low, self.high).astype(self.dtype)
+
+
+def _check(action: np.ndarray, low: np.ndarray, high: np.ndarray, restart: np.ndarray) -> None:
+    """Complains of the first row, among those without `restart`, that is not within the bounds."""
+    # Rounding grows with the bounds, so the tolerance does, too.
+    least = low - _TOLERANCE * np.maximum(1.0, np.abs(low))
+    most = high + _TOLERANCE * np.maximum(1.0, np.abs(high))
+    fine = np.isfinite(action) & (action >= least) & (action <= most)
+    wrong = ~fine.reshape(len(action), -1).all(axis=1) & ~restart
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"the action of instance {row} is {action[row].tolist()}; "
+            f"allowed is {low.tolist()} to {high.tolist()}"
+        )
+
+
+def _observation_leaf(space: spaces.Space) -> TensorSpec:
+    return _spec(*_bounds(space), _torch_dtype(space.dtype))
+
+
+def _bounds(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(space, spaces.Box):
+        return np.asarray(space.low), np.asarray(space.high)
+    if isinstance(space, spaces.Discrete):
+        return np.asarray(space.start), np.asarray(space.start + space.n - 1)
+    if isinstance(space, spaces.MultiDiscrete):
+        start = np.asarray(space.start)
+        return start, start + np.asarray(space.nvec) - 1
+    if isinstance(space, spaces.MultiBinary):
+        return np.zeros(space.shape, dtype=np.int64), np.ones(space.shape, dtype=np.int64)
+    raise ValueError(
+        f"there is no spec for the space {space}; there is for Box, Discrete, MultiDiscrete, "
+        "MultiBinary, and Dict and Tuple of them"
+    )
+
+
+def _spec(low: np.ndarray, high: np.ndarray, dtype: torch.dtype) -> TensorSpec:
+    """Bounded if all bounds are finite; scalar bounds if they are all the same."""
+    if dtype == torch.float32:
+        with np.errstate(over="ignore"):
+            low, high = low.astype(np.float32), high.astype(np.float32)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return TensorSpec(low.shape, dtype)
+    if low.size and (low == low.flat[0]).all() and (high == high.flat[0]).all():
+        return BoundedTensorSpec(low.shape, dtype, low.flat[0].item(), high.flat[0].item())
+    return BoundedTensorSpec(low.shape, dtype, low, high)
+
+
+def _torch_dtype(dtype: np.dtype) -> torch.dtype:
+    if dtype.kind == "f":
+        return torch.float32
+    return getattr(torch, dtype.name) if dtype.name in _KEPT_DTYPES else torch.int64
+
+
+def _as_column(rows: np.ndarray, array: np.ndarray) -> np.ndarray:
+    return rows.reshape(-1, *[1] * (array.ndim - 1))
