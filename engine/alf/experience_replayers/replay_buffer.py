@@ -1,0 +1,497 @@
+"""Replay buffer: one ring per environment, sampled in spans of consecutive records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import alf.nest as nest
+from alf.config_util import configurable
+from alf.data_structures import StepType, namedtuple
+from alf.experience_replayers._episode_index import EpisodeIndex, EpisodicReturns
+from alf.experience_replayers._priorities import SpanPriorities
+from alf.utils import checkpoint_utils
+from alf.utils.data_buffer import RingBuffer, atomic, to_default_device
+
+__all__ = ["BatchInfo", "ReplayBuffer"]
+
+BatchInfo = namedtuple(
+    "BatchInfo",
+    ["env_ids", "positions", "importance_weights", "replay_buffer", "discounted_return"],
+    default_value=(),
+)
+"""Where a batch of spans came from.
+
+    env_ids: int64 [B], the environment of each span.
+    positions: int64 [B], the position of the first record of each span.
+    importance_weights: [B], probability of the span relative to uniform sampling, so that weights
+        of 1 mean "as often as any other"; only with prioritized sampling.
+    replay_buffer: the buffer.
+    discounted_return: [B, T], only with `record_episodic_return`.
+"""
+
+
+@configurable
+class ReplayBuffer(RingBuffer):
+    """Records of B environments, each the newest `max_length` of its environment, for training.
+
+    Environments may be filled at different rates: `add_batch` takes any subset of them.
+
+    Uniform sampling is stratified: each environment gives the same number of spans (give or take
+    one), however many records it has. Prioritized sampling is over all spans of all environments.
+
+    Args:
+        data_spec: nest of `TensorSpec` of one record, usually an `Experience`.
+        num_environments: B.
+        max_length: the length of each ring.
+        num_earliest_frames_ignored: so many of the oldest records of each environment start no
+            span; a `FrameStacker` looks back to them.
+        prioritized_sampling: sample spans in proportion to the priority of their first record.
+        initial_priority: priority of a new record.
+        recent_data_steps: the newest so many spans of each environment count as recent.
+        recent_data_ratio: so large a part of each batch is drawn from recent spans only.
+        with_replacement: draw spans independently. By default draws are spread evenly: without
+            priorities no span occurs twice as long as there are enough of them.
+        device: where the records are stored.
+        allow_multiprocess: only False is supported.
+        keep_episodic_info: keep track of the begin and end of episodes. None means: if
+            `num_earliest_frames_ignored` or `record_episodic_return` needs it.
+        record_episodic_return: keep the discounted return of each record. It is known once the
+            episode has terminated; before, and after a time limit, it is `default_return`.
+        default_return: see `record_episodic_return`.
+        gamma: discount of `record_episodic_return`.
+        reward_clip: (min, max) of the rewards in `record_episodic_return`; None for no limits.
+        enable_checkpoint: whether the records go into checkpoints. After loading, the newest record
+            of each environment is made the last of its episode, as the environment starts anew.
+        name: name of the buffer.
+    """
+
+    def __init__(
+        self,
+        data_spec: Any,
+        num_environments: int,
+        max_length: int = 1024,
+        num_earliest_frames_ignored: int = 0,
+        prioritized_sampling: bool = False,
+        initial_priority: float = 1.0,
+        recent_data_steps: int = 1,
+        recent_data_ratio: float = 0.0,
+        with_replacement: bool = False,
+        device: str = "cpu",
+        allow_multiprocess: bool = False,
+        keep_episodic_info: bool | None = None,
+        record_episodic_return: bool = False,
+        default_return: float = -1000.0,
+        gamma: float = 0.99,
+        reward_clip: tuple[float, float] | None = None,
+        enable_checkpoint: bool = False,
+        name: str = "ReplayBuffer",
+    ):
+        if not 0 <= recent_data_ratio <= 1 or recent_data_steps < 1:
+            raise ValueError(
+                f"{name}: recent_data_ratio has to be within [0, 1] and recent_data_steps at least "
+                f"1, got {recent_data_ratio} and {recent_data_steps}"
+            )
+        if keep_episodic_info is None:
+            keep_episodic_info = num_earliest_frames_ignored > 0 or record_episodic_return
+        if record_episodic_return and not keep_episodic_info:
+            raise ValueError(f"{name}: record_episodic_return=True needs keep_episodic_info")
+        super().__init__(data_spec, num_environments, max_length, device, allow_multiprocess, name)
+        self._num_earliest_frames_ignored = num_earliest_frames_ignored
+        self._initial_priority = initial_priority
+        self._recent_data_steps = recent_data_steps
+        self._recent_data_ratio = recent_data_ratio
+        self._with_replacement = with_replacement
+        self._leaf_of = {
+            field: _leaf_number(data_spec, field) for field in ("step_type", "reward", "discount")
+        }
+        if keep_episodic_info:
+            self._require_fields("keep_episodic_info", "step_type")
+        if record_episodic_return:
+            self._require_fields("record_episodic_return", "step_type", "reward", "discount")
+        self._priorities = (
+            SpanPriorities(
+                num_environments,
+                max_length,
+                num_earliest_frames_ignored,
+                initial_priority,
+                self._device,
+            )
+            if prioritized_sampling
+            else None
+        )
+        self._episodes = (
+            EpisodeIndex(num_environments, max_length, self._device) if keep_episodic_info else None
+        )
+        self._returns = (
+            EpisodicReturns(self._stored("reward"), default_return, gamma, reward_clip)
+            if record_episodic_return
+            else None
+        )
+        # Which environment each row of a batch belongs to, by batch size, see _strata.
+        self._strata_of: dict[int, tuple[torch.Tensor, ...]] = {}
+        checkpoint_utils.enable_checkpoint(self, enable_checkpoint)
+
+    def _require_fields(self, option: str, *fields: str) -> None:
+        missing = [f for f in fields if self._leaf_of[f] is None]
+        if missing:
+            raise ValueError(
+                f"{self.name}: {option} needs records with {', '.join(fields)} (as TimeStep and "
+                f"Experience have); {', '.join(missing)} not found in {self._data_spec}"
+            )
+
+    def _stored(self, field: str) -> torch.Tensor:
+        """Storage [B, max_length, ...] of "step_type", "reward" or "discount"."""
+        return self._buffers[self._leaf_names[self._leaf_of[field]]]
+
+    @property
+    def initial_priority(self) -> float:
+        """Priority of a new record."""
+        return self._initial_priority
+
+    @property
+    def total_size(self) -> int:
+        """Number of records of all environments together."""
+        return int(self._current_size.sum())
+
+    # ---- Adding and removing ----------------------------------------------------------------
+
+    def add_batch(
+        self, batch: Any, env_ids: torch.Tensor | None = None, blocking: bool = False
+    ) -> None:
+        """Add one record to each of the given environments; full rings lose their oldest one.
+
+        Args:
+            batch: nest of [n, ...]; row i goes to `env_ids[i]`. n = 0 changes nothing.
+            env_ids: [n], all different; None for all environments.
+            blocking: only False is supported.
+        """
+        self.enqueue(batch, env_ids, blocking)
+
+    def _write(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
+        was_empty = self._current_size.index_select(0, env_ids) == 0
+        pos = super()._write(leaves, env_ids)
+        if self._priorities is not None:
+            self._priorities.add(env_ids, pos, self._current_size.index_select(0, env_ids))
+        if self._episodes is not None:
+            step_type = leaves[self._leaf_of["step_type"]]
+            self._episodes.add(env_ids, pos, (step_type == int(StepType.FIRST)) | was_empty)
+        if self._returns is not None:
+            self._returns.add(env_ids, self.circular(pos))
+            ended = (step_type == int(StepType.LAST)) & (leaves[self._leaf_of["discount"]] == 0)
+            if ended.any():
+                self._finish_episodes(env_ids[ended], pos[ended])
+        return pos
+
+    def _finish_episodes(self, env_ids: torch.Tensor, end: torch.Tensor) -> None:
+        begin = torch.maximum(
+            self._episodes.begin(env_ids, end), self.get_earliest_position(env_ids)
+        )
+        rewards, discounts = self._stored("reward"), self._stored("discount")
+        self._returns.finish(env_ids, begin, end, rewards, discounts)
+
+    @atomic
+    def remove_up_to(self, n: int, env_ids: torch.Tensor | None = None) -> None:
+        env_ids = self.check_convert_env_ids(env_ids)
+        if self._priorities is not None:
+            self._priorities.remove(env_ids, self.get_earliest_position(env_ids), n)
+        super().remove_up_to(n, env_ids)
+
+    @atomic
+    def clear(self, env_ids: torch.Tensor | None = None) -> None:
+        self.remove_up_to(self._max_length, env_ids)
+
+    def dequeue(self, env_ids: torch.Tensor | None = None) -> Any:
+        """Take the oldest record out of each of the given environments: nest of [n, 1, ...]."""
+        return super().dequeue(env_ids)
+
+    # ---- Sampling ---------------------------------------------------------------------------
+
+    @atomic
+    @torch.no_grad()
+    def get_batch(self, batch_size: int, batch_length: int) -> tuple[Any, BatchInfo]:
+        """Draw spans of consecutive records; a span may reach from one episode into the next.
+
+        Without prioritized sampling the spans are ordered by environment.
+
+        Args:
+            batch_size: number of spans B.
+            batch_length: records per span T. With prioritized sampling better always the same.
+
+        Returns the records, a nest of [B, T, ...], and their `BatchInfo`; both on the default
+        device. Raises ValueError if there is not enough data.
+        """
+        num_recent = int(batch_size * self._recent_data_ratio)
+        num_starts = self._num_starts(batch_length)
+        parts = []
+        if self._priorities is not None:
+            self._priorities.set_span(batch_length, self._current_size, self._current_pos)
+            if batch_size > num_recent:
+                parts.append(self._sample_by_priority(batch_size - num_recent))
+        elif batch_size > num_recent:
+            self._check_num_starts(num_starts, batch_length)
+            parts.append(self._sample_uniformly(batch_size - num_recent, num_starts, batch_length))
+        if num_recent > 0:
+            self._check_num_starts(num_starts, batch_length)
+            recent = num_starts.clamp(max=self._recent_data_steps)
+            parts.append(self._sample_uniformly(num_recent, recent, batch_length))
+        env_ids, pos = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return self._make_batch(env_ids, pos, batch_length, num_starts, num_recent / batch_size)
+
+    def _num_starts(self, batch_length: int) -> torch.Tensor:
+        """At how many records of each environment a span can start; not positive if nowhere."""
+        return self._current_size - (self._num_earliest_frames_ignored + batch_length - 1)
+
+    def _check_num_starts(self, num_starts: torch.Tensor, batch_length: int) -> None:
+        if int(num_starts.min()) < 1:
+            lacking = int((num_starts < 1).sum())
+            raise ValueError(
+                f"{self.name}: spans of {batch_length} records were asked for with "
+                f"{self._num_earliest_frames_ignored} earliest ones ignored, which needs "
+                f"{batch_length + self._num_earliest_frames_ignored} records in every environment; "
+                f"{lacking} of {self._num_envs} environments have fewer, the least filled one "
+                f"(environment {int(num_starts.argmin())}) has {int(self._current_size.min())}"
+            )
+
+    def _sample_uniformly(
+        self, batch_size: int, num_starts: torch.Tensor, batch_length: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw from the newest `num_starts` [B] spans of each environment: ids and positions."""
+        env_ids, rank, count = self._strata(batch_size)
+        u = torch.rand(batch_size, dtype=torch.float64, device=self._device)
+        choices = num_starts.index_select(0, env_ids)
+        if self._with_replacement:
+            start = (u * choices).long()
+        else:
+            # An environment's spans lie on a circle, which is turned at random and cut into as many
+            # pieces as spans are wanted from it; one is drawn from each. So all are equally
+            # probable, and none is drawn twice.
+            turn = torch.rand(self._num_envs, dtype=torch.float64, device=self._device)
+            turn = (turn * num_starts).long().index_select(0, env_ids)
+            low = rank * choices // count
+            width = ((rank + 1) * choices // count - low).clamp_(min=1)
+            start = (low + (u * width).long() + turn) % choices
+        newest = self._current_pos.index_select(0, env_ids) - batch_length
+        return env_ids, newest - start
+
+    def _strata(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Spread a batch over the environments; who gets one more than others is drawn.
+
+        Returns for each row its environment, its number among the rows of that environment, and how
+        many these are.
+        """
+        if batch_size in self._strata_of:
+            return self._strata_of[batch_size]
+        each, rest = divmod(batch_size, self._num_envs)
+        count = torch.full((self._num_envs,), each, device=self._device)
+        count[torch.randperm(self._num_envs, device=self._device)[:rest]] += 1
+        env_ids = self._all_env_ids.repeat_interleave(count)
+        before = (count.cumsum(0) - count).index_select(0, env_ids)
+        rank = torch.arange(batch_size, device=self._device) - before
+        strata = env_ids, rank, count.index_select(0, env_ids)
+        if rest == 0:
+            self._strata_of[batch_size] = strata
+        return strata
+
+    def _sample_by_priority(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, _ = self._priorities.sample(batch_size, self._with_replacement)
+        env_ids, slot = rows // self._max_length, rows % self._max_length
+        newest = self._current_pos.index_select(0, env_ids) - 1
+        return env_ids, newest - (newest - slot) % self._max_length
+
+    def _make_batch(
+        self,
+        env_ids: torch.Tensor,
+        pos: torch.Tensor,
+        batch_length: int,
+        num_starts: torch.Tensor,
+        recent_ratio: float,
+    ) -> tuple[Any, BatchInfo]:
+        ids = env_ids.unsqueeze(-1)
+        span = pos.unsqueeze(-1) + torch.arange(batch_length, device=self._device)
+        weights = ()
+        if self._priorities is not None:
+            weights = self._importance_weights(env_ids, pos, batch_length, num_starts, recent_ratio)
+        returns = () if self._returns is None else self._returns.get(ids, self.circular(span))
+        info = BatchInfo(env_ids, pos, weights, (), returns)
+        experience, info = to_default_device((self._read(ids, span), info))
+        return experience, info._replace(replay_buffer=self)
+
+    def _importance_weights(
+        self,
+        env_ids: torch.Tensor,
+        pos: torch.Tensor,
+        batch_length: int,
+        num_starts: torch.Tensor,
+        recent_ratio: float,
+    ) -> torch.Tensor:
+        """Probability of each span times the number of all spans."""
+        tree = self._priorities.tree
+        num_starts = num_starts.clamp(min=0)
+        weights = tree[self._row_index(env_ids, pos)] / tree.summary() * num_starts.sum()
+        if recent_ratio == 0:
+            return weights
+        recent = num_starts.clamp(max=self._recent_data_steps).index_select(0, env_ids)
+        is_recent = self._current_pos.index_select(0, env_ids) - batch_length - pos < recent
+        chance = is_recent * num_starts.sum() / (self._num_envs * recent)
+        return (1 - recent_ratio) * weights + recent_ratio * chance
+
+    @atomic
+    @torch.no_grad()
+    def gather_all(
+        self, ignore_earliest_frames: bool = False, convert_to_default_device: bool = True
+    ) -> tuple[Any, BatchInfo]:
+        """All records of all environments, which need to have equally many, oldest first.
+
+        Args:
+            ignore_earliest_frames: leave out the `num_earliest_frames_ignored` oldest ones.
+            convert_to_default_device: otherwise the result stays on the device of the buffer.
+
+        Returns the records, a nest of [B, T, ...], and their `BatchInfo`.
+        """
+        sizes = self._current_size
+        size = int(sizes[0])
+        if bool((sizes != size).any()):
+            raise ValueError(
+                f"{self.name}: gather_all needs equally many records in each environment, but they "
+                f"have from {int(sizes.min())} to {int(sizes.max())}; environments that are filled "
+                "at different rates are to be sampled with get_batch"
+            )
+        ignored = self._num_earliest_frames_ignored if ignore_earliest_frames else 0
+        length = size - ignored
+        if length < 1:
+            raise ValueError(
+                f"{self.name}: nothing to gather, each environment has {size} records of which the "
+                f"{ignored} earliest are ignored"
+            )
+        pos = self._current_pos - length
+        span = pos.unsqueeze(-1) + torch.arange(length, device=self._device)
+        ids = self._all_env_ids.unsqueeze(-1)
+        returns = () if self._returns is None else self._returns.get(ids, self.circular(span))
+        result = self._read(ids, span), BatchInfo(self._all_env_ids, pos, (), (), returns)
+        experience, info = to_default_device(result) if convert_to_default_device else result
+        return experience, info._replace(replay_buffer=self)
+
+    @atomic
+    @torch.no_grad()
+    def update_priority(
+        self, env_ids: torch.Tensor, positions: torch.Tensor, priorities: torch.Tensor
+    ) -> None:
+        """Set the priorities [n] of the spans that start at `positions` [n] of `env_ids` [n].
+
+        Spans that have been overwritten since they were sampled are passed over.
+        """
+        if self._priorities is None:
+            raise ValueError(f"{self.name}: update_priority needs prioritized_sampling=True")
+        env_ids = self.check_convert_env_ids(env_ids)
+        self._priorities.update(
+            env_ids,
+            positions.to(self._device),
+            priorities.detach().to(self._device),
+            self.get_earliest_position(env_ids),
+            self._current_pos[env_ids],
+        )
+
+    # ---- Looking things up ------------------------------------------------------------------
+
+    @torch.no_grad()
+    def get_field(self, field_name: str, env_ids: torch.Tensor, positions: torch.Tensor) -> Any:
+        """A field of chosen records, such as "time_step.observation.position".
+
+        Args:
+            field_name: path of a tensor or of a nest of tensors.
+            env_ids: any shape.
+            positions: any shape that broadcasts against that of `env_ids`.
+
+        Returns a nest of [*shape, ...], on the default device.
+        """
+        env_ids, pos = self._on_device(env_ids, positions)
+        self._check_stored(env_ids, pos)
+        field, slot = nest.get_field(self._buffer, field_name), self.circular(pos)
+        return to_default_device(nest.map_structure(lambda x: x[env_ids, slot], field))
+
+    def _on_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.as_tensor(x).to(self._device, torch.int64) for x in tensors]
+
+    def _check_stored(self, env_ids: torch.Tensor, pos: torch.Tensor) -> None:
+        """Skipped on accelerators, where looking would wait for them."""
+        if pos.device.type != "cpu":
+            return
+        end = self._current_pos[env_ids]
+        gone = (pos < end - self._current_size[env_ids]) | (pos >= end)
+        if bool(gone.any()):
+            env_id = int(env_ids.expand_as(gone)[gone][0])
+            end = int(self._current_pos[env_id])
+            raise ValueError(
+                f"{self.name}: there is no record at position {int(pos.expand_as(gone)[gone][0])} "
+                f"of environment {env_id}; it has "
+                f"[{end - int(self._current_size[env_id])}, {end})"
+            )
+
+    def _require_episodes(self) -> EpisodeIndex:
+        if self._episodes is None:
+            raise ValueError(
+                f"{self.name}: begin and end of episodes are not kept; "
+                "set ReplayBuffer.keep_episodic_info=True"
+            )
+        return self._episodes
+
+    def get_episode_begin_position(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
+        """Position of the first record of the episode that the record at `pos` belongs to.
+
+        It lies before the oldest record if the begin of the episode has been overwritten.
+
+        Args:
+            pos: positions of stored records, any shape.
+            env_ids: broadcasts against `pos`.
+        """
+        episodes = self._require_episodes()
+        pos, env_ids = self._on_device(pos, env_ids)
+        self._check_stored(env_ids, pos)
+        return to_default_device(episodes.begin(env_ids, pos))
+
+    def steps_to_episode_end(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
+        """Steps from the record at `pos` to the last record of its episode (so far).
+
+        Args:
+            pos: positions of stored records, any shape.
+            env_ids: broadcasts against `pos`.
+        """
+        episodes = self._require_episodes()
+        pos, env_ids = self._on_device(pos, env_ids)
+        self._check_stored(env_ids, pos)
+        return to_default_device(episodes.end(env_ids, pos, self._current_pos[env_ids]) - pos)
+
+    def get_disc_0_begin_position(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
+        """Refused: not built in this engine."""
+        raise ValueError(
+            f"{self.name}: get_disc_0_begin_position is not supported by this engine; there are "
+            "get_episode_begin_position and steps_to_episode_end"
+        )
+
+    # ---- Restoring --------------------------------------------------------------------------
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if prefix + "_current_pos" in state_dict and self._leaf_of["step_type"] is not None:
+            self._end_newest_episodes()
+
+    def _end_newest_episodes(self) -> None:
+        filled = torch.nonzero(self._current_size > 0).flatten()
+        slot = self.circular(self._current_pos[filled] - 1)
+        self._stored("step_type")[filled, slot] = int(StepType.LAST)
+
+
+def _leaf_number(data_spec: Any, field: str) -> int | None:
+    """Number of the leaf that is `record.<field>` or `record.time_step.<field>`."""
+    numbers = nest.pack_sequence_as(data_spec, list(range(len(nest.flatten(data_spec)))))
+    for record in (numbers, _member(numbers, "time_step")):
+        number = _member(record, field)
+        if isinstance(number, int):
+            return number
+    return None
+
+
+def _member(record: Any, name: str) -> Any:
+    return record.get(name) if isinstance(record, dict) else getattr(record, name, None)

@@ -1,0 +1,159 @@
+"""Optimizers that are made without parameters; algorithms add the parameters later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from alf.config_util import configurable
+from alf.optimizers import adam_tf
+from alf.summary import summary_ops as summary
+from alf.utils.schedulers import as_scheduler
+from alf.utils.tensor_utils import clip_by_global_norm, clip_by_norms
+
+__all__ = ["SGD", "Adam", "AdamTF", "AdamW", "wrap_optimizer"]
+
+# torch copies and pickles only its own attributes of an optimizer.
+_OWN_ATTRIBUTES = (
+    "name",
+    "_gradient_clipping",
+    "_clip_by_global_norm",
+    "_lr_scheduler",
+    "_step_supports_amp_scaling",
+)
+_UNSUPPORTED = {"parvi": None, "capacity_ratio": 1.0, "masked_out_value": None}
+
+
+def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """A subclass of an optimizer that is made without parameters and can clip gradients.
+
+    Its arguments:
+        gradient_clipping: largest norm of gradients; None for no limit.
+        clip_by_global_norm: the limit is for all parameters together, not for each of them.
+        parvi, repulsive_weight: particle-based updates; not supported.
+        capacity_ratio, min_capacity, masked_out_value: training of a part of the parameters; not
+            supported.
+        name: name of the optimizer.
+        kwargs: arguments of `cls`; `lr` may be a scheduler.
+
+    The first parameter group is empty. A parameter may bring options of its own for the optimizer
+    in an attribute `opt_args`, e.g. `{"lr": 1e-4}`; an lr given so or with its group is constant.
+    """
+    has_fused = "fused" in cls.__init__.__code__.co_varnames
+
+    class Wrapped(cls):
+        def __init__(
+            self,
+            gradient_clipping: float | None = None,
+            clip_by_global_norm: bool = False,
+            parvi: str | None = None,
+            repulsive_weight: float = 1.0,
+            capacity_ratio: float = 1.0,
+            min_capacity: int = 8192,
+            masked_out_value: float | None = None,
+            name: str | None = None,
+            **kwargs: Any,
+        ):
+            _refuse_unsupported(cls.__name__, parvi, capacity_ratio, masked_out_value)
+            if gradient_clipping is not None and gradient_clipping <= 0:
+                raise ValueError(
+                    f"gradient_clipping has to be positive or None, got {gradient_clipping}"
+                )
+            self.name = name or cls.__name__
+            self._gradient_clipping = gradient_clipping
+            self._clip_by_global_norm = clip_by_global_norm
+            self._lr_scheduler = None
+            if "lr" in kwargs:
+                self._lr_scheduler = as_scheduler(kwargs["lr"])
+                kwargs["lr"] = float(self._lr_scheduler())
+            if has_fused and kwargs.get("foreach") is None:
+                kwargs.setdefault("fused", True)
+            super().__init__([{"params": []}], **kwargs)
+            # Gradients have to be unscaled before they are clipped, not inside the fused kernel.
+            self._step_supports_amp_scaling = False
+
+        def __getstate__(self) -> dict:
+            own = {key: getattr(self, key) for key in _OWN_ATTRIBUTES}
+            return {**super().__getstate__(), **own}
+
+        def add_param_group(self, param_group: dict) -> None:
+            """Add parameters; those with options of their own get groups of their own."""
+            for group in _split_by_options(param_group):
+                group.setdefault("lr_is_constant", "lr" in group)
+                super().add_param_group(group)
+
+        def load_state_dict(self, state_dict: dict) -> None:
+            """Restore moments, step counts and options. A learning rate is the one set now."""
+            super().load_state_dict(state_dict)
+            self._schedule_lr()
+
+        def _schedule_lr(self) -> None:
+            if self._lr_scheduler is None:
+                return
+            lr = float(self._lr_scheduler())
+            for group in self.param_groups:
+                if not group.get("lr_is_constant", False):
+                    group["lr"] = lr
+
+        def step(self, closure: Callable | None = None) -> Any:
+            """Make one step with the present learning rate and clipped gradients."""
+            loss = None
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            self._schedule_lr()
+            if self._gradient_clipping is not None:
+                self._clip_gradients()
+            super().step()
+            return loss
+
+        @torch.no_grad()
+        def _clip_gradients(self) -> None:
+            params = (p for group in self.param_groups for p in group["params"])
+            grads = [p.grad for p in params if p.grad is not None]
+            if not grads:
+                return
+            if not self._clip_by_global_norm:
+                clip_by_norms(grads, self._gradient_clipping, in_place=True)
+                return
+            _, norm = clip_by_global_norm(grads, self._gradient_clipping, in_place=True)
+            if summary.should_record_summaries():
+                summary.scalar(f"global_grad_norm/{self.name}", norm)
+
+    Wrapped.__name__ = Wrapped.__qualname__ = cls.__name__
+    Wrapped.__doc__ = (
+        f"`{cls.__module__}.{cls.__name__}`, made without parameters; see `wrap_optimizer`."
+    )
+    return Wrapped
+
+
+def _refuse_unsupported(name: str, *values: Any) -> None:
+    for (option, allowed), value in zip(_UNSUPPORTED.items(), values, strict=True):
+        if value != allowed:
+            raise ValueError(
+                f"{name}: {option}={value!r} is not supported by this engine (allowed: {allowed!r})"
+            )
+
+
+def _split_by_options(param_group: dict) -> list[dict]:
+    """Parameter groups with the parameters of one, each with one set of options."""
+    params = param_group["params"]
+    params = [params] if isinstance(params, torch.Tensor) else list(params)
+    by_options: dict[tuple, list] = {}
+    for p in params:
+        # A name and parameter pair is allowed too.
+        options = getattr(p[1] if isinstance(p, tuple) else p, "opt_args", {})
+        by_options.setdefault(tuple(sorted(options.items())), []).append(p)
+    groups = [
+        {**param_group, **dict(options), "params": members}
+        for options, members in by_options.items()
+    ]
+    return groups or [{**param_group, "params": []}]
+
+
+Adam = configurable(wrap_optimizer(torch.optim.Adam))
+AdamW = configurable(wrap_optimizer(torch.optim.AdamW))
+SGD = configurable(wrap_optimizer(torch.optim.SGD))
+AdamTF = configurable(wrap_optimizer(adam_tf.AdamTF))

@@ -1,0 +1,365 @@
+"""Ring buffers: one ring per environment for nested tensors, and a flat one for samples."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+import alf.nest as nest
+from alf.config_util import configurable
+from alf.device_ctx import get_default_device
+from alf.tensor_specs import TensorSpec
+
+__all__ = ["DataBuffer", "RingBuffer", "atomic"]
+
+# Up to this many ids a Python set finds duplicates faster than a tensor operation does.
+_SMALL_BATCH = 64
+
+
+def atomic(func: Callable) -> Callable:
+    """Run a method while holding the lock `self._lock`, if the object has one."""
+
+    @functools.wraps(func)
+    def locked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        lock = getattr(self, "_lock", None)
+        if lock is None:
+            return func(self, *args, **kwargs)
+        with lock:
+            return func(self, *args, **kwargs)
+
+    return locked
+
+
+class RingBuffer(nn.Module):
+    """For each of B environments, the newest `max_length` records of a nest, oldest first.
+
+    A record is addressed by the id of its environment and its *position*: the number of records
+    added to that environment before it. Positions only grow, also across `clear`; where a record
+    lies in the ring is `circular(position)`. Environments are filled independently of each other.
+
+    Args:
+        data_spec: nest of `TensorSpec` of one record.
+        num_environments: B.
+        max_length: the length of each ring.
+        device: where the records are stored.
+        allow_multiprocess: only False is supported.
+        name: name of the buffer.
+    """
+
+    def __init__(
+        self,
+        data_spec: Any,
+        num_environments: int,
+        max_length: int = 1024,
+        device: str = "cpu",
+        allow_multiprocess: bool = False,
+        name: str = "RingBuffer",
+    ):
+        if allow_multiprocess:
+            raise ValueError(
+                f"{name}: allow_multiprocess=True is not supported by this engine; a buffer "
+                "belongs to one process (allowed: False)"
+            )
+        if num_environments < 1 or max_length < 1:
+            raise ValueError(
+                f"{name}: num_environments and max_length have to be at least 1, got "
+                f"{num_environments} and {max_length}"
+            )
+        super().__init__()
+        self.name = name
+        self._device = torch.device(device)
+        self._num_envs = int(num_environments)
+        self._max_length = int(max_length)
+        self._data_spec = data_spec
+        self._leaf_specs: list[TensorSpec] = nest.flatten(data_spec)
+        self._leaf_formats = [(tuple(s.shape), s.dtype) for s in self._leaf_specs]
+        self._leaf_names = _leaf_names(data_spec)
+        for leaf_name, spec in zip(self._leaf_names, self._leaf_specs, strict=True):
+            self.register_buffer(leaf_name, self._per_record(spec.shape, spec.dtype))
+        per_env = functools.partial(torch.zeros, self._num_envs, dtype=torch.int64)
+        self.register_buffer("_current_size", per_env(device=self._device))
+        self.register_buffer("_current_pos", per_env(device=self._device))
+        self._all_env_ids = torch.arange(self._num_envs, device=self._device)
+        self._refresh_rows()
+
+    def _per_record(self, shape: tuple, dtype: torch.dtype, fill: float = 0) -> torch.Tensor:
+        """A tensor [B, max_length, *shape]."""
+        size = (self._num_envs, self._max_length, *shape)
+        if fill == 0:  # zeros cost no memory before they are written to
+            return torch.zeros(size, dtype=dtype, device=self._device)
+        return torch.full(size, fill, dtype=dtype, device=self._device)
+
+    @property
+    def _buffer(self) -> Any:
+        """The storage as a nest of [B, max_length, ...]."""
+        buffers = self._buffers
+        return nest.pack_sequence_as(self._data_spec, [buffers[n] for n in self._leaf_names])
+
+    @property
+    def num_environments(self) -> int:
+        """B."""
+        return self._num_envs
+
+    @property
+    def device(self) -> torch.device:
+        """Where the records are stored."""
+        return self._device
+
+    # A row is one record of one environment. The views make one index serve all leaves.
+    def _refresh_rows(self) -> None:
+        buffers = self._buffers
+        self._rows = [buffers[n].flatten(0, 1) for n in self._leaf_names]
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> RingBuffer:
+        super()._apply(fn, recurse)
+        self._device = self._current_pos.device
+        self._all_env_ids = self._all_env_ids.to(self._device)
+        self._refresh_rows()
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._refresh_rows()
+
+    def circular(self, pos: torch.Tensor) -> torch.Tensor:
+        """Where in its ring the record at position `pos` lies."""
+        return pos % self._max_length
+
+    def _row_index(self, env_ids: torch.Tensor, pos: torch.Tensor) -> torch.Tensor:
+        return env_ids * self._max_length + pos % self._max_length
+
+    def check_convert_env_ids(self, env_ids: torch.Tensor | None) -> torch.Tensor:
+        """Environment ids as int64 [n] on the device of the buffer; None means all of them."""
+        if env_ids is None:
+            return self._all_env_ids
+        env_ids = torch.as_tensor(env_ids)
+        if env_ids.dim() != 1 or env_ids.is_floating_point():
+            raise ValueError(
+                f"{self.name}: env_ids has to be a vector of integers, got shape "
+                f"{tuple(env_ids.shape)} and {env_ids.dtype}"
+            )
+        return env_ids.to(self._device, torch.int64)
+
+    def _check_writable(self, env_ids: torch.Tensor) -> None:
+        """Ids in range, none twice. Skipped on accelerators, where looking would wait for them."""
+        if env_ids is self._all_env_ids or env_ids.device.type != "cpu":
+            return
+        n = env_ids.shape[0]
+        if n <= _SMALL_BATCH:
+            ids = env_ids.tolist()
+            ok = len(set(ids)) == n and min(ids) >= 0 and max(ids) < self._num_envs
+        else:
+            ok = int(env_ids.min()) >= 0
+            counts = torch.bincount(env_ids) if ok else env_ids
+            ok = ok and counts.shape[0] <= self._num_envs and int(counts.max()) == 1
+        if not ok:
+            raise ValueError(
+                f"{self.name}: env_ids have to be different from each other and within "
+                f"[0, {self._num_envs}), got {env_ids.tolist()}"
+            )
+
+    def _checked_leaves(self, batch: Any, n: int) -> list[torch.Tensor]:
+        """The leaves of `batch` on the device of the buffer, with shape [n, ...] as specified."""
+        nest.assert_same_structure(batch, self._data_spec)
+        leaves = []
+        for i, leaf in enumerate(nest.flatten(batch)):
+            shape, dtype = self._leaf_formats[i]
+            if leaf.shape[1:] != shape or leaf.dtype != dtype or leaf.shape[:1] != (n,):
+                raise ValueError(
+                    f"{self.name}: field {self._leaf_names[i]!r} was first stored as {dtype} "
+                    f"{list(shape)} per record; now {n} records came as {leaf.dtype} "
+                    f"{list(leaf.shape)}"
+                )
+            leaves.append(leaf if leaf.device == self._device else leaf.to(self._device))
+        return leaves
+
+    def has_space(self, env_ids: torch.Tensor) -> bool:
+        """Whether a record can be added to each of the environments without losing one."""
+        env_ids = self.check_convert_env_ids(env_ids)
+        return bool((self._current_size[env_ids] < self._max_length).all())
+
+    def has_data(self, env_ids: torch.Tensor, n: int = 1) -> bool:
+        """Whether each of the environments has at least `n` records."""
+        env_ids = self.check_convert_env_ids(env_ids)
+        return bool((self._current_size[env_ids] >= n).all())
+
+    @atomic
+    @torch.no_grad()
+    def enqueue(
+        self, batch: Any, env_ids: torch.Tensor | None = None, blocking: bool = False
+    ) -> bool:
+        """Add one record to each of the given environments; full rings lose their oldest one.
+
+        Args:
+            batch: nest of [n, ...]; row i goes to `env_ids[i]`. n = 0 changes nothing.
+            env_ids: [n], all different; None for all environments.
+            blocking: only False is supported.
+
+        Returns True.
+        """
+        self._refuse_blocking(blocking)
+        env_ids = self.check_convert_env_ids(env_ids)
+        leaves = self._checked_leaves(batch, env_ids.shape[0])
+        if env_ids.shape[0] > 0:
+            self._check_writable(env_ids)
+            self._write(leaves, env_ids)
+        return True
+
+    def _write(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
+        """Write the leaves and advance; returns the positions [n] of the new records."""
+        pos = self._current_pos.index_select(0, env_ids)
+        rows = self._row_index(env_ids, pos)
+        for storage, leaf in zip(self._rows, leaves, strict=True):
+            storage.index_copy_(0, rows, leaf)
+        self._current_pos.index_copy_(0, env_ids, pos + 1)
+        size = self._current_size.index_select(0, env_ids).add_(1).clamp_(max=self._max_length)
+        self._current_size.index_copy_(0, env_ids, size)
+        return pos
+
+    @atomic
+    @torch.no_grad()
+    def dequeue(
+        self, env_ids: torch.Tensor | None = None, n: int = 1, blocking: bool = False
+    ) -> Any:
+        """Take the oldest `n` records out of each of the environments: nest of [B, n, ...]."""
+        self._refuse_blocking(blocking)
+        env_ids = self.check_convert_env_ids(env_ids)
+        if not self.has_data(env_ids, n):
+            raise ValueError(
+                f"{self.name}: cannot take {n} records out of each of the environments "
+                f"{env_ids.tolist()}, which have {self._current_size[env_ids].tolist()}"
+            )
+        pos = self.get_earliest_position(env_ids).unsqueeze(-1)
+        result = self._read(env_ids.unsqueeze(-1), pos + torch.arange(n, device=self._device))
+        self.remove_up_to(n, env_ids)
+        return result
+
+    @atomic
+    def remove_up_to(self, n: int, env_ids: torch.Tensor | None = None) -> None:
+        """Forget the oldest `n` records of each of the given environments, or all if fewer."""
+        env_ids = self.check_convert_env_ids(env_ids)
+        self._current_size[env_ids] = (self._current_size[env_ids] - n).clamp_(min=0)
+
+    @atomic
+    def clear(self, env_ids: torch.Tensor | None = None) -> None:
+        """Forget all records of the given environments; positions go on growing."""
+        env_ids = self.check_convert_env_ids(env_ids)
+        self._current_size[env_ids] = 0
+
+    def get_earliest_position(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Position [n] of the oldest record of each of the given environments."""
+        env_ids = self.check_convert_env_ids(env_ids)
+        return self._current_pos[env_ids] - self._current_size[env_ids]
+
+    def get_current_position(self) -> torch.Tensor:
+        """Position [B] that the next record of each environment will have."""
+        return self._current_pos.clone()
+
+    def _read(self, env_ids: torch.Tensor, pos: torch.Tensor) -> Any:
+        """Records at `pos` of `env_ids` (broadcast against each other): nest of [*shape, ...]."""
+        rows = self._row_index(env_ids, pos)
+        shape, rows = rows.shape, rows.flatten()
+        leaves = [r.index_select(0, rows).view(*shape, *r.shape[1:]) for r in self._rows]
+        return nest.pack_sequence_as(self._data_spec, leaves)
+
+    def stop(self) -> None:
+        """Refused: it would end waits of other processes, and this buffer belongs to one."""
+        raise ValueError(f"{self.name}: stop() needs allow_multiprocess=True, which is unsupported")
+
+    def revive(self) -> None:
+        """Refused, as `stop` is."""
+        raise ValueError(
+            f"{self.name}: revive() needs allow_multiprocess=True, which is unsupported"
+        )
+
+    def _refuse_blocking(self, blocking: bool) -> None:
+        if blocking:
+            raise ValueError(
+                f"{self.name}: blocking=True needs allow_multiprocess=True, which is unsupported "
+                "(allowed: False)"
+            )
+
+
+def _leaf_names(data_spec: Any) -> list[str]:
+    """One name per leaf: the path to it. Slashes because a buffer's name must have no dots."""
+    with_path = nest.py_map_structure_with_path
+    names = nest.flatten(with_path(lambda path, _: "_buffer/" + path.replace(".", "/"), data_spec))
+    assert len(set(names)) == len(names), names
+    return names
+
+
+def to_default_device(nested: Any) -> Any:
+    """`nested` with all its tensors on the default device."""
+    device = torch.device(get_default_device())
+    return nest.map_structure(
+        lambda x: x if x.device.type == device.type else x.to(device, non_blocking=True), nested
+    )
+
+
+@configurable
+class DataBuffer(RingBuffer):
+    """The newest `capacity` samples of a nest, without environments and without order in time.
+
+    Args:
+        data_spec: nest of `TensorSpec` of one sample.
+        capacity: how many samples are kept.
+        device: where the samples are stored.
+        name: name of the buffer.
+    """
+
+    def __init__(
+        self, data_spec: Any, capacity: int, device: str = "cpu", name: str = "DataBuffer"
+    ):
+        super().__init__(data_spec, 1, max_length=capacity, device=device, name=name)
+
+    @property
+    def current_size(self) -> torch.Tensor:
+        """How many samples there are: int64 []."""
+        return self._current_size[0]
+
+    @property
+    def current_pos(self) -> torch.Tensor:
+        """Where in the storage the next sample goes: int64 []."""
+        return self.circular(self._current_pos[0])
+
+    def is_full(self) -> torch.Tensor:
+        """Whether the next sample pushes an old one out: bool []."""
+        return self.current_size >= self._max_length
+
+    @atomic
+    @torch.no_grad()
+    def add_batch(self, batch: Any) -> None:
+        """Add samples, a nest of [n, ...]; of more than `capacity` the last ones stay."""
+        leaves = nest.flatten(batch)
+        n = leaves[0].shape[0] if leaves else 0
+        leaves = self._checked_leaves(batch, n)
+        kept = min(n, self._max_length)
+        pos = self._current_pos[0] + torch.arange(n - kept, n, device=self._device)
+        for storage, leaf in zip(self._rows, leaves, strict=True):
+            storage.index_copy_(0, self.circular(pos), leaf[n - kept :])
+        self._current_pos.add_(n)
+        self._current_size.add_(n).clamp_(max=self._max_length)
+
+    @torch.no_grad()
+    def get_batch(self, batch_size: int) -> Any:
+        """Samples drawn uniformly with replacement: nest of [batch_size, ...], default device."""
+        size = int(self.current_size)
+        if size == 0:
+            raise ValueError(f"{self.name} is empty: no batch of {batch_size} can be drawn from it")
+        return self.get_batch_by_indices(torch.randint(size, (batch_size,), device=self._device))
+
+    @torch.no_grad()
+    def get_batch_by_indices(self, indices: torch.Tensor) -> Any:
+        """The samples numbered `indices` [n], 0 being the oldest: nest of [n, ...]."""
+        indices = torch.as_tensor(indices, device=self._device)
+        earliest = self._current_pos[0] - self._current_size[0]
+        return to_default_device(self._read(self._all_env_ids[0], earliest + indices))
+
+    @torch.no_grad()
+    def get_all(self) -> Any:
+        """All samples, oldest first: nest of [current_size, ...], on the default device."""
+        return self.get_batch_by_indices(torch.arange(int(self.current_size)))
