@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import alf_layered.environments.maze2d_gym  # noqa: F401  (registers the ids)
 from alf.data_structures import StepType
+from alf.environments.utils import create_environment
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.environments import gymnasium_loader
 from alf_layered.environments.gymnasium_loader import GymnasiumEnvironment
@@ -312,6 +313,16 @@ def test_a_registered_environment_is_limited_seeded_and_drawn():
     assert set(env.env_info_spec()) == {"dist_to_goal", "is_success", "success"}
     with pytest.raises(ValueError, match="cannot be drawn with mode 'human'"):
         env.render("human")
+
+
+def test_alf_creates_it_as_one_environment():
+    env = create_environment(
+        "Pendulum-v1", env_load_fn=gymnasium_loader.load, num_parallel_environments=3, seed=4
+    )
+    direct = gymnasium_loader.load("Pendulum-v1", batch_size=3)
+    direct.seed(4)
+    assert env.batch_size == 3
+    assert torch.equal(env.reset().observation, direct.reset().observation)
 
 
 def test_steps_but_terminal_ones_have_the_discount_asked_for():

@@ -13,8 +13,10 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import alf
 import alf_layered.environments.maze2d_gym  # noqa: F401  (registers the ids)
 from alf.data_structures import StepType
+from alf.environments.utils import create_environment
 from alf_layered.environments import maze2d_alf, maze_layouts
 from alf_layered.environments.maze2d import Maze2D, MazeState
 from alf_layered.environments.maze2d_gym import Maze2DGym
@@ -356,6 +358,25 @@ def test_an_action_that_is_not_allowed_is_named(wrong):
     assert (env.step(action).step_type == StepType.FIRST).all()
     with pytest.raises(ValueError, match=r"shape \(3, 2\), got \(2, 2\)"):
         env.step(torch.zeros(2, 2))
+
+
+def test_alf_creates_it_as_one_environment_and_configures_it():
+    alf.reset_configs()
+    try:
+        alf.config("maze2d_alf.load", dense_reward=False, max_episode_steps=7)
+        env = create_environment(
+            "Maze2D-UMaze-v0",
+            env_load_fn=maze2d_alf.load,
+            num_parallel_environments=8,
+            seed=1,
+        )
+    finally:
+        alf.reset_configs()
+    assert env.batch_size == 8
+    time_step = [env.reset(), *(env.step(torch.zeros(8, 2)) for _ in range(7))][-1]
+    assert time_step.step_type.tolist() == [int(StepType.LAST)] * 8
+    assert time_step.reward.tolist() == [0.0] * 8
+    assert time_step.env_id.tolist() == list(range(8))
 
 
 def test_several_batched_environments_number_their_instances_one_after_the_other():
