@@ -113,8 +113,14 @@ def _while_running(path: Path) -> Iterator[None]:
         _loaded.running.pop()
 
 
-def save(alf_config_file: str, preset_expressions: Mapping[str, str]) -> None:
-    """Writes a conf file with the presets that imports copies of the conf files run here."""
+def save(alf_config_file: str, presets: Mapping[str, Any], preset_texts: Mapping[str, str]) -> None:
+    """Writes a conf file with the presets that imports copies of the conf files run here.
+
+    Args:
+        alf_config_file: where to write it; the copies go to ``config_files/`` beside it.
+        presets: the values that were preset.
+        preset_texts: Python text of presets, where it is known.
+    """
     root = _loaded.root
     if root is None:
         raise ValueError("there is no conf file to save: load_config() was not called")
@@ -122,7 +128,7 @@ def save(alf_config_file: str, preset_expressions: Mapping[str, str]) -> None:
     copies = target.parent / "config_files"
     if root == target:
         # A resumed run: this file was written by a run before, and so were the copies.
-        preset_expressions = {**_preset_expressions_in(_loaded.texts[root]), **preset_expressions}
+        preset_texts = {**_preset_texts_in(_loaded.texts[root]), **preset_texts}
         root = _first_import(target, copies)
     for path, text in _loaded.texts.items():
         if path == target or copies in path.parents:
@@ -135,7 +141,18 @@ def save(alf_config_file: str, preset_expressions: Mapping[str, str]) -> None:
             )
     base = copies if copies in root.parents else root.parent
     imported = (Path("config_files") / root.relative_to(base)).as_posix()
-    _write(target, _text_of_saved_conf(imported, preset_expressions))
+    texts = {name: preset_texts.get(name) or _literal(name, presets[name]) for name in presets}
+    _write(target, _text_of_saved_conf(imported, {n: t for n, t in texts.items() if t}))
+
+
+def _literal(name: str, value: Any) -> str | None:
+    text = repr(value)
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        logging.warning("pre-config %s cannot be saved: %s is no Python literal", name, text)
+        return None
+    return text
 
 
 def _first_import(target: Path, copies: Path) -> Path:
@@ -144,7 +161,7 @@ def _first_import(target: Path, copies: Path) -> Path:
     return inside[-1] if inside else target
 
 
-def _preset_expressions_in(text: str) -> dict[str, str]:
+def _preset_texts_in(text: str) -> dict[str, str]:
     """The entries of the ``alf.pre_config({...})`` of a saved conf file as Python text."""
     calls = [
         node
@@ -164,11 +181,11 @@ def _preset_expressions_in(text: str) -> dict[str, str]:
     }
 
 
-def _text_of_saved_conf(imported: str, preset_expressions: Mapping[str, str]) -> str:
+def _text_of_saved_conf(imported: str, preset_texts: Mapping[str, str]) -> str:
     lines = ["import alf", ""]
-    if preset_expressions:
+    if preset_texts:
         lines.append("alf.pre_config({")
-        lines.extend(f"    {name!r}: {text}," for name, text in preset_expressions.items())
+        lines.extend(f"    {name!r}: {text}," for name, text in preset_texts.items())
         lines.extend(["})", ""])
     lines.append(f"config = alf.import_config({imported!r})")
     return "\n".join(lines) + "\n"

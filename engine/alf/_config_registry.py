@@ -201,8 +201,8 @@ class Registry:
 
     @property
     def preset_expressions(self) -> dict[str, str]:
-        """Python text of each preset that found its parameter."""
-        return {n: self._expressions.get(n, repr(v)) for n, v in self._handled.items()}
+        """Python text of those presets that came with one."""
+        return dict(self._expressions)
 
     def parameters(self) -> list[Parameter]:
         """All parameters by name."""

@@ -99,7 +99,7 @@ def _import_standard_modules_for(config_name: str) -> None:
         _import_standard_modules()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _import_standard_modules() -> None:
     for name in _STANDARD_MODULES:
         try:
@@ -219,7 +219,7 @@ def save_config(alf_config_file: str) -> None:
     The loaded conf and all confs it imported from below its own directory are copied into
     ``config_files/`` beside ``alf_config_file``.
     """
-    _conf_files.save(alf_config_file, _registry.preset_expressions)
+    _conf_files.save(alf_config_file, dict(_registry.handled_presets), _registry.preset_expressions)
 
 
 def configurable(

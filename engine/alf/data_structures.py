@@ -349,7 +349,7 @@ def elastic_namedtuple(name: str, args: Mapping[str, Any]) -> tuple:
     return _elastic_type(name, tuple(args))(*args.values())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _elastic_type(name: str, fields: tuple[str, ...]) -> type:
     new_type = collections.namedtuple(name, fields)
     new_type.__reduce__ = lambda self: (elastic_namedtuple, (name, self._asdict()))

@@ -1,5 +1,7 @@
 """Operations on nests: trees of lists, tuples, named tuples and dicts."""
+# ruff: noqa: F401  (a shelf of public names)
 
+from alf.nest import utils
 from alf.nest.nest import (
     assert_same_length,
     assert_same_structure,
@@ -41,5 +43,3 @@ from alf.nest.nest import (
     transpose,
     unbatch_nested_tensor,
 )
-
-__all__ = [name for name in dir() if not name.startswith("_")]

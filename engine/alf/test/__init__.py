@@ -1,4 +1,5 @@
 """``alf.test``: unittest with assertions for tensors."""
+# ruff: noqa: PT009  (this is unittest)
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -265,7 +266,7 @@ def _split(
 ) -> tuple[list[tuple[float, float]], list[float], list[float]]:
     pairs = [(progress, value) for progress, value in schedule]
     points = [progress for progress, _ in pairs]
-    if not pairs or any(a >= b for a, b in zip(points, points[1:], strict=False)):
+    if not pairs or any(a >= b for a, b in itertools.pairwise(points)):
         raise ValueError(f"schedule {pairs} must be pairs with strictly increasing progress")
     return pairs, points, [value for _, value in pairs]
 

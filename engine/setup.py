@@ -1,0 +1,30 @@
+"""Packaging of the engine: import name ``alf``."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="alf",
+    # A local version: the package of this name on the index is an unrelated OAuth client.
+    version="0.1.0+layered1",
+    description="Clean-room engine with the documented API of ALF (Agent Learning Framework)",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["alf", "alf.*"]),
+    package_data={"alf": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.10",
+        "numpy>=1.26",
+        "gymnasium>=1.1",
+        "absl-py>=2.0",
+        "tensorboard>=2.15",
+        "tqdm>=4.60",
+        "pillow>=10.0",
+        "optree>=0.13",
+        "imageio>=2.30",
+        "imageio-ffmpeg>=0.5",
+    ],
+)

@@ -1,0 +1,7 @@
+"""Settings for all engine tests."""
+
+from hypothesis import settings
+
+# A shared machine pauses now and then, so no example has a deadline.
+settings.register_profile("alf", deadline=None)
+settings.load_profile("alf")
