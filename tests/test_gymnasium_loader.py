@@ -185,6 +185,22 @@ def test_a_same_step_environment_that_takes_no_requests_begins_after_an_idle_ste
     assert [t.discount[1].item() for t in time_steps] == [1, 1, 1, 1, 0, 1, 1, 1, 0]
 
 
+def test_a_vector_environment_must_say_how_it_begins_and_what_was_final():
+    class Silent(SameStepOnly):
+        metadata = {}  # noqa: RUF012
+
+        def step(self, actions):
+            return *super().step(actions)[:-1], {}
+
+    with pytest.raises(ValueError, match="give autoreset_mode, one of NEXT_STEP, SAME_STEP"):
+        GymnasiumEnvironment(Silent())
+    env = GymnasiumEnvironment(Silent(), autoreset_mode="same_step")
+    env.reset()
+    with pytest.raises(ValueError, match="has no 'final_obs'"):
+        for _ in range(3):
+            env.step(torch.tensor([0, 1]))
+
+
 # ----------------------------------------------------------------------------------------- spaces
 
 

@@ -379,6 +379,11 @@ def test_alf_creates_it_as_one_environment_and_configures_it():
     assert time_step.env_id.tolist() == list(range(8))
 
 
+def test_a_time_limit_of_zero_is_refused():
+    with pytest.raises(ValueError, match="at least 1 or None, got 0"):
+        maze2d_alf.load("Maze2D-UMaze-v0", max_episode_steps=0)
+
+
 def test_several_batched_environments_number_their_instances_one_after_the_other():
     env = maze2d_alf.load("Maze2D-UMaze-v0", env_id=2, batch_size=3)
     assert env.reset().env_id.tolist() == [6, 7, 8]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from alf.data_structures import StepType, TimeStep, time_step_spec
 from alf.environments.alf_environment import AlfEnvironment
-from alf.nest import map_structure
+from alf.nest.nest import map_structure
 from alf.tensor_specs import TensorSpec
 
 
@@ -110,9 +110,10 @@ class BatchedEnvironment(AlfEnvironment):
         observation = self._begin()
         self._ended = torch.zeros_like(self._ended)
         zeros = torch.zeros(self._batch_size, device=self._device)
+        # Clones, so that what a caller does to one field in place does not show in another one.
         return TimeStep(
-            step_type=self._first,
-            reward=zeros,
+            step_type=self._first.clone(),
+            reward=zeros.clone(),
             discount=torch.ones_like(zeros),
             observation=observation,
             prev_action=map_structure(
@@ -122,7 +123,7 @@ class BatchedEnvironment(AlfEnvironment):
                 self._action_spec,
             ),
             env_id=self._env_id,
-            env_info=dict.fromkeys(self._env_info_spec, zeros),
+            env_info={key: zeros.clone() for key in self._env_info_spec},
         )
 
     def _step(self, action: Any) -> TimeStep:

@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import gymnasium.wrappers
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.error import Error
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from torch import Tensor
 
@@ -110,7 +113,8 @@ class GymnasiumEnvironment(BatchedEnvironment):
         self._env = vector_env
         self._stepper = make_stepper(vector_env, autoreset_mode)
         self._actions = Actions(vector_env.single_action_space, normalize=normalize_actions)
-        self._seed: int | list[int] | None = None
+        # Gymnasium's vector environments take a list as well, though their type does not say so.
+        self._seed: Any = None
         self._reached = np.zeros(vector_env.num_envs, dtype=bool)
         specs = observation_spec(vector_env.single_observation_space)
         self._info_keys = tuple(self._seen_keys() if info_keys is None else info_keys)
@@ -131,7 +135,7 @@ class GymnasiumEnvironment(BatchedEnvironment):
 
     def seed(self, seed: int | Sequence[int]) -> None:
         """Seeds the instances at the next `reset`, with `seed`, `seed + 1`, ... or one each."""
-        self._seed = int(seed) if np.ndim(seed) == 0 else [int(s) for s in seed]
+        self._seed = [int(s) for s in seed] if isinstance(seed, Sequence) else int(seed)
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """The first instance as `[height, width, 3]` uint8.
@@ -144,7 +148,8 @@ class GymnasiumEnvironment(BatchedEnvironment):
                 f"an environment made with render_mode={self._env.render_mode!r} cannot be drawn "
                 f"with mode {mode!r}; load it with make_kwargs=dict(render_mode='rgb_array')"
             )
-        return np.asarray(self._env.render()[0])
+        frames: Any = self._env.render()
+        return np.asarray(frames[0])
 
     def close(self) -> None:
         """Closes the instances and their processes."""
@@ -237,7 +242,7 @@ def _make_vector(
         if first.num_envs != batch_size:
             raise ValueError(f"{first} has {first.num_envs} instances, but batch_size={batch_size}")
         return first
-    makers = [make_one] * batch_size
+    makers: list[Callable[[], Any]] = [make_one] * batch_size
     if vector_class is SyncVectorEnv:
         makers[0] = lambda: first
     else:
@@ -275,7 +280,9 @@ def _make_wrapped(
     wrappers: Sequence[Callable[[gymnasium.Env], gymnasium.Env]],
 ) -> gymnasium.Env | VectorEnv:
     env = make()
-    if isinstance(env, VectorEnv) and wrappers:
+    if isinstance(env, VectorEnv):
+        if not wrappers:
+            return env
         raise ValueError(
             f"gym_env_wrappers and max_episode_steps are for single environments; {env} is a "
             "vector environment"
@@ -285,13 +292,13 @@ def _make_wrapped(
     return env
 
 
-def _spec(name: str) -> gymnasium.envs.registration.EnvSpec:
+def _spec(name: str) -> EnvSpec:
     module, _, short_name = name.rpartition(":")
     if module:
         importlib.import_module(module)
     try:
         return gymnasium.spec(short_name)
-    except gymnasium.error.Error as error:
+    except Error as error:
         nearest = difflib.get_close_matches(short_name, gymnasium.registry, n=3, cutoff=0.4)
         raise ValueError(
             f"there is no gymnasium environment {name!r}; "
@@ -300,8 +307,8 @@ def _spec(name: str) -> gymnasium.envs.registration.EnvSpec:
         ) from error
 
 
-def _draws_arrays(spec: gymnasium.envs.registration.EnvSpec) -> bool:
+def _draws_arrays(spec: EnvSpec) -> bool:
     maker = spec.entry_point
     if isinstance(maker, str):
-        maker = gymnasium.envs.registration.load_env_creator(maker)
+        maker = load_env_creator(maker)
     return "rgb_array" in getattr(maker, "metadata", {}).get("render_modes", ())

@@ -9,7 +9,8 @@ together, as a single one always does, nothing is done twice.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import abc
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
@@ -34,9 +35,13 @@ class VectorStep(NamedTuple):
     """the same, for the instances whose episode ends now; empty if `info` holds them"""
 
 
-class Stepper(Protocol):
+class Stepper(abc.ABC):
     """Steps a vector environment by ALF's rule."""
 
+    def __init__(self, env: VectorEnv) -> None:
+        self._env = env
+
+    @abc.abstractmethod
     def step(self, actions: Any, restart: np.ndarray) -> VectorStep:
         """One step. Rows with `restart` `[B]`, those that ended before, begin a new episode."""
 
@@ -49,15 +54,14 @@ def make_stepper(env: VectorEnv, mode: AutoresetMode | str | None = None) -> Ste
     """
     stated = env.metadata.get("autoreset_mode")
     chosen = as_mode(mode if stated is None else stated)
+    wanted = as_mode(mode)
     if chosen is None:
         raise ValueError(
             f"{env} does not say how it begins new episodes (metadata['autoreset_mode']); "
             f"give autoreset_mode, one of {', '.join(_STEPPERS)}"
         )
-    if mode is not None and as_mode(mode) != chosen:
-        raise ValueError(
-            f"autoreset_mode is {as_mode(mode).name}, but {env} works by {chosen.name}"
-        )
+    if wanted is not None and wanted != chosen:
+        raise ValueError(f"autoreset_mode is {wanted.name}, but {env} works by {chosen.name}")
     return _STEPPERS[chosen.name](env)
 
 
@@ -75,17 +79,15 @@ def as_mode(mode: AutoresetMode | str | None) -> AutoresetMode | None:
     raise ValueError(f"autoreset_mode is one of {', '.join(_STEPPERS)} or None, got {mode!r}")
 
 
-class _NextStep:
-    def __init__(self, env: VectorEnv) -> None:
-        self._env = env
-
+class _NextStep(Stepper):
     def step(self, actions: Any, restart: np.ndarray) -> VectorStep:
-        return VectorStep(*self._env.step(actions), final_info={})
+        observation, reward, terminated, truncated, info = self._env.step(actions)
+        return VectorStep(observation, reward, terminated, truncated, info, final_info={})
 
 
-class _SameStep:
+class _SameStep(Stepper):
     def __init__(self, env: VectorEnv) -> None:
-        self._env = env
+        super().__init__(env)
         self._begun: Any = None
         # Others are not asked: an environment that does not know the request would begin all.
         self._begins_on_request = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
@@ -125,10 +127,7 @@ class _SameStep:
         return copy
 
 
-class _Disabled:
-    def __init__(self, env: VectorEnv) -> None:
-        self._env = env
-
+class _Disabled(Stepper):
     def step(self, actions: Any, restart: np.ndarray) -> VectorStep:
         some = restart.any()
         if some:
@@ -136,10 +135,10 @@ class _Disabled:
             observation, _ = self._env.reset(options={"reset_mask": restart.copy()})
             if restart.all():
                 return _beginning(observation, len(restart))
-        observation, *rest = self._env.step(actions)
+        observation, reward, terminated, truncated, info = self._env.step(actions)
         if some:
             observation, _ = self._env.reset(options={"reset_mask": restart.copy()})
-        return VectorStep(observation, *rest, final_info={})
+        return VectorStep(observation, reward, terminated, truncated, info, final_info={})
 
 
 _STEPPERS = {"NEXT_STEP": _NextStep, "SAME_STEP": _SameStep, "DISABLED": _Disabled}

@@ -46,7 +46,7 @@ def to_tensors(space: spaces.Space, batch: Any, device: torch.device) -> Any:
     """A batch of observations as a nest of new tensors on `device`."""
     return map_space(
         lambda leaf, value: torch.tensor(
-            np.asarray(value), dtype=_torch_dtype(leaf.dtype), device=device
+            np.asarray(value), dtype=_torch_dtype(leaf), device=device
         ),
         space,
         batch,
@@ -98,13 +98,13 @@ class _ActionLeaf(NamedTuple):
     @staticmethod
     def of(space: spaces.Space, normalize: bool) -> _ActionLeaf:
         low, high = _bounds(space)
-        discrete = not isinstance(space, spaces.Box) or space.dtype.kind in "iu"
+        discrete = not isinstance(space, spaces.Box) or _numpy_dtype(space).kind in "iu"
         if normalize and not discrete and not np.isfinite([low, high]).all():
             raise ValueError(
                 f"normalize_actions needs bounded actions, got the action space {space}"
             )
         start = low if discrete else None
-        return _ActionLeaf(low, high, space.dtype, start, normalize and not discrete)
+        return _ActionLeaf(low, high, _numpy_dtype(space), start, normalize and not discrete)
 
     def spec(self) -> TensorSpec:
         if self.start is not None:
@@ -150,7 +150,7 @@ def _check(action: np.ndarray, low: np.ndarray, high: np.ndarray, restart: np.nd
 
 
 def _observation_leaf(space: spaces.Space) -> TensorSpec:
-    return _spec(*_bounds(space), _torch_dtype(space.dtype))
+    return _spec(*_bounds(space), _torch_dtype(space))
 
 
 def _bounds(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +181,13 @@ def _spec(low: np.ndarray, high: np.ndarray, dtype: torch.dtype) -> TensorSpec:
     return BoundedTensorSpec(low.shape, dtype, low, high)
 
 
-def _torch_dtype(dtype: np.dtype) -> torch.dtype:
+def _numpy_dtype(space: spaces.Space) -> np.dtype:
+    assert space.dtype is not None
+    return space.dtype
+
+
+def _torch_dtype(space: spaces.Space) -> torch.dtype:
+    dtype = _numpy_dtype(space)
     if dtype.kind == "f":
         return torch.float32
     return getattr(torch, dtype.name) if dtype.name in _KEPT_DTYPES else torch.int64

@@ -78,26 +78,22 @@ class Maze2DEnvironment(BatchedEnvironment):
         """The first instance as `[height, width, 3]` uint8."""
         if mode != "rgb_array":
             raise ValueError(f"Maze2D renders with mode 'rgb_array' only, got {mode!r}")
-        if self._state is None:
-            self.reset()
         return self.picture.draw(*self._agent_and_goal(), goal_radius=self.maze.goal_radius)
 
     def set_plans(self, plans: Sequence[Mapping[str, Any]]) -> bool:
         """Has plans drawn from the first instance's agent on; see `MazePicture.set_plans`."""
-        if self._state is None:
-            self.reset()
         return self.picture.set_plans(plans, agent=self._agent_and_goal()[0])
 
     # ---------------------------------------------------------------------------- stepping
 
     def _begin(self) -> dict[str, Tensor]:
         self.picture.clear()
-        self._state = self.maze.begin(self._uniform())
-        return _observe(self._state)
+        self._state = state = self.maze.begin(self._uniform())
+        return _observe(state)
 
     def _advance(self, action: Tensor, restart: Tensor) -> Outcome:
         action = _checked(action, restart, self.maze.max_velocity)
-        state, outcome = self.maze.step(self._state, action)
+        state, outcome = self.maze.step(self._standing(), action)
         # Numbers are drawn at every step, so that one instance's end moves no other's random
         # numbers.
         uniform = self._uniform()
@@ -124,11 +120,19 @@ class Maze2DEnvironment(BatchedEnvironment):
             reached=torch.where(restart, new.reached, state.reached),
         )
 
+    def _standing(self) -> MazeState:
+        """Where the episodes stand; begins them if that has not been done."""
+        if self._state is None:
+            self.reset()
+        assert self._state is not None
+        return self._state
+
     def _uniform(self) -> Tensor:
         return torch.rand((self._batch_size, 4), generator=self._generator, device=self._device)
 
     def _agent_and_goal(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._state.position[0].cpu().numpy(), self._state.goal[0].cpu().numpy()
+        state = self._standing()
+        return state.position[0].cpu().numpy(), state.goal[0].cpu().numpy()
 
 
 @configurable
@@ -178,7 +182,9 @@ def load(
         dt=dt,
         dense_reward=dense_reward,
         terminate_at_goal=terminate_at_goal,
-        max_episode_steps=max_episode_steps or task.max_episode_steps,
+        max_episode_steps=(
+            task.max_episode_steps if max_episode_steps is None else max_episode_steps
+        ),
         device=torch.empty(0).device,
     )
     return Maze2DEnvironment(maze, batch_size=batch_size, env_id=env_id, pixel_size=pixel_size)

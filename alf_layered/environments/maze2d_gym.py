@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.error import ResetNeeded
 
 from alf_layered.environments.maze2d import Maze2D, MazeState
 from alf_layered.environments.maze_layouts import MAZE_TASKS, Cell, maze_task
@@ -113,20 +114,18 @@ class Maze2DGym(gymnasium.Env):
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset before step")
         velocity = torch.as_tensor(np.asarray(action, dtype=np.float64), device="cpu")
-        self._state, outcome = self.maze.step(self._state, velocity.reshape(1, 2))
+        self._state, outcome = self.maze.step(self._standing(), velocity.reshape(1, 2))
         info = {
-            "dist_to_goal": outcome.distance.item(),
-            "is_success": outcome.is_success.item(),
-            "success": outcome.success.item(),
+            "dist_to_goal": float(outcome.distance),
+            "is_success": bool(outcome.is_success),
+            "success": bool(outcome.success),
         }
         return (
             self._observe(),
-            outcome.reward.item(),
-            outcome.terminated.item(),
-            outcome.truncated.item(),
+            float(outcome.reward),
+            bool(outcome.terminated),
+            bool(outcome.truncated),
             info,
         )
 
@@ -134,18 +133,20 @@ class Maze2DGym(gymnasium.Env):
         """The picture as `[height, width, 3]` uint8; None if no render mode was asked for."""
         if self.render_mode is None:
             return None
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset before render")
         return self.picture.draw(*self._agent_and_goal(), goal_radius=self.maze.goal_radius)
 
     def set_plans(self, plans: Sequence[Mapping[str, Any]]) -> bool:
         """Has plans drawn from the agent on; see `MazePicture.set_plans`."""
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset before set_plans")
         return self.picture.set_plans(plans, agent=self._agent_and_goal()[0])
 
     def _agent_and_goal(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._state.position[0].numpy(), self._state.goal[0].numpy()
+        state = self._standing()
+        return state.position[0].numpy(), state.goal[0].numpy()
+
+    def _standing(self) -> MazeState:
+        if self._state is None:
+            raise ResetNeeded("there is no episode yet: call reset first")
+        return self._state
 
     def _observe(self) -> dict[str, np.ndarray]:
         agent, goal = (point.astype(np.float32) for point in self._agent_and_goal())

@@ -132,7 +132,7 @@ class MazePicture:
         if head:
             pen.polygon(head, fill=fill)
 
-    def _disc(self, pen: Any, centre: Sequence[float], radius: float, **style: Any) -> None:
+    def _disc(self, pen: Any, centre: Any, radius: float, **style: Any) -> None:
         x, y = (float(c) * self._scale for c in centre)
         r = radius * self._scale
         pen.ellipse((x - r, y - r, x + r, y + r), **style)
