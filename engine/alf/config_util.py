@@ -224,8 +224,8 @@ def save_config(alf_config_file: str) -> None:
 
 def configurable(
     fn_or_name: Callable | str | None = None,
-    whitelist: Sequence[str] = (),
-    blacklist: Sequence[str] = (),
+    whitelist: Sequence[str] = [],  # ALF's signature; never written to
+    blacklist: Sequence[str] = [],
 ) -> Any:
     """Decorates a function or class so that its parameters can be configured.
 

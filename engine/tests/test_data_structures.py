@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from alf.data_structures import (
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import spec_utils
+from alf.utils.pretty_print import PrettyPrinter, pformat_pycolor
 
 Sample = namedtuple("Sample", ["a", "b"], default_values={"b": 7})
 
@@ -122,3 +124,13 @@ def test_elastic_tuples_of_one_shape_have_one_type() -> None:
     assert type(first) is type(second)
     assert first == second
     assert nest.map_structure(lambda v: v + 1, first).y == 3
+
+
+def test_pretty_printing_names_the_fields() -> None:
+    record = {"step": Sample(a=list(range(30)), b=Sample("x" * 70, "y" * 20)), "n": 1}
+    colours = re.compile(r"\x1b\[[0-9;]*m")
+    assert colours.sub("", pformat_pycolor(Sample(1, 2))) == "Sample(a=1, b=2)"
+    printed = PrettyPrinter().pformat(record)
+    assert "Sample(a=[0,\n" in printed
+    assert "b=Sample(a='" + "x" * 70 in printed
+    assert max(map(len, printed.splitlines())) < 120

@@ -237,7 +237,7 @@ def get_field(nested: Any, field: str | None) -> Any:
     return nested
 
 
-def _child(nested: Any, word: str, field: str) -> Any:
+def _child(nested: Any, word: str, field: str | None) -> Any:
     """The child called ``word``. Any object with such an attribute serves as a container."""
     if isinstance(nested, dict) and word in nested:
         return nested[word]
@@ -297,8 +297,10 @@ def prune_nest_like(nest: Any, slim_nest: Any, value_to_match: Any = None) -> An
 def _prune(nest: Any, slim: Any, value_to_match: Any, path: str) -> Any:
     if value_to_match is not None and _is_same(slim, value_to_match):
         return value_to_match
-    if not is_nested(slim) or (isinstance(slim, tuple) and not slim):
-        return slim if is_nested(slim) else nest
+    if not is_nested(slim):
+        return nest
+    if slim == ():
+        return slim
     if type(nest) is not type(slim):
         _raise_mismatch(path, nest, slim)
     if isinstance(nest, dict):

@@ -267,7 +267,7 @@ def make_nested_module(nested: Any, ignore_non_module_element: bool = True) -> n
     if nest.is_namedtuple(nested) or isinstance(nested, dict):
         named = list(nest.extract_fields_from_nest(nested))
         modules = _registered(named, ignore_non_module_element)
-        return nn.ModuleDict(modules) if modules else None
+        return nn.ModuleDict(dict(modules)) if modules else None
     named = [(str(i), child) for i, child in enumerate(nested)]
     modules = _registered(named, ignore_non_module_element)
     return nn.ModuleList(module for _, module in modules) if modules else None

@@ -19,7 +19,8 @@ class PrettyPrinter(pprint.PrettyPrinter):
         level: int,
     ) -> None:
         text = self._repr(object, context, level)
-        if not _is_namedtuple(object) or len(text) <= self._width - indent - allowance:
+        width = vars(self)["_width"] - indent - allowance
+        if not _is_namedtuple(object) or len(text) <= width:
             super()._format(object, stream, indent, allowance, context, level)
             return
         context[id(object)] = 1

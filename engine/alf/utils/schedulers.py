@@ -57,9 +57,10 @@ def as_scheduler(value_or_scheduler: Any) -> Callable[[], float]:
     """``value_or_scheduler`` itself if it is callable, else a constant scheduler of it."""
     if not callable(value_or_scheduler):
         return ConstantScheduler(value_or_scheduler)
-    if isinstance(value_or_scheduler, Scheduler):
+    scheduler: Any = value_or_scheduler
+    if isinstance(scheduler, Scheduler):
         _check_allowed()
-    return value_or_scheduler
+    return scheduler
 
 
 class ConstantScheduler:

@@ -9,6 +9,11 @@ import torch
 
 from alf.nest import nest
 
+# One kernel for many tensors; torch exports them under private names only.
+_foreach_norm: Any = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
+_foreach_mul: Any = torch._foreach_mul  # pyright: ignore[reportPrivateImportUsage]
+_foreach_mul_: Any = torch._foreach_mul_  # pyright: ignore[reportPrivateImportUsage]
+
 
 class BatchSquash:
     """Merges several batch dimensions into one, and restores them.
@@ -113,7 +118,7 @@ def global_norm(tensors: Any) -> torch.Tensor:
     leaves = nest.flatten(tensors)
     if not leaves:
         raise ValueError("the nest has no tensor")
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(leaves)))
+    return torch.linalg.vector_norm(torch.stack(_foreach_norm(leaves)))
 
 
 def clip_by_global_norm(
@@ -135,19 +140,19 @@ def clip_by_global_norm(
     scale = (clip_norm / norm).clamp(max=1.0)
     leaves = nest.flatten(tensors)
     if in_place:
-        torch._foreach_mul_(leaves, scale)
+        _foreach_mul_(leaves, scale)
         return tensors, norm
-    return nest.pack_sequence_as(tensors, torch._foreach_mul(leaves, scale)), norm
+    return nest.pack_sequence_as(tensors, _foreach_mul(leaves, scale)), norm
 
 
 def clip_by_norms(tensors: Any, clip_norm: Any, in_place: bool = False) -> Any:
     """Scales each tensor of a nest down so that its own norm is at most ``clip_norm``."""
     leaves = nest.flatten(tensors)
-    scales = [(clip_norm / norm).clamp(max=1.0) for norm in torch._foreach_norm(leaves)]
+    scales = [(clip_norm / norm).clamp(max=1.0) for norm in _foreach_norm(leaves)]
     if in_place:
-        torch._foreach_mul_(leaves, scales)
+        _foreach_mul_(leaves, scales)
         return tensors
-    return nest.pack_sequence_as(tensors, torch._foreach_mul(leaves, scales))
+    return nest.pack_sequence_as(tensors, _foreach_mul(leaves, scales))
 
 
 def cov(data: torch.Tensor, rowvar: bool = False) -> torch.Tensor:
