@@ -196,9 +196,11 @@ def test_a_vector_environment_must_say_how_it_begins_and_what_was_final():
         GymnasiumEnvironment(Silent())
     env = GymnasiumEnvironment(Silent(), autoreset_mode="same_step")
     env.reset()
+    action = torch.tensor([0, 1])
+    for _ in range(2):
+        env.step(action)
     with pytest.raises(ValueError, match="has no 'final_obs'"):
-        for _ in range(3):
-            env.step(torch.tensor([0, 1]))
+        env.step(action)
 
 
 # ----------------------------------------------------------------------------------------- spaces
