@@ -56,7 +56,10 @@ class EpisodeIndex(nn.Module):
     def end(
         self, env_ids: torch.Tensor, pos: torch.Tensor, current_pos: torch.Tensor
     ) -> torch.Tensor:
-        """Position of the last record of the episode so far; `current_pos` is the next to be filled."""
+        """Position of the last record of the episode so far.
+
+        `current_pos` is the position that will be filled next.
+        """
         begin = self.begin(env_ids, pos)
         is_headless = begin < current_pos - self._max_length
         stored = self._end[env_ids, begin % self._max_length]
