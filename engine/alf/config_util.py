@@ -102,11 +102,7 @@ def _import_standard_modules_for(config_name: str) -> None:
 @functools.cache
 def _import_standard_modules() -> None:
     for name in _STANDARD_MODULES:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("alf"):
-                raise
+        importlib.import_module(name)
 
 
 def pre_config(configs: Mapping[str, Any]) -> None:
