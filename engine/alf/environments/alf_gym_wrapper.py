@@ -338,8 +338,8 @@ def _leaf_checker(
     def check(action: np.ndarray) -> None:
         if not ((action >= low) & (action <= high)).all():
             raise ValueError(
-                f"the action {np.asarray(action).tolist()} is outside its bounds: {gym_env} "
-                f"allows {spec.minimum.tolist()} to {spec.maximum.tolist()}"
+                f"the action {action} is outside its bounds: {gym_env} "
+                f"allows {spec.minimum} to {spec.maximum}"
             )
 
     return check

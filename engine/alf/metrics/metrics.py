@@ -8,7 +8,7 @@ gathered of unfinished episodes is not kept over a restart, because the episodes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,40 @@ _LAST = int(StepType.LAST)
 
 def _numpy(tensor: Any) -> np.ndarray:
     return tensor.numpy(force=True) if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+
+
+class _Phases(NamedTuple):
+    """Which rows of a time step open, continue and close an episode: masks [B]."""
+
+    first: np.ndarray
+    not_first: np.ndarray
+    last: np.ndarray
+    any_first: bool
+    num_last: int
+
+
+class _PhasesOfLatest:
+    """The phases of one time step, computed once for all the metrics it is given to."""
+
+    def __init__(self) -> None:
+        self._step_type: Any = None
+        self._version = -1
+
+    def __call__(self, step_type: Any) -> _Phases:
+        # arrays and inference tensors do not tell whether they were written to since
+        is_tensor = isinstance(step_type, torch.Tensor) and not step_type.is_inference()
+        version = step_type._version if is_tensor else -1
+        if step_type is not self._step_type or version != self._version or version < 0:
+            array = _numpy(step_type)
+            first, last = array == _FIRST, array == _LAST
+            self._phases = _Phases(
+                first, ~first, last, bool(first.any()), int(np.count_nonzero(last))
+            )
+            self._step_type, self._version = step_type, version
+        return self._phases
+
+
+_phases = _PhasesOfLatest()
 
 
 class MetricBuffer(nn.Module):
@@ -45,13 +79,13 @@ class MetricBuffer(nn.Module):
 
     def extend(self, values: np.ndarray) -> None:
         """Append the values `[k]` in their order."""
-        pos = int(self._pos)
-        indices = np.arange(pos, pos + len(values))[-self._max_len :] % self._max_len
-        self._values[torch.from_numpy(indices)] = torch.from_numpy(
-            np.asarray(values[-self._max_len :])
-        ).to(self._values.dtype)
-        self._pos.fill_((pos + len(values)) % self._max_len)
-        self._size.add_(len(values)).clamp_(max=self._max_len)
+        # arrays that share the buffers' memory: for single numbers they are faster than tensors
+        position, size = self._pos.numpy(), self._size.numpy()
+        start, count = int(position), len(values)
+        indices = np.arange(start, start + count)[-self._max_len :] % self._max_len
+        self._values.numpy()[indices] = values[-self._max_len :]
+        position[...] = (start + count) % self._max_len
+        size[...] = min(int(size) + count, self._max_len)
 
     def __len__(self) -> int:
         return int(self._size)
@@ -98,7 +132,7 @@ class EnvironmentSteps(StepMetric):
         self.register_buffer("_environment_steps", torch.zeros((), dtype=dtype, device="cpu"))
 
     def call(self, time_step: TimeStep) -> TimeStep:
-        self._environment_steps += int(np.count_nonzero(_numpy(time_step.step_type) != _FIRST))
+        self._environment_steps += int(np.count_nonzero(_phases(time_step.step_type).not_first))
         return time_step
 
     def result(self) -> torch.Tensor:
@@ -122,7 +156,7 @@ class NumberOfEpisodes(StepMetric):
         self.register_buffer("_number_episodes", torch.zeros((), dtype=dtype, device="cpu"))
 
     def call(self, time_step: TimeStep) -> TimeStep:
-        ended = int(np.count_nonzero(_numpy(time_step.step_type) == _LAST))
+        ended = _phases(time_step.step_type).num_last
         if ended:
             self._number_episodes += ended
         return time_step
@@ -173,17 +207,16 @@ class AverageEpisodicAggregationMetric(StepMetric):
         if self._structure is None:
             self._build(values)
         columns = _columns(values)
-        step_type = _numpy(time_step.step_type)
+        phases = _phases(time_step.step_type)
         if self._accumulator is None or self._accumulator.shape != columns.shape:
             self._start(columns.shape)
-        first = step_type == _FIRST
-        if first.any():
-            self._open(first)
-            columns = np.where(first, 0, columns)
-        self._gather(columns, ~first)
-        ended = step_type == _LAST
-        if ended.any():
-            for buffer, episode_values in zip(self._buffers_list, self._closed(ended), strict=True):
+        if phases.any_first:
+            self._open(phases.first)
+            columns = np.where(phases.first, 0, columns)
+        self._gather(columns, phases.not_first)
+        if phases.num_last:
+            values = self._closed(phases.last)
+            for buffer, episode_values in zip(self._buffers_list, values, strict=True):
                 buffer.extend(episode_values)
         return time_step
 
