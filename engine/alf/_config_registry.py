@@ -236,10 +236,10 @@ def same(value1: Any, value2: Any) -> bool:
     """Are two configured values equal? Arrays and tensors count, too."""
     if value1 is value2:
         return True
-    if isinstance(value1, (np.ndarray, torch.Tensor)) or isinstance(
-        value2, (np.ndarray, torch.Tensor)
-    ):
-        return type(value1) is type(value2) and np.array_equal(np.asarray(value1), value2)
+    if isinstance(value1, torch.Tensor) and isinstance(value2, torch.Tensor):
+        return value1.device == value2.device and torch.equal(value1, value2)
+    if isinstance(value1, np.ndarray) or isinstance(value2, np.ndarray):
+        return type(value1) is type(value2) and np.array_equal(value1, value2)
     try:
         return bool(value1 == value2)
     except (TypeError, ValueError, RuntimeError):
