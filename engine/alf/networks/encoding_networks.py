@@ -1,0 +1,559 @@
+"""Encoding networks: any nest of inputs to one vector, with or without memory; images from vectors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alf.config_util import configurable
+from alf.layers import (
+    FC,
+    Conv2D,
+    ConvTranspose2D,
+    ParallelFC,
+    Reshape,
+    make_parallel_net,
+    make_parallel_spec,
+)
+from alf.networks.containers import _Sequential
+from alf.networks.network import Network
+from alf.networks.networks import LSTMCell
+from alf.networks.preprocessor_networks import InputPreprocessing
+from alf.tensor_specs import TensorSpec
+from alf.utils.math_ops import identity
+
+Activation = Callable[[Tensor], Tensor]
+Initializer = Callable[[Tensor], Any]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _conv_params(params: Sequence[Any], name: str) -> list[tuple[int, Any, Any, Any]]:
+    """(filters, kernel_size, strides, padding) of each layer; padding may be left out."""
+    layers = []
+    for layer in params:
+        if not isinstance(layer, list | tuple) or len(layer) not in (3, 4):
+            raise ValueError(
+                f"{name}: a layer is (filters, kernel_size, strides[, padding]), got {layer}"
+            )
+        layers.append((*layer, 0) if len(layer) == 3 else tuple(layer))
+    return layers
+
+
+def _same_padding(kernel: Any) -> tuple[int, int]:
+    height, width = _pair(kernel)
+    return (height - 1) // 2, (width - 1) // 2
+
+
+@configurable
+class ImageEncodingNetwork(_Sequential):
+    """Convolutions from images [B, C, H, W] to feature maps, or to a vector.
+
+    Args:
+        input_channels: C.
+        input_size: one number, or (H, W).
+        conv_layer_params: for each layer (filters, kernel_size, strides[, padding]).
+        use_batch_ensemble: not built; must be False.
+        ensemble_size: for the option before.
+        same_padding: pad each layer by half its kernel instead of ``padding``.
+        activation: of all layers.
+        kernel_initializer: of all layers; None for variance scaling.
+        flatten_output: give a vector.
+        name: for printing.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        input_size: Any,
+        conv_layer_params: Sequence[Any],
+        use_batch_ensemble: bool = False,
+        ensemble_size: int = 10,
+        same_padding: bool = False,
+        activation: Activation = torch.relu_,
+        kernel_initializer: Initializer | None = None,
+        flatten_output: bool = False,
+        name: str = "ImageEncodingNetwork",
+    ) -> None:
+        _reject_batch_ensemble(use_batch_ensemble, name)
+        del ensemble_size
+        nets: list[Any] = []
+        channels = input_channels
+        for filters, kernel, strides, padding in _conv_params(conv_layer_params, name):
+            nets.append(
+                Conv2D(
+                    channels,
+                    filters,
+                    kernel,
+                    activation=activation,
+                    strides=strides,
+                    padding=_same_padding(kernel) if same_padding else padding,
+                    kernel_initializer=kernel_initializer,
+                )
+            )
+            channels = filters
+        if flatten_output:
+            nets.append(Reshape(-1))
+        spec = TensorSpec((input_channels, *_pair(input_size)))
+        super().__init__(nets, input_tensor_spec=spec, name=name)
+
+
+def _reject_batch_ensemble(use_batch_ensemble: bool, name: str) -> None:
+    if use_batch_ensemble:
+        raise ValueError(f"{name}: use_batch_ensemble=True is not supported, only False is")
+
+
+@configurable
+class ImageDecodingNetwork(_Sequential):
+    """Transposed convolutions from a vector to an image.
+
+    Args:
+        input_size: size of the vector.
+        transconv_layer_params: for each layer (filters, kernel_size, strides[, padding]).
+        start_decoding_size: one number, or (H, W), of the first feature map.
+        start_decoding_channels: its channels.
+        same_padding: pad each layer by half its kernel instead of ``padding``.
+        preprocess_fc_layer_params: sizes of layers before the one that makes the first feature map.
+        activation: of all layers but the last.
+        kernel_initializer: of all layers; None for variance scaling.
+        output_activation: of the last layer.
+        name: for printing.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        transconv_layer_params: Sequence[Any],
+        start_decoding_size: Any,
+        start_decoding_channels: int,
+        same_padding: bool = False,
+        preprocess_fc_layer_params: Sequence[int] | None = None,
+        activation: Activation = torch.relu_,
+        kernel_initializer: Initializer | None = None,
+        output_activation: Activation = torch.tanh,
+        name: str = "ImageDecodingNetwork",
+    ) -> None:
+        nets = _start_of_decoder(
+            input_size,
+            preprocess_fc_layer_params,
+            (start_decoding_channels, *_pair(start_decoding_size)),
+            activation,
+            kernel_initializer,
+        )
+        channels = start_decoding_channels
+        layers = _conv_params(transconv_layer_params, name)
+        for i, (filters, kernel, strides, padding) in enumerate(layers):
+            nets.append(
+                ConvTranspose2D(
+                    channels,
+                    filters,
+                    kernel,
+                    activation=output_activation if i == len(layers) - 1 else activation,
+                    strides=strides,
+                    padding=_same_padding(kernel) if same_padding else padding,
+                    kernel_initializer=kernel_initializer,
+                )
+            )
+            channels = filters
+        super().__init__(nets, input_tensor_spec=TensorSpec((input_size,)), name=name)
+
+
+@configurable
+class ImageDecodingNetworkV2(_Sequential):
+    """Upsampling and convolution in turn, from a vector to an image without checkerboard patterns.
+
+    Args:
+        upsample_conv_layer_params: each an upsampling factor (a number), or a convolution
+            (filters, kernel_size, strides[, padding]).
+        upsampling_mode: mode of torch.nn.Upsample.
+
+    The other arguments are those of :class:`ImageDecodingNetwork`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        upsample_conv_layer_params: Sequence[Any],
+        start_decoding_size: Any,
+        start_decoding_channels: int,
+        preprocess_fc_layer_params: Sequence[int] | None = None,
+        upsampling_mode: str = "nearest",
+        same_padding: bool = False,
+        activation: Activation = torch.relu_,
+        kernel_initializer: Initializer | None = None,
+        output_activation: Activation = torch.tanh,
+        name: str = "ImageDecodingNetworkV2",
+    ) -> None:
+        nets = _start_of_decoder(
+            input_size,
+            preprocess_fc_layer_params,
+            (start_decoding_channels, *_pair(start_decoding_size)),
+            activation,
+            kernel_initializer,
+        )
+        channels = start_decoding_channels
+        layers = list(upsample_conv_layer_params)
+        convolutions = [i for i, layer in enumerate(layers) if isinstance(layer, list | tuple)]
+        for i, layer in enumerate(layers):
+            if i not in convolutions:
+                nets.append(nn.Upsample(scale_factor=layer, mode=upsampling_mode))
+                continue
+            filters, kernel, strides, padding = _conv_params([layer], name)[0]
+            nets.append(
+                Conv2D(
+                    channels,
+                    filters,
+                    kernel,
+                    activation=output_activation if i == convolutions[-1] else activation,
+                    strides=strides,
+                    padding=_same_padding(kernel) if same_padding else padding,
+                    kernel_initializer=kernel_initializer,
+                )
+            )
+            channels = filters
+        super().__init__(nets, input_tensor_spec=TensorSpec((input_size,)), name=name)
+
+
+def _start_of_decoder(
+    input_size: int,
+    fc_layer_params: Sequence[int] | None,
+    start_shape: tuple[int, int, int],
+    activation: Activation,
+    kernel_initializer: Initializer | None,
+) -> list[Any]:
+    """Layers from a vector to the first feature map of ``start_shape``."""
+    nets: list[Any] = []
+    size = input_size
+    start_size = start_shape[0] * start_shape[1] * start_shape[2]
+    for output_size in [*(fc_layer_params or ()), start_size]:
+        nets.append(
+            FC(size, output_size, activation=activation, kernel_initializer=kernel_initializer)
+        )
+        size = output_size
+    return [*nets, Reshape(start_shape)]
+
+
+class _ParallelEncoding(_Sequential):
+    """n replicas of an encoding network."""
+
+    def __init__(self, single: _Sequential, n: int, allow_non_parallel_input: bool) -> None:
+        preprocessing, *rest = [single[i] for i in range(len(single))]
+        nets = [make_parallel_net(net, n) for net in rest]
+        may_share = bool(nets) and isinstance(nets[0], ParallelFC)
+        first = preprocessing.make_parallel(n, may_share=may_share)
+        spec = single.input_tensor_spec
+        super().__init__(
+            [first, *nets],
+            input_tensor_spec=spec if allow_non_parallel_input else make_parallel_spec(spec, n),
+            name=f"parallel_{single.name}",
+        )
+
+
+@configurable
+class EncodingNetwork(_Sequential):
+    """Preprocessors, combiner, convolutions, then fully connected layers.
+
+    Args:
+        input_tensor_spec: nest of TensorSpec of the inputs.
+        output_tensor_spec: the output is reshaped to it; None for a vector.
+        input_preprocessors: nest with the structure of the inputs of networks, modules, or None for the
+            identity. Networks are copied unless they are singletons.
+        input_preprocessors_ctor: called with ``input_tensor_spec`` to make them instead.
+        preprocessing_combiner: makes one tensor of nested inputs; its result must have rank 3 with
+            convolutions, else rank 1.
+        conv_layer_params: for each layer (filters, kernel_size, strides[, padding]).
+        fc_layer_params: sizes of the fully connected layers.
+        activation: of all layers but the last.
+        kernel_initializer: of all layers but the last; None for variance scaling.
+        use_fc_bn: batch normalisation in the fully connected layers.
+        use_fc_ln: layer normalisation in the fully connected layers.
+        use_batch_ensemble: not built; must be False.
+        ensemble_size: for the option before.
+        input_with_ensemble_ids: for the option before.
+        last_layer_size: size of one more layer; by default the number of elements of
+            ``output_tensor_spec`` if that is given, else there is none.
+        last_activation: of that layer; must be given with ``last_layer_size``.
+        last_kernel_initializer: of that layer; None for variance scaling.
+        last_use_fc_bn: batch normalisation in that layer.
+        last_use_fc_ln: layer normalisation in that layer.
+        name: for printing.
+    """
+
+    def __init__(
+        self,
+        input_tensor_spec: Any,
+        output_tensor_spec: TensorSpec | None = None,
+        input_preprocessors: Any = None,
+        input_preprocessors_ctor: Callable[[Any], Any] | None = None,
+        preprocessing_combiner: Callable[[Any], Any] | None = None,
+        conv_layer_params: Sequence[Any] | None = None,
+        fc_layer_params: Sequence[int] | None = None,
+        activation: Activation = torch.relu_,
+        kernel_initializer: Initializer | None = None,
+        use_fc_bn: bool = False,
+        use_fc_ln: bool = False,
+        use_batch_ensemble: bool = False,
+        ensemble_size: int = 10,
+        input_with_ensemble_ids: bool = False,
+        last_layer_size: int | None = None,
+        last_activation: Activation | None = None,
+        last_kernel_initializer: Initializer | None = None,
+        last_use_fc_bn: bool = False,
+        last_use_fc_ln: bool = False,
+        name: str = "EncodingNetwork",
+    ) -> None:
+        _reject_batch_ensemble(use_batch_ensemble or input_with_ensemble_ids, name)
+        del ensemble_size
+        if input_preprocessors is None and input_preprocessors_ctor is not None:
+            input_preprocessors = input_preprocessors_ctor(input_tensor_spec)
+        preprocessing = InputPreprocessing(
+            input_tensor_spec, input_preprocessors, preprocessing_combiner
+        )
+        nets: list[Any] = [preprocessing]
+        spec = preprocessing.output_spec
+        if conv_layer_params:
+            if spec.ndim != 3:
+                raise ValueError(f"{name}: convolutions need one input [C, H, W], got {spec}")
+            conv = ImageEncodingNetwork(
+                spec.shape[0],
+                tuple(spec.shape[1:]),
+                conv_layer_params,
+                activation=activation,
+                kernel_initializer=kernel_initializer,
+                flatten_output=True,
+            )
+            nets.append(conv)
+            spec = conv.output_spec
+        make_fc = functools.partial(
+            FC,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            use_bn=use_fc_bn,
+            use_ln=use_fc_ln,
+        )
+        last_layer_size = _last_size(last_layer_size, last_activation, output_tensor_spec, name)
+        sizes = list(fc_layer_params or ())
+        if (sizes or last_layer_size is not None) and spec.ndim != 1:
+            raise ValueError(
+                f"{name}: fully connected layers need one input of rank 1, got {spec}; "
+                "use input_preprocessors, preprocessing_combiner or conv_layer_params"
+            )
+        size = spec.shape[0] if spec.ndim else 1
+        for output_size in sizes:
+            nets.append(make_fc(size, output_size))
+            size = output_size
+        if last_layer_size is not None:
+            nets.append(
+                FC(
+                    size,
+                    last_layer_size,
+                    activation=last_activation or identity,
+                    kernel_initializer=last_kernel_initializer,
+                    use_bn=last_use_fc_bn,
+                    use_ln=last_use_fc_ln,
+                )
+            )
+            size = last_layer_size
+        if output_tensor_spec is not None:
+            nets.append(Reshape(tuple(output_tensor_spec.shape)))
+        super().__init__(nets, input_tensor_spec=input_tensor_spec, name=name)
+        # Without normalisation over the batch nothing depends on a trial run.
+        if output_tensor_spec is not None:
+            self._output_spec = TensorSpec(output_tensor_spec.shape)
+        elif sizes or last_layer_size is not None:
+            self._output_spec = TensorSpec((size,))
+
+    def make_parallel(self, n: int, allow_non_parallel_input: bool = False) -> Network:
+        """n independent replicas; the outputs have shape [B, n, ...].
+
+        Args:
+            n: number of replicas.
+            allow_non_parallel_input: whether ``input_tensor_spec`` of the result is that of inputs
+                [B, ...] shared by the replicas or of [B, n, ...]. It takes both in either case.
+        """
+        return _ParallelEncoding(self, n, allow_non_parallel_input)
+
+
+def _last_size(
+    last_layer_size: int | None,
+    last_activation: Activation | None,
+    output_tensor_spec: TensorSpec | None,
+    name: str,
+) -> int | None:
+    """Size of the last layer, None for no last layer."""
+    if last_layer_size is None:
+        if last_activation is None:
+            return None
+        if output_tensor_spec is None:
+            raise ValueError(f"{name}: last_activation needs last_layer_size")
+        return output_tensor_spec.numel
+    if last_activation is None:
+        raise ValueError(f"{name}: last_layer_size needs last_activation, which may be identity")
+    if output_tensor_spec is not None and output_tensor_spec.numel != last_layer_size:
+        raise ValueError(
+            f"{name}: last_layer_size={last_layer_size} does not fill output_tensor_spec "
+            f"{output_tensor_spec}"
+        )
+    return last_layer_size
+
+
+@configurable
+def ParallelEncodingNetwork(
+    input_tensor_spec: Any,
+    n: int,
+    output_tensor_spec: TensorSpec | None = None,
+    input_preprocessors: Any = None,
+    preprocessing_combiner: Callable[[Any], Any] | None = None,
+    conv_layer_params: Sequence[Any] | None = None,
+    fc_layer_params: Sequence[int] | None = None,
+    activation: Activation = torch.relu_,
+    kernel_initializer: Initializer | None = None,
+    use_fc_bn: bool = False,
+    use_fc_ln: bool = False,
+    last_layer_size: int | None = None,
+    last_activation: Activation | None = None,
+    last_kernel_initializer: Initializer | None = None,
+    last_use_fc_bn: bool = False,
+    last_use_fc_ln: bool = False,
+    name: str = "ParallelEncodingNetwork",
+) -> Network:
+    """n independent encoding networks as one; see :class:`EncodingNetwork`."""
+    single = EncodingNetwork(
+        input_tensor_spec,
+        output_tensor_spec=output_tensor_spec,
+        input_preprocessors=input_preprocessors,
+        preprocessing_combiner=preprocessing_combiner,
+        conv_layer_params=conv_layer_params,
+        fc_layer_params=fc_layer_params,
+        activation=activation,
+        kernel_initializer=kernel_initializer,
+        use_fc_bn=use_fc_bn,
+        use_fc_ln=use_fc_ln,
+        last_layer_size=last_layer_size,
+        last_activation=last_activation,
+        last_kernel_initializer=last_kernel_initializer,
+        last_use_fc_bn=last_use_fc_bn,
+        last_use_fc_ln=last_use_fc_ln,
+        name=name,
+    )
+    return single.make_parallel(n, allow_non_parallel_input=True)
+
+
+@configurable
+class LSTMEncodingNetwork(_Sequential):
+    """An encoding network, LSTM cells, then another encoding network.
+
+    Args:
+        input_tensor_spec: nest of TensorSpec of the inputs.
+        output_tensor_spec: the output is reshaped to it; None for a vector.
+        input_preprocessors: as for :class:`EncodingNetwork`.
+        preprocessing_combiner: as for :class:`EncodingNetwork`.
+        conv_layer_params: as for :class:`EncodingNetwork`.
+        pre_fc_layer_params: sizes of the layers before the cells.
+        hidden_size: size of the cell, or sizes of stacked cells.
+        lstm_output_layers: the cells whose outputs are concatenated: -1 the last one, None all, or indices.
+        post_fc_layer_params: sizes of the layers after the cells.
+        activation: of all layers but the last and the cells.
+        kernel_initializer: of all layers but the last and the cells.
+        last_layer_size: size of one more layer.
+        last_activation: of that layer.
+        last_kernel_initializer: of that layer.
+        name: for printing.
+    """
+
+    def __init__(
+        self,
+        input_tensor_spec: Any,
+        output_tensor_spec: TensorSpec | None = None,
+        input_preprocessors: Any = None,
+        preprocessing_combiner: Callable[[Any], Any] | None = None,
+        conv_layer_params: Sequence[Any] | None = None,
+        pre_fc_layer_params: Sequence[int] | None = None,
+        hidden_size: int | Sequence[int] = (100,),
+        lstm_output_layers: int | Sequence[int] | None = -1,
+        post_fc_layer_params: Sequence[int] | None = None,
+        activation: Activation = torch.relu_,
+        kernel_initializer: Initializer | None = None,
+        last_layer_size: int | None = None,
+        last_activation: Activation | None = None,
+        last_kernel_initializer: Initializer | None = None,
+        name: str = "LSTMEncodingNetwork",
+    ) -> None:
+        pre = EncodingNetwork(
+            input_tensor_spec,
+            input_preprocessors=input_preprocessors,
+            preprocessing_combiner=preprocessing_combiner,
+            conv_layer_params=conv_layer_params,
+            fc_layer_params=pre_fc_layer_params,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            name=f"{name}.pre",
+        )
+        lstm = _LSTMStack(pre.output_spec.shape[0], hidden_size, lstm_output_layers)
+        post = EncodingNetwork(
+            lstm.output_spec,
+            output_tensor_spec=output_tensor_spec,
+            fc_layer_params=post_fc_layer_params,
+            activation=activation,
+            kernel_initializer=kernel_initializer,
+            last_layer_size=last_layer_size,
+            last_activation=last_activation,
+            last_kernel_initializer=last_kernel_initializer,
+            name=f"{name}.post",
+        )
+        super().__init__([pre, lstm, post], input_tensor_spec=input_tensor_spec, name=name)
+
+    def make_parallel(self, n: int, allow_non_parallel_input: bool = False) -> Network:
+        """n independent replicas; see :meth:`EncodingNetwork.make_parallel`."""
+        pre, lstm, post = self[0], self[1], self[2]
+        spec = self.input_tensor_spec
+        return _Sequential(
+            [
+                pre.make_parallel(n, allow_non_parallel_input),
+                lstm.make_parallel(n),
+                post.make_parallel(n),
+            ],
+            input_tensor_spec=spec if allow_non_parallel_input else make_parallel_spec(spec, n),
+            name=f"parallel_{self.name}",
+        )
+
+
+class _LSTMStack(Network):
+    """LSTM cells on top of one another; the outputs of some are concatenated."""
+
+    def __init__(
+        self, input_size: int, hidden_size: int | Sequence[int], output_layers: Any, name: str = ""
+    ) -> None:
+        sizes = [hidden_size] if isinstance(hidden_size, int) else list(hidden_size)
+        if not sizes:
+            raise ValueError("hidden_size needs at least one cell")
+        cells = []
+        for size in sizes:
+            cells.append(LSTMCell(input_size, size))
+            input_size = size
+        super().__init__(
+            cells[0].input_tensor_spec, [cell.state_spec for cell in cells], name or "LSTM"
+        )
+        self._cells = nn.ModuleList(cells)
+        if output_layers is None:
+            output_layers = range(len(sizes))
+        elif isinstance(output_layers, int):
+            output_layers = [output_layers]
+        self._output_layers = list(output_layers)
+
+    def forward(self, inputs: Tensor, state: Any = ()) -> tuple[Tensor, Any]:
+        outputs, new_state = [], []
+        x = inputs
+        for cell, old in zip(self._cells, state, strict=True):
+            x, new = cell(x, old)
+            outputs.append(x)
+            new_state.append(new)
+        if len(self._output_layers) == 1:
+            return outputs[self._output_layers[0]], new_state
+        return torch.cat([outputs[i] for i in self._output_layers], dim=-1), new_state
