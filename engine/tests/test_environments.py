@@ -200,7 +200,7 @@ def test_an_action_outside_its_bounds_is_refused(value):
 def test_an_option_that_does_not_exist_is_refused():
     env = create_environment("CartPole-v1", num_parallel_environments=2)
     env.reset()
-    with pytest.raises(ValueError, match="2 is outside its bounds.*0 to 1"):
+    with pytest.raises(ValueError, match=r"2 is outside its bounds.*0 to 1"):
         env.step(torch.tensor([0, 2]))
 
 
@@ -524,9 +524,8 @@ def test_continuous_actions_can_be_offered_as_a_grid():
 
 
 def test_correlated_noise_stays_in_bounds_and_starts_anew():
-    env = alf_wrappers.TemporallyCorrelatedNoiseWrapper(
-        AlfGymWrapper(Teleport(length=3)), sigma=1.0
-    )
+    inner = AlfGymWrapper(Teleport(length=3))
+    env = alf_wrappers.TemporallyCorrelatedNoiseWrapper(inner, sigma=1.0)
     env.seed(0)
     env.reset()
     for _ in range(11):
