@@ -3,43 +3,36 @@
 from functools import partial
 
 import alf
-from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac_algorithm import SacAlgorithm
-from alf.networks import ActorDistributionNetwork, CriticNetwork, NormalProjectionNetwork
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
 from alf_layered import AlgorithmLevel, Goal, HierarchyAgent, TrainingOptions, select, subgoal
 from alf_layered.environments import maze2d_alf
 
-NUM_ENVS = 16
-GAMMA = 0.98
-
 alf.config(
     "create_environment",
     env_name="Maze2D-UMaze-v0",
     env_load_fn=maze2d_alf.load,
-    num_parallel_environments=NUM_ENVS,
+    num_parallel_environments=16,
 )
 alf.config("maze2d_alf.load", dense_reward=False, terminate_at_goal=True)
 
+alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
+alf.config("CriticNetwork", joint_fc_layer_params=(128, 128))
+alf.config(
+    "NormalProjectionNetwork",
+    state_dependent_std=True,
+    scale_distribution=True,
+    std_transform=clipped_exp,
+)
+alf.config("OneStepTDLoss", gamma=0.98)
+alf.config("SacAlgorithm", target_update_tau=0.01)
 
-def sac(target_entropy: float) -> partial:
+
+def sac() -> partial:
+    """SAC with optimizers of its own: two levels must not share one."""
     return partial(
         SacAlgorithm,
-        actor_network_cls=partial(
-            ActorDistributionNetwork,
-            fc_layer_params=(128, 128),
-            continuous_projection_net_ctor=partial(
-                NormalProjectionNetwork,
-                state_dependent_std=True,
-                scale_distribution=True,
-                std_transform=clipped_exp,
-            ),
-        ),
-        critic_network_cls=partial(CriticNetwork, joint_fc_layer_params=(128, 128)),
-        critic_loss_ctor=partial(OneStepTDLoss, gamma=GAMMA),
-        target_entropy=target_entropy,
-        target_update_tau=0.01,
         actor_optimizer=Adam(lr=1e-3),
         critic_optimizer=Adam(lr=1e-3),
         alpha_optimizer=Adam(lr=1e-3),
@@ -52,13 +45,13 @@ alf.config(
         partial(
             AlgorithmLevel,
             name="subgoals",
-            algorithm_ctor=sac(target_entropy=-1.0),
+            algorithm_ctor=sac(),
             training=TrainingOptions(updates_per_transition=1.0, warm_up=200, mini_batch_size=128),
         ),
         partial(
             AlgorithmLevel,
             name="reach",
-            algorithm_ctor=sac(target_entropy=-2.0),
+            algorithm_ctor=sac(),
             control_interval=15,
             goal=Goal(radius=0.3),
             training=TrainingOptions(updates_per_transition=0.125, warm_up=2000),
@@ -74,7 +67,6 @@ alf.config(
     num_iterations=0,
     num_env_steps=100_000,
     unroll_length=4,
-    initial_collect_steps=0,
     mini_batch_length=2,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,

@@ -3,15 +3,11 @@
 from functools import partial
 
 import alf
-from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac_algorithm import SacAlgorithm
-from alf.networks import ActorDistributionNetwork, CriticNetwork, NormalProjectionNetwork
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
 from alf_layered import AlgorithmLevel, Goal, HierarchyAgent, TrainingOptions, select, subgoal
 from alf_layered.environments import maze2d_alf
-
-GAMMA = 0.99
 
 alf.config(
     "create_environment",
@@ -22,22 +18,22 @@ alf.config(
 alf.config("maze2d_alf.load", dense_reward=False, terminate_at_goal=True)
 
 
+alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
+alf.config("CriticNetwork", joint_fc_layer_params=(128, 128))
+alf.config(
+    "NormalProjectionNetwork",
+    state_dependent_std=True,
+    scale_distribution=True,
+    std_transform=clipped_exp,
+)
+alf.config("OneStepTDLoss", gamma=0.99)
+alf.config("SacAlgorithm", target_update_tau=0.01)
+
+
 def sac() -> partial:
+    """SAC with optimizers of its own: levels must not share one."""
     return partial(
         SacAlgorithm,
-        actor_network_cls=partial(
-            ActorDistributionNetwork,
-            fc_layer_params=(128, 128),
-            continuous_projection_net_ctor=partial(
-                NormalProjectionNetwork,
-                state_dependent_std=True,
-                scale_distribution=True,
-                std_transform=clipped_exp,
-            ),
-        ),
-        critic_network_cls=partial(CriticNetwork, joint_fc_layer_params=(128, 128)),
-        critic_loss_ctor=partial(OneStepTDLoss, gamma=GAMMA),
-        target_update_tau=0.01,
         actor_optimizer=Adam(lr=1e-3),
         critic_optimizer=Adam(lr=1e-3),
         alpha_optimizer=Adam(lr=1e-3),

@@ -1,4 +1,4 @@
-"""Settings for all engine tests."""
+"""Settings of all tests, the engine's and the plugin's."""
 
 from hypothesis import settings
 
