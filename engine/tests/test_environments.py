@@ -357,6 +357,19 @@ def test_a_batched_load_function_is_called_once_with_the_batch_size():
         create_environment("x", load, num_parallel_environments=4, batch_size_per_env=2)
 
 
+def test_a_load_function_may_name_its_second_parameter_as_it_likes_or_have_none():
+    seen = []
+
+    def load(name, number):
+        seen.append(number)
+        return wrap_env(Teleport())
+
+    create_environment("x", load, num_parallel_environments=3)
+    assert seen == [0, 1, 2]
+    env = create_environment("x", lambda name: wrap_env(Teleport()), num_parallel_environments=2)
+    assert env.reset().env_id.tolist() == [0, 1]
+
+
 def test_numpy_based_batched_environments_become_tensor_based():
     spec = alf.TensorSpec((2,))
 

@@ -1,17 +1,19 @@
 """Shelf of the wrappers of ALF environments."""
 
 from alf.data_structures import TimeStep
+from alf.environments._alf_action_wrappers import (
+    DiscreteActionWrapper,
+    NormalizedActionWrapper,
+    TemporallyCorrelatedNoiseWrapper,
+)
 from alf.environments._single_wrappers import (
     ActionObservationWrapper,
     AlfEnvironmentBaseWrapper,
     AtariTerminalOnLifeLossWrapper,
-    DiscreteActionWrapper,
     NonEpisodicAgent,
-    NormalizedActionWrapper,
     PerformanceProfiler,
     RandomFirstEpisodeLength,
     ScalarRewardWrapper,
-    TemporallyCorrelatedNoiseWrapper,
     TimeLimit,
 )
 from alf.environments._task_wrappers import (

@@ -7,9 +7,9 @@ from alf.environments._action_wrappers import (
     clips_actions,
     has_continuous_actions,
 )
+from alf.environments._atari_wrapper import DMAtariPreprocessing
 from alf.environments._frame_wrappers import (
     BaseObservationWrapper,
-    DMAtariPreprocessing,
     EpisodicRandomFrameCrop,
     FrameCrop,
     FrameFlip,

@@ -128,7 +128,10 @@ def _load_one(load_fn: Callable[..., Any], env_name: Any, env_id: int) -> AlfEnv
     """Environment `env_id` by a load function which makes one at a time."""
     if not isinstance(env_name, str) and isinstance(env_name, Sequence):
         return MultitaskWrapper.load(functools.partial(_load_one, load_fn), env_name, env_id=env_id)
-    return load_fn(env_name, **_known_keywords(load_fn, env_id=env_id))
+    keywords = _known_keywords(load_fn, env_id=env_id)
+    if not keywords and _needs_two_positions(load_fn):
+        return load_fn(env_name, env_id)
+    return load_fn(env_name, **keywords)
 
 
 def _load_batched(
@@ -162,6 +165,15 @@ def _known_keywords(function: Callable[..., Any], **keywords: Any) -> dict[str, 
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return keywords
     return {key: value for key, value in keywords.items() if key in parameters}
+
+
+def _needs_two_positions(function: Callable[..., Any]) -> bool:
+    """Whether the second parameter, whatever its name, must be given."""
+    parameters = list(inspect.signature(function).parameters.values())[1:2]
+    return bool(parameters) and (
+        parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        and parameters[0].default is inspect.Parameter.empty
+    )
 
 
 def _attribute(load_fn: Callable[..., Any], name: str) -> bool:

@@ -1,5 +1,6 @@
 """Shelf of the metrics which are computed from the time steps of an environment."""
 
+from alf.data_structures import TimeStep
 from alf.metrics.metric import StepMetric
 from alf.metrics.metrics import (
     AverageDiscountedReturnMetric,
@@ -26,4 +27,5 @@ __all__ = [
     "MetricBuffer",
     "NumberOfEpisodes",
     "StepMetric",
+    "TimeStep",
 ]

@@ -1,0 +1,109 @@
+"""What the episodic metrics are made of: a ring of results, masks of episode ends."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from alf.data_structures import StepType
+
+_FIRST = int(StepType.FIRST)
+_LAST = int(StepType.LAST)
+
+
+def as_numpy(tensor: Any) -> np.ndarray:
+    return tensor.numpy(force=True) if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+
+
+class Phases(NamedTuple):
+    """Which rows of a time step open, continue and close an episode: masks [B]."""
+
+    first: np.ndarray
+    not_first: np.ndarray
+    last: np.ndarray
+    any_first: bool
+    num_last: int
+
+
+class PhasesOfLatest:
+    """The phases of one time step, computed once for all the metrics it is given to."""
+
+    def __init__(self) -> None:
+        self._step_type: Any = None
+        self._version = -1
+
+    def __call__(self, step_type: Any) -> Phases:
+        # arrays and inference tensors do not tell whether they were written to since
+        is_tensor = isinstance(step_type, torch.Tensor) and not step_type.is_inference()
+        version = step_type._version if is_tensor else -1
+        if step_type is not self._step_type or version != self._version or version < 0:
+            array = as_numpy(step_type)
+            first, last = array == _FIRST, array == _LAST
+            self._phases = Phases(
+                first, ~first, last, bool(first.any()), int(np.count_nonzero(last))
+            )
+            self._step_type, self._version = step_type, version
+        return self._phases
+
+
+phases_of = PhasesOfLatest()
+
+
+class MetricBuffer(nn.Module):
+    """The last `max_len` values appended, as a checkpointed ring on the CPU."""
+
+    def __init__(self, max_len: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        if max_len < 1:
+            raise ValueError(f"max_len of a MetricBuffer must be at least 1; got {max_len}")
+        self._max_len = max_len
+        self.register_buffer("_values", torch.zeros(max_len, dtype=dtype, device="cpu"))
+        self.register_buffer("_size", torch.zeros((), dtype=torch.int64, device="cpu"))
+        self.register_buffer("_pos", torch.zeros((), dtype=torch.int64, device="cpu"))
+
+    def append(self, value: Any) -> None:
+        """Append one value."""
+        self.extend(np.asarray([as_numpy(value)]))
+
+    def extend(self, values: np.ndarray) -> None:
+        """Append the values `[k]` in their order."""
+        # arrays that share the buffers' memory: for single numbers they are faster than tensors
+        position, size = self._pos.numpy(), self._size.numpy()
+        start, count = int(position), len(values)
+        indices = np.arange(start, start + count)[-self._max_len :] % self._max_len
+        self._values.numpy()[indices] = values[-self._max_len :]
+        position[...] = (start + count) % self._max_len
+        size[...] = min(int(size) + count, self._max_len)
+
+    def __len__(self) -> int:
+        return int(self._size)
+
+    def clear(self) -> None:
+        """Forget all values."""
+        self._size.zero_()
+        self._pos.zero_()
+
+    def latest(self) -> torch.Tensor:
+        """The value appended last; 0 when there is none."""
+        return self._values[int(self._pos) - 1].clone() if len(self) else self._zero()
+
+    def mean(self) -> torch.Tensor:
+        """Mean of the values; 0 when there is none."""
+        if not len(self):
+            return self._zero()
+        return self._filled().mean(dtype=torch.float64).to(self._values.dtype)
+
+    def std(self) -> torch.Tensor:
+        """Standard deviation of the values (divided by their number); 0 when there is none."""
+        if not len(self):
+            return self._zero()
+        return self._filled().double().std(correction=0).to(self._values.dtype)
+
+    def _filled(self) -> torch.Tensor:
+        return self._values[: len(self)]
+
+    def _zero(self) -> torch.Tensor:
+        return torch.zeros((), dtype=self._values.dtype, device="cpu")
