@@ -11,21 +11,23 @@ from alf.utils._reverse_scan import reverse_linear_scan
 class EpisodeIndex(nn.Module):
     """Begin and end of the episode of every record of B rings of length L.
 
-    A record knows the position at which its episode began; the end is stored once per episode,
-    with its first record. Of the one episode per ring whose first record has been overwritten, the
-    end is kept per ring.
+    The episodes of a ring are numbered. A record knows its number, and where each of the newest L
+    episodes begins is kept by number; no older one can have records left. An episode ends before
+    the next one begins.
     """
 
     def __init__(self, num_environments: int, max_length: int, device: torch.device):
         super().__init__()
         self._max_length = max_length
-        shape = (num_environments, max_length)
-        # -L - 1 is the position of no record, not even of one that was overwritten.
-        nowhere = torch.full(shape, -max_length - 1, dtype=torch.int64, device=device)
-        self.register_buffer("_begin", nowhere)
-        self.register_buffer("_end", torch.zeros(shape, dtype=torch.int64, device=device))
-        headless = torch.zeros(num_environments, dtype=torch.int64, device=device)
-        self.register_buffer("_headless_end", headless)
+        for name, shape in (
+            ("_number", (num_environments, max_length)),
+            ("_begin", (num_environments, max_length)),
+            ("_newest", (num_environments,)),
+        ):
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.int64, device=device))
+
+    def _row(self, env_ids: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return env_ids * self._max_length + x % self._max_length
 
     def add(self, env_ids: torch.Tensor, pos: torch.Tensor, is_first: torch.Tensor) -> None:
         """Enter the records at `pos` [n], which lie directly behind what has been entered so far.
@@ -35,23 +37,16 @@ class EpisodeIndex(nn.Module):
             pos: [n] positions of the new records.
             is_first: bool [n], whether an episode begins with them.
         """
-        length = self._max_length
-        slot = pos % length
-        head_is_lost = self._begin[env_ids, slot] == pos - length
-        headless_end = torch.where(
-            head_is_lost, self._end[env_ids, slot], self._headless_end[env_ids]
-        )
-        begin = torch.where(is_first, pos, self._begin[env_ids, (pos - 1) % length])
-        self._begin[env_ids, slot] = begin
-        is_headless = begin <= pos - length
-        self._headless_end[env_ids] = torch.where(is_headless, pos, headless_end)
-        # Of a headless episode the end also goes to the slot of its newest record, where nobody
-        # looks for it.
-        self._end[env_ids, torch.where(is_headless, slot, begin % length)] = pos
+        number = self._newest.index_select(0, env_ids) + is_first
+        self._newest.index_copy_(0, env_ids, number)
+        self._number.view(-1).index_copy_(0, self._row(env_ids, pos), number)
+        begins, row = self._begin.view(-1), self._row(env_ids, number)
+        begins.index_copy_(0, row, torch.where(is_first, pos, begins.index_select(0, row)))
 
     def begin(self, env_ids: torch.Tensor, pos: torch.Tensor) -> torch.Tensor:
         """Position of the first record of the episode; it may have been overwritten since."""
-        return self._begin[env_ids, pos % self._max_length]
+        number = self._number.view(-1)[self._row(env_ids, pos)]
+        return self._begin.view(-1)[self._row(env_ids, number)]
 
     def end(
         self, env_ids: torch.Tensor, pos: torch.Tensor, current_pos: torch.Tensor
@@ -60,10 +55,9 @@ class EpisodeIndex(nn.Module):
 
         `current_pos` is the position that will be filled next.
         """
-        begin = self.begin(env_ids, pos)
-        is_headless = begin < current_pos - self._max_length
-        stored = self._end[env_ids, begin % self._max_length]
-        return torch.where(is_headless, self._headless_end[env_ids], stored)
+        number = self._number.view(-1)[self._row(env_ids, pos)]
+        next_begin = self._begin.view(-1)[self._row(env_ids, number + 1)]
+        return torch.where(number == self._newest[env_ids], current_pos, next_begin) - 1
 
 
 class EpisodicReturns(nn.Module):

@@ -88,9 +88,9 @@ class SpanPriorities(nn.Module):
         if span == old:
             return
         self._span.fill_(span)
-        shorter, longer = min(span, old), max(span, old)
+        shorter, longer = (min(x, self._max_length + 1) for x in sorted((span, old)))
         # The records that start a span of the one length and not of the other.
-        reach = torch.arange(shorter, min(longer, self._max_length + 1), device=current_pos.device)
+        reach = torch.arange(shorter, longer, device=current_pos.device)
         pos = current_pos.unsqueeze(-1) - reach
         earliest = (current_pos - current_size).unsqueeze(-1) + self._num_ignored
         env_ids = torch.arange(current_pos.shape[0], device=pos.device).unsqueeze(-1)

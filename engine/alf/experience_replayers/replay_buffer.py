@@ -170,13 +170,13 @@ class ReplayBuffer(RingBuffer):
         self.enqueue(batch, env_ids, blocking)
 
     def _write(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
-        was_empty = self._current_size.index_select(0, env_ids) == 0
+        old_size = self._current_size.index_select(0, env_ids)
         pos = super()._write(leaves, env_ids)
         if self._priorities is not None:
             self._priorities.add(env_ids, pos, self._current_size.index_select(0, env_ids))
         if self._episodes is not None:
             step_type = leaves[self._leaf_of["step_type"]]
-            self._episodes.add(env_ids, pos, (step_type == int(StepType.FIRST)) | was_empty)
+            self._episodes.add(env_ids, pos, (step_type == int(StepType.FIRST)) | (old_size == 0))
         if self._returns is not None:
             self._returns.add(env_ids, self.circular(pos))
             ended = (step_type == int(StepType.LAST)) & (leaves[self._leaf_of["discount"]] == 0)
