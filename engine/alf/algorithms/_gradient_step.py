@@ -1,0 +1,124 @@
+"""One gradient step: from a loss per sample to a step of all optimizers."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from absl import logging
+from torch import Tensor, nn
+
+from alf.data_structures import LossInfo
+from alf.nest import nest
+from alf.summary import summary_ops as summary
+from alf.utils.schedulers import as_scheduler
+from alf.utils.summary_utils import record_time, summarize_per_category_loss
+
+_SCALER = "_grad_scaler"
+
+
+def update(
+    alg: Any, loss_info: LossInfo, valid_masks: Tensor | None, weight: float, batch_info: Any
+) -> tuple[LossInfo, list[tuple[str, nn.Parameter]]]:
+    """See `Algorithm.update_with_gradient()`."""
+    if summary.should_record_summaries():
+        summarize_per_category_loss(loss_info)
+    masks = _importance(alg, batch_info)
+    if valid_masks is not None:
+        masks = valid_masks if masks is None else masks * valid_masks
+    loss_info = loss_info._replace(
+        loss=_mean(loss_info.loss, masks),
+        extra=nest.map_structure(lambda x: _mean(x, masks), loss_info.extra),
+    )
+    return loss_info, _step(alg, _total(loss_info, weight))
+
+
+def _importance(alg: Any, batch_info: Any) -> Tensor | None:
+    """Weights [1, B] which undo the bias of prioritized sampling."""
+    if batch_info is None or not isinstance(batch_info.importance_weights, Tensor):
+        return None
+    config = alg._config
+    beta = as_scheduler(config.priority_replay_beta)()
+    if beta == 0:
+        return None
+    weights = batch_info.importance_weights.pow(-beta).unsqueeze(0)
+    if config.normalize_importance_weights_by_max:
+        weights = weights / weights.max()
+    return weights
+
+
+def _mean(x: Any, masks: Tensor | None) -> Any:
+    if not isinstance(x, Tensor) or x.ndim == 0:
+        return x
+    if masks is None or x.ndim == 1:
+        return x.mean() if x.is_floating_point() else x.float().mean()
+    if x.ndim != 2:
+        raise ValueError(f"a loss has shape {tuple(x.shape)}; allowed: [T, B], [B] or a scalar")
+    return (x * masks).mean()
+
+
+def _total(loss_info: LossInfo, weight: float) -> Tensor | None:
+    parts = [x for x in (loss_info.loss, loss_info.scalar_loss) if isinstance(x, Tensor)]
+    for part in parts:
+        if part.ndim != 0:
+            raise ValueError(
+                f"scalar_loss has shape {tuple(part.shape)}; allowed: a scalar, as a loss [T, B] "
+                "belongs into `loss`"
+            )
+    if not parts:
+        return None
+    return weight * sum(parts[1:], parts[0])
+
+
+def _step(alg: Any, loss: Tensor | None) -> list[tuple[str, nn.Parameter]]:
+    assignment = alg._setup_optimizers()
+    if assignment.unhandled:
+        names = ", ".join(name for name, _ in assignment.unhandled)
+        raise ValueError(
+            f"these parameters of {alg.name!r} have no optimizer: {names}. Give the algorithm an "
+            "optimizer, use add_optimizer(), or name the attribute in "
+            "_trainable_attributes_to_ignore()"
+        )
+    if loss is None or not assignment.optimizers:
+        return assignment.params
+    for optimizer in assignment.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    with record_time("time/backward"):
+        scaler = _scaler(alg)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+    _warn_about_missing_gradients(alg, assignment)
+    for optimizer in assignment.optimizers:
+        if scaler is None:
+            optimizer.step()
+        elif any(p.grad is not None for g in optimizer.param_groups for p in g["params"]):
+            # The optimizers clip gradients, so they need the true ones.
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+    if scaler is not None:
+        scaler.update()
+    return assignment.params
+
+
+def _warn_about_missing_gradients(alg: Any, assignment: Any) -> None:
+    """Once, after the first step with these modules."""
+    if assignment.gradients_checked:
+        return
+    assignment.gradients_checked = True
+    names = [name for name, p in assignment.params if p.grad is None]
+    if names:
+        logging.warning("%s: no gradient for parameters %s", alg.name, ", ".join(names))
+
+
+def autocast(alg: Any) -> contextlib.AbstractContextManager:
+    """Context of automatic mixed precision, if `config.enable_amp` and there is CUDA."""
+    if alg._config is not None and alg._config.enable_amp and torch.cuda.is_available():
+        return torch.amp.autocast("cuda")
+    return contextlib.nullcontext()
+
+
+def _scaler(alg: Any) -> Any:
+    """Scales the loss so that half precision gradients do not vanish; None without AMP."""
+    if alg._config is None or not alg._config.enable_amp or not torch.cuda.is_available():
+        return None
+    return alg.__dict__.setdefault(_SCALER, torch.amp.GradScaler("cuda"))
