@@ -1,0 +1,288 @@
+"""The three kinds of actions of soft actor-critic: how each acts and what each learns from.
+
+A kind has no state of its own: networks and temperatures belong to the algorithm (``sac``) that is
+passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from alf.algorithms import _sac_values as sac_values
+from alf.algorithms._sac_data import ActionType, Learned, SacActionState, SacCriticState, SacState
+from alf.data_structures import TimeStep
+from alf.nest import nest
+from alf.networks.network import Network
+from alf.tensor_specs import BoundedTensorSpec
+from alf.utils import common, dist_utils
+
+if TYPE_CHECKING:
+    from alf.algorithms.sac_algorithm import SacAlgorithm
+
+__all__ = ["ContinuousActions", "DiscreteActions", "MixedActions", "kind_of_actions"]
+
+
+class ContinuousActions:
+    """An actor network and critics Q(s, a)."""
+
+    type = ActionType.Continuous
+    has_actor = True
+
+    def __init__(self, action_spec: Any):
+        self._action_spec = action_spec
+
+    def parts(self) -> list:
+        """The specs of the parts of the action, each with its own temperature."""
+        return [self._action_spec]
+
+    def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any):
+        return actor_network_cls(input_tensor_spec=observation_spec, action_spec=self._action_spec)
+
+    def make_critic(self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any):
+        """One critic; None if there is no constructor, then the algorithm can only act."""
+        return critic_cls and critic_cls(input_tensor_spec=(obs_spec, self._action_spec))
+
+    def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
+        return SacState(
+            action=SacActionState(actor_network=actor_spec),
+            actor=critic_spec,
+            critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
+        )
+
+    def act(
+        self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
+    ) -> tuple[Any, Any, SacActionState]:
+        """Distribution, action (``choose(distribution)``) and next state."""
+        distribution, actor_state = sac._actor_network(observation, state.actor_network)
+        return distribution, choose(distribution), SacActionState(actor_network=actor_state)
+
+    def carry_critic_states(
+        self, sac: SacAlgorithm, observation: Any, action: Any, state: SacState
+    ) -> SacState:
+        """The state with that of all critics, after ``action`` was taken."""
+        inputs = (observation, action)
+        _, actor_path_state = sac._critic_networks(inputs, state.actor)
+        _, critics_state = sac._critic_networks(inputs, state.critic.critics)
+        _, target_state = sac._target_critic_networks(inputs, state.critic.target_critics)
+        return state._replace(
+            actor=actor_path_state, critic=SacCriticState(critics_state, target_state)
+        )
+
+    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState, taken: Any) -> Learned:
+        """One training step; ``taken`` are the actions of the replay buffer."""
+        observation = inputs.observation
+        distribution, actor_state = sac._actor_network(observation, state.action.actor_network)
+        action = dist_utils.rsample_action_distribution(distribution)
+        log_pi = dist_utils.compute_log_probability(distribution, action)
+        if sac._prior_actor is not None:
+            prior = sac._prior_actor.train_step(inputs, ()).output
+            log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
+
+        leaf = _leaves_of_a_new_graph(action)
+        values, q_state = sac._values((observation, leaf), state.actor)
+        actor_loss = sac._action_gradient_loss(sac._policy_values(values), leaf, action)
+
+        critics, critics_state = sac._values((observation, taken), state.critic.critics)
+        target, target_state = sac._target_values(
+            (observation, common.detach(leaf)), state.critic.target_critics
+        )
+        next_state = SacState(
+            action=SacActionState(actor_network=actor_state),
+            actor=q_state,
+            critic=SacCriticState(critics_state, target_state),
+        )
+        return Learned(action, distribution, (log_pi,), actor_loss, critics, target, next_state)
+
+
+class DiscreteActions:
+    """No actor: the policy follows from the values, pi(a|s) ~ exp(Q(s, a) / alpha)."""
+
+    type = ActionType.Discrete
+    has_actor = False
+
+    def __init__(self, action_spec: Any):
+        self._action_spec = action_spec
+        self._dtype = nest.flatten(action_spec)[0].dtype
+
+    def parts(self) -> list:
+        return [self._action_spec]
+
+    def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any) -> None:
+        return None
+
+    def make_critic(self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any):
+        (spec,) = nest.flatten(self._action_spec)
+        return _required(q_cls)(input_tensor_spec=obs_spec, action_spec=spec)
+
+    def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
+        return SacState(
+            action=SacActionState(critic=critic_spec),
+            critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
+        )
+
+    def act(
+        self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
+    ) -> tuple[Any, Any, SacActionState]:
+        values, critic_state = sac._values(observation, state.critic)
+        policy = sac_values.boltzmann(sac._policy_values(values), sac._alphas()[0])
+        action = choose(policy).to(self._dtype)
+        return self._pack(policy), self._pack(action), SacActionState(critic=critic_state)
+
+    def carry_critic_states(
+        self, sac: SacAlgorithm, observation: Any, action: Any, state: SacState
+    ) -> SacState:
+        _, target_state = sac._target_critic_networks(observation, state.critic.target_critics)
+        return state._replace(critic=SacCriticState(state.action.critic, target_state))
+
+    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState, taken: Any) -> Learned:
+        observation = inputs.observation
+        values, critics_state = sac._values(observation, state.critic.critics)
+        target, target_state = sac._target_values(observation, state.critic.target_critics)
+        policy = sac_values.boltzmann(sac._policy_values(values.detach()), sac._alphas()[0])
+        return Learned(
+            action=self._pack(policy.sample().to(self._dtype)),
+            distribution=self._pack(policy),
+            log_pi=(-policy.entropy(),),
+            actor_loss=(),
+            critics=sac_values.values_of_actions(values, nest.flatten(taken)[0]),
+            target_critic=sac_values.expected_value(target, policy.probs),
+            state=SacState(
+                action=SacActionState(critic=critics_state),
+                critic=SacCriticState(critics_state, target_state),
+            ),
+        )
+
+    def _pack(self, action: Any) -> Any:
+        return nest.pack_sequence_as(self._action_spec, [action])
+
+
+class MixedActions:
+    """A pair (discrete, continuous): Q(s, c) with one output for each discrete action.
+
+    The actor draws c, then the discrete action is drawn from exp(Q(s, c) / alpha).
+    """
+
+    type = ActionType.Mixed
+    has_actor = True
+
+    def __init__(self, action_spec: Any):
+        self._discrete_spec, self._continuous_spec = action_spec
+        self._pair = type(action_spec)
+
+    def parts(self) -> list:
+        return [self._discrete_spec, self._continuous_spec]
+
+    def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any):
+        return actor_network_cls(
+            input_tensor_spec=observation_spec, action_spec=self._continuous_spec
+        )
+
+    def make_critic(self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any):
+        return _required(q_cls)(
+            input_tensor_spec=(obs_spec, self._continuous_spec), action_spec=self._discrete_spec
+        )
+
+    def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
+        return SacState(
+            action=SacActionState(actor_network=actor_spec, critic=critic_spec),
+            critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
+        )
+
+    def act(
+        self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
+    ) -> tuple[Any, Any, SacActionState]:
+        actor, actor_state = sac._actor_network(observation, state.actor_network)
+        continuous = choose(actor)
+        values, critic_state = sac._values((observation, continuous), state.critic)
+        policy = sac_values.boltzmann(sac._policy_values(values), sac._alphas()[0])
+        discrete = choose(policy).to(self._discrete_spec.dtype)
+        return (
+            self._pair([policy, actor]),
+            self._pair([discrete, continuous]),
+            SacActionState(actor_network=actor_state, critic=critic_state),
+        )
+
+    def carry_critic_states(
+        self, sac: SacAlgorithm, observation: Any, action: Any, state: SacState
+    ) -> SacState:
+        inputs = (observation, action[1])
+        _, critics_state = sac._critic_networks(inputs, state.critic.critics)
+        _, target_state = sac._target_critic_networks(inputs, state.critic.target_critics)
+        return state._replace(critic=SacCriticState(critics_state, target_state))
+
+    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState, taken: Any) -> Learned:
+        observation = inputs.observation
+        actor, actor_state = sac._actor_network(observation, state.action.actor_network)
+        continuous = dist_utils.rsample_action_distribution(actor)
+        leaf = _leaves_of_a_new_graph(continuous)
+        values, q_state = sac._values((observation, leaf), state.action.critic)
+        q = sac._policy_values(values)
+        policy = sac_values.boltzmann(q.detach(), sac._alphas()[0])
+        # The discrete policy is optimal for Q, so its dependence on c adds no gradient.
+        expected_q = sac_values.expected_value(q, policy.probs)
+
+        critics, critics_state = sac._values((observation, taken[1]), state.critic.critics)
+        target, target_state = sac._target_values(
+            (observation, common.detach(leaf)), state.critic.target_critics
+        )
+        log_pi = dist_utils.compute_log_probability(actor, continuous)
+        discrete = policy.sample().to(self._discrete_spec.dtype)
+        return Learned(
+            action=self._pair([discrete, continuous]),
+            distribution=self._pair([policy, actor]),
+            log_pi=(-policy.entropy(), log_pi),
+            actor_loss=sac._action_gradient_loss(expected_q, leaf, continuous),
+            critics=sac_values.values_of_actions(critics, taken[0]),
+            target_critic=sac_values.expected_value(target, policy.probs),
+            state=SacState(
+                action=SacActionState(actor_network=actor_state, critic=q_state),
+                critic=SacCriticState(critics_state, target_state),
+            ),
+        )
+
+
+ActionKind = ContinuousActions | DiscreteActions | MixedActions
+
+
+def kind_of_actions(action_spec: BoundedTensorSpec | tuple | list | dict) -> ActionKind:
+    """The kind of actions that ``action_spec`` describes.
+
+    Raises:
+        ValueError: no action, more than one discrete action, one that does not count from 0, or a
+            mixture that is not a pair ``(discrete_action_spec, continuous_action_spec)``.
+    """
+    leaves = nest.flatten(action_spec)
+    discrete = [spec for spec in leaves if spec.is_discrete]
+    if not leaves:
+        raise ValueError("SacAlgorithm needs an action_spec with at least one action, got none.")
+    for spec in discrete:
+        if len(discrete) > 1 or tuple(spec.shape) != () or int(spec.minimum) != 0:
+            raise ValueError(
+                "SacAlgorithm takes at most one discrete action, a scalar that counts from 0; "
+                f"the action_spec is {action_spec}."
+            )
+    if not discrete:
+        return ContinuousActions(action_spec)
+    if len(leaves) == 1:
+        return DiscreteActions(action_spec)
+    is_pair = isinstance(action_spec, tuple | list) and len(action_spec) == 2
+    if not is_pair or nest.is_namedtuple(action_spec) or action_spec[0] is not discrete[0]:
+        raise ValueError(
+            "A mixture of actions must be a pair (discrete_action_spec, continuous_action_spec); "
+            f"the action_spec is {action_spec}."
+        )
+    return MixedActions(action_spec)
+
+
+def _required(q_network_cls: Callable | None) -> Callable:
+    if q_network_cls is None:
+        raise ValueError(
+            "SacAlgorithm needs a q_network_cls where there is a discrete action: the policy is "
+            "made from its values, in evaluation too."
+        )
+    return q_network_cls
+
+
+def _leaves_of_a_new_graph(action: Any) -> Any:
+    return nest.map_structure(lambda a: a.detach().requires_grad_(), action)
