@@ -113,6 +113,13 @@ def remove_replay_buffers(ckpt_dir: str, newest_step: int, num_kept: int) -> Non
             os.unlink(part_path(ckpt_dir, step, REPLAY_BUFFER))
 
 
+def remove_set(ckpt_dir: str, step: int) -> None:
+    """Delete the set of a step; the model file goes first, so that no half of it counts."""
+    for part in reversed(PARTS):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part_path(ckpt_dir, step, part))
+
+
 def _read_side(ckpt_dir: str, step: int, part: str, set_id: str | None) -> dict[str, Any]:
     """The side file that belongs to the model file with `set_id`."""
     path = part_path(ckpt_dir, step, part)

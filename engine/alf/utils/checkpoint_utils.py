@@ -102,6 +102,10 @@ class Checkpointer:
         files.remove_replay_buffers(self._ckpt_dir, step, self.num_replay_buffers_kept)
         self._write_structure(parts)
 
+    def remove(self, global_step: int) -> None:
+        """Delete the checkpoint of `global_step`, if there is one."""
+        files.remove_set(self._ckpt_dir, int(global_step))
+
     def load(
         self,
         global_step: int | str = "latest",

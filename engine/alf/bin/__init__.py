@@ -1,0 +1,1 @@
+"""Programs: `python -m alf.bin.train` and `python -m alf.bin.play`."""

@@ -1,0 +1,142 @@
+"""What the programs share: flags, the conf file, logging, and one clear message at an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable
+
+import torch
+from absl import flags, logging
+
+from alf.device_ctx import set_default_device
+
+_EXPECTED_ERRORS = (ValueError, TypeError, OSError, KeyError)
+_CONF_MODULE_PREFIX = "_alf_conf_"
+
+
+def define_common_flags() -> None:
+    """Flags of both programs."""
+    flags.DEFINE_string(
+        "root_dir",
+        os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR"),
+        "Directory of the run: checkpoints, logs and the configuration.",
+    )
+    flags.DEFINE_string("conf", None, "Conf file; without it <root_dir>/alf_config.py is used.")
+    flags.DEFINE_multi_string(
+        "conf_param", None, "NAME=python-expression; overrides the conf file. May be repeated."
+    )
+    flags.DEFINE_string("gin_file", None, "Not supported; use --conf.")
+    flags.DEFINE_multi_string("gin_param", None, "Not supported; use --conf_param.")
+    flags.DEFINE_bool(
+        "force_torch_deterministic",
+        True,
+        "With a random seed, use only deterministic algorithms of torch.",
+    )
+
+
+def root_dir_and_conf_file() -> tuple[str, str]:
+    """The two as absolute paths, from the flags.
+
+    Raises ValueError for a flag that is missing or not supported, FileNotFoundError without conf
+    file.
+    """
+    values = flags.FLAGS
+    for name, instead in (("gin_file", "conf"), ("gin_param", "conf_param")):
+        if values[name].value:
+            raise ValueError(
+                f"--{name}={values[name].value}: gin files are not supported yet; write a python "
+                f"conf file and use --{instead}"
+            )
+    if not values.root_dir:
+        raise ValueError("--root_dir is missing: the directory where the run is kept")
+    root_dir = os.path.abspath(os.path.expanduser(values.root_dir))
+    conf_file = values.conf or os.path.join(root_dir, "alf_config.py")
+    if not values.conf and not os.path.isfile(conf_file):
+        raise FileNotFoundError(
+            f"there is no {conf_file}: --root_dir alone works for a run that was started before; "
+            "name the conf file with --conf"
+        )
+    return root_dir, conf_file
+
+
+def set_up_torch() -> None:
+    """Use the GPU if there is one, and as many threads as ALF_NUM_THREADS says."""
+    if torch.cuda.is_available():
+        set_default_device("cuda")
+    threads = os.environ.get("ALF_NUM_THREADS")
+    if threads is not None:
+        if not threads.isdigit() or int(threads) < 1:
+            raise ValueError(f"environment variable ALF_NUM_THREADS is {threads!r}, not 1, 2, ...")
+        torch.set_num_threads(int(threads))
+
+
+def make_writable(root_dir: str) -> None:
+    """Create the directory if need be.
+
+    Raises OSError naming it where nothing can be written there.
+    """
+    probe = os.path.join(root_dir, f".write_test_{os.getpid()}")
+    try:
+        os.makedirs(root_dir, exist_ok=True)
+        with open(probe, "w"):
+            os.unlink(probe)
+    except OSError as error:
+        raise type(error)(
+            f"--root_dir={root_dir} cannot be written to ({error.strerror}); allowed is a "
+            "directory that you may create or write to"
+        ) from error
+
+
+def log_to_files(root_dir: str, program: str) -> None:
+    """Everything from INFO on goes to `<root_dir>/<program>.INFO`, warnings to stderr too."""
+    logging.set_verbosity(logging.INFO)
+    if not flags.FLAGS["stderrthreshold"].present:
+        logging.set_stderrthreshold("warning")
+    logging.get_absl_handler().use_absl_log_file(program, root_dir)
+
+
+def run(program: Callable[[], int]) -> int:
+    """Run a program and return its exit status; an error ends with one line that explains it.
+
+    The traceback goes to the log file; to stderr too if ALF_TRACEBACK=1 or the error is none that
+    a user is expected to make.
+    """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # until there is a log file
+    try:
+        return program()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        trace = traceback.format_exc()
+        logging.info("the program ends with an error\n%s", trace)
+        if os.environ.get("ALF_TRACEBACK") == "1" or not isinstance(error, _EXPECTED_ERRORS):
+            print(trace, file=sys.stderr)
+        print(f"error: {_message(error)}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    text = str(error).strip()
+    if isinstance(error, OSError) and error.errno is not None:
+        text = f"{error.strerror}: {error.filename!r}" if error.filename else str(error)
+    if not isinstance(error, (ValueError, OSError)) or not text:
+        text = f"{type(error).__name__}: {text}"
+    place = _place_in_conf(error.__traceback__)
+    return f"{place}: {text}" if place else text
+
+
+def _place_in_conf(trace: types.TracebackType | None) -> str | None:
+    """file:line of the innermost conf file frame the error passed through, if any."""
+    places = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(trace)
+        if frame.f_globals.get("__name__", "").startswith(_CONF_MODULE_PREFIX)
+    ]
+    return places[-1] if places else None

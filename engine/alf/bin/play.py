@@ -1,0 +1,154 @@
+"""Play: `python -m alf.bin.play --root_dir=<directory of a run>`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from absl import app, flags
+
+from alf import config_helpers
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.data_transformer import create_data_transformer
+from alf.bin import _program
+from alf.config_util import config
+from alf.environments.utils import create_environment
+from alf.trainers._play import play_episodes, try_window
+from alf.utils import common
+from alf.utils.checkpoint_utils import Checkpointer
+from alf.utils.video_recorder import VideoRecorder
+
+_UNSUPPORTED = {"alg_render": False, "parallel_play": 1, "selective_mode": False}
+
+
+def define_flags() -> None:
+    """Flags of this program."""
+    _program.define_common_flags()
+    flags.DEFINE_integer("checkpoint_step", None, "Which checkpoint; the newest if not given.")
+    flags.DEFINE_integer("random_seed", None, "Seed of environment and policy.")
+    flags.DEFINE_integer("num_episodes", 10, "Number of episodes.", lower_bound=1)
+    flags.DEFINE_float("sleep_time_per_step", 0.01, "Seconds between steps in a window.")
+    flags.DEFINE_string("record_file", None, "mp4 file to write.")
+    flags.DEFINE_integer("last_step_repeats", 0, "Repeats of an episode's last frame.")
+    flags.DEFINE_integer("append_blank_frames", 0, "Black frames after each episode.")
+    flags.DEFINE_bool("render", True, "Show a window, where there is a display.")
+    flags.DEFINE_list("ignored_parameter_prefixes", [], "Parameters that are not loaded.")
+    flags.DEFINE_bool("use_alf_snapshot", False, "Not supported: the installed alf is used.")
+    flags.DEFINE_bool("alg_render", False, "Not supported.")
+    flags.DEFINE_integer("parallel_play", 1, "Only 1 is supported.")
+    flags.DEFINE_bool("selective_mode", False, "Not supported.")
+
+
+def play() -> int:
+    """Do what the flags say and return the exit status."""
+    values = flags.FLAGS
+    for name, allowed in {**_UNSUPPORTED, "use_alf_snapshot": False}.items():
+        if values[name].value != allowed:
+            raise ValueError(
+                f"--{name}={values[name].value} is not supported yet; allowed: {allowed}"
+            )
+    root_dir, conf_file = _program.root_dir_and_conf_file()
+    checkpoint_dir = os.path.join(root_dir, "train", "algorithm")
+    if not Checkpointer(checkpoint_dir).has_checkpoint():
+        raise FileNotFoundError(f"there is no checkpoint in {checkpoint_dir}: train first")
+    _program.set_up_torch()
+    # What is set here as not mutable wins over the conf file.
+    config(
+        {
+            "create_environment.for_evaluation": True,
+            "create_environment.num_parallel_environments": 1,
+            "create_environment.nonparallel": True,
+            "TrainerConfig.random_seed": values.random_seed,
+        },
+        mutable=False,
+    )
+    try:
+        config_helpers.parse_config(conf_file, values.conf_param or [])
+        _play(TrainerConfig(root_dir=root_dir, conf_file=conf_file), checkpoint_dir)
+    finally:
+        config_helpers.close_env()
+    return 0
+
+
+def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
+    values = flags.FLAGS
+    env = config_helpers.get_env()
+    algorithm = create_player(trainer_config, env)
+    checkpointer = Checkpointer(checkpoint_dir, algorithm=algorithm)
+    step = "latest" if values.checkpoint_step is None else values.checkpoint_step
+    try:
+        step = checkpointer.load(
+            step,
+            ignored_parameter_prefixes=list(values.ignored_parameter_prefixes),
+            including_optimizer=False,
+            including_replay_buffer=False,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"the checkpoint in {checkpoint_dir} was written with other settings than those of "
+            f"{trainer_config.conf_file}: {error}"
+        ) from error
+    print(f"checkpoint {step} of {checkpoint_dir}", flush=True)
+    with contextlib.ExitStack() as stack:
+        recorder = None
+        if values.record_file:
+            recorder = stack.enter_context(
+                VideoRecorder(
+                    env,
+                    last_step_repeats=values.last_step_repeats,
+                    append_blank_frames=values.append_blank_frames,
+                    path=values.record_file,
+                )
+            )
+        play_episodes(
+            env,
+            algorithm,
+            values.num_episodes,
+            sleep_time_per_step=values.sleep_time_per_step,
+            recorder=recorder,
+            render=_is_window_wanted(env),
+        )
+    if recorder is not None:
+        print(f"video: {recorder.path}")
+
+
+def create_player(trainer_config: TrainerConfig, env: object) -> object:
+    """The configured algorithm, made for predicting only."""
+    if trainer_config.algorithm_ctor is None:
+        raise ValueError("TrainerConfig.algorithm_ctor is None: it has to be the algorithm")
+    raw_spec = env.observation_spec()
+    transformer = create_data_transformer(trainer_config.data_transformer_ctor, raw_spec)
+    trainer_config.data_transformer = transformer
+    common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+    algorithm = trainer_config.algorithm_ctor(
+        observation_spec=transformer.transformed_observation_spec,
+        action_spec=env.action_spec(),
+        reward_spec=env.reward_spec(),
+        config=trainer_config,
+    )
+    algorithm.set_path("")
+    algorithm.eval()
+    return algorithm
+
+
+def _is_window_wanted(env: object) -> bool:
+    """Whether to show a window; where a recording is made, or it cannot be shown, not."""
+    if not flags.FLAGS.render or flags.FLAGS.record_file:
+        return False
+    reason = try_window(env)
+    if reason is not None:
+        print(f"nothing is rendered: {reason}. --record_file=<file>.mp4 writes a video", flush=True)
+    return reason is None
+
+
+def main() -> None:
+    """Entry point."""
+    define_flags()
+    app.run(lambda _: sys.exit(_program.run(play)))
+
+
+if __name__ == "__main__":
+    # Importing it makes its parameters known to the configuration.
+    assert create_environment
+    main()

@@ -1,0 +1,69 @@
+"""Train: `python -m alf.bin.train --root_dir=<directory> --conf=<conf file>`.
+
+The same command continues a run that was stopped; `--root_dir` alone is then enough.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from absl import app, flags, logging
+
+from alf import config_helpers
+from alf.algorithms.config import TrainerConfig
+from alf.bin import _program
+from alf.trainers.policy_trainer import RLTrainer, SLTrainer, Trainer
+from alf.utils import common
+
+
+def define_flags() -> None:
+    """Flags of this program."""
+    _program.define_common_flags()
+    flags.DEFINE_bool("store_snapshot", True, "Keep a copy of the source of alf in root_dir.")
+    flags.DEFINE_enum("distributed", "none", ["none", "multi-gpu"], "Only none is supported.")
+
+
+def train() -> int:
+    """Do what the flags say and return the exit status: 128 + signal after a requested stop."""
+    if flags.FLAGS.distributed != "none":
+        raise ValueError("--distributed=multi-gpu is not supported yet; allowed: none")
+    root_dir, conf_file = _program.root_dir_and_conf_file()
+    _program.make_writable(root_dir)
+    _program.log_to_files(root_dir, "py_train")
+    _program.set_up_torch()
+    if flags.FLAGS.store_snapshot:
+        _store_snapshot(root_dir, conf_file)
+    try:
+        config_helpers.parse_config(conf_file, flags.FLAGS.conf_param or [])
+        trainer = create_trainer(TrainerConfig(root_dir=root_dir, conf_file=conf_file))
+        trainer.train()
+    finally:
+        config_helpers.close_env()
+    return 0 if trainer.stop_signal is None else 128 + trainer.stop_signal
+
+
+def create_trainer(config: TrainerConfig) -> Trainer:
+    """The trainer for `config.ml_type`."""
+    trainers = {"rl": RLTrainer, "sl": SLTrainer}
+    if config.ml_type not in trainers:
+        raise ValueError(f"TrainerConfig.ml_type is {config.ml_type!r}; allowed: 'rl', 'sl'")
+    return trainers[config.ml_type](config)
+
+
+def _store_snapshot(root_dir: str, conf_file: str) -> None:
+    source = common.alf_root()
+    if os.path.commonpath([os.path.abspath(source), root_dir]) == os.path.abspath(source):
+        logging.info("no snapshot of %s is stored: root_dir lies inside it", source)
+        return
+    common.generate_alf_snapshot(source, conf_file, root_dir)
+
+
+def main() -> None:
+    """Entry point."""
+    define_flags()
+    app.run(lambda _: sys.exit(_program.run(train)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Trainers: what runs an algorithm from the first iteration to the last."""

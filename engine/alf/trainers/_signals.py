@@ -1,0 +1,50 @@
+"""Requests by signal: a checkpoint now (SIGUSR2), or a checkpoint and the end (SIGTERM, SIGINT)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class SignalRequests:
+    """Context in which signals become requests that the training loop looks at.
+
+    A second SIGTERM or SIGINT acts as it does without this. Outside the main thread nothing
+    changes.
+    """
+
+    def __init__(self) -> None:
+        self.stop_signal: int | None = None
+        self._checkpoint = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> SignalRequests:
+        if threading.current_thread() is threading.main_thread():
+            handlers = {
+                signal.SIGTERM: self._request_stop,
+                signal.SIGINT: self._request_stop,
+                signal.SIGUSR2: self._request_checkpoint,
+            }
+            for signum, handler in handlers.items():
+                self._previous[signum] = signal.signal(signum, handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous.clear()
+
+    def take_checkpoint_request(self) -> bool:
+        """Whether a checkpoint was asked for since the last call."""
+        requested, self._checkpoint = self._checkpoint, False
+        return requested
+
+    def _request_checkpoint(self, signum: int, frame: FrameType | None) -> None:
+        self._checkpoint = True
+
+    def _request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.stop_signal = signum
+        for stopper in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stopper, self._previous[stopper])

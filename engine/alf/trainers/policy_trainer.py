@@ -1,0 +1,360 @@
+"""The training loop: iterations, checkpoints, evaluation, progress, and the orderly end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from absl import logging
+from torch import nn
+
+from alf import config_helpers
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.data_transformer import create_data_transformer
+from alf.experience_replayers.replay_buffer import ReplayBuffer
+from alf.metrics.metric import StepMetric
+from alf.summary import summary_ops as summary
+from alf.trainers._checkpoint_schedule import CheckpointSchedule, TrainerProgress
+from alf.trainers._console import (
+    ProgressReport,
+    describe,
+    duration,
+    interesting_numbers,
+    say,
+)
+from alf.trainers._signals import SignalRequests
+from alf.trainers.evaluator import Evaluator
+from alf.utils import common
+from alf.utils.checkpoint_utils import Checkpointer, is_checkpoint_enabled
+from alf.utils.rng_state import RngState
+from alf.utils.summary_utils import record_time
+
+
+class Trainer:
+    """Base of the trainers. There is one in a process.
+
+    `train()` continues from the newest complete checkpoint of `<root_dir>/train/algorithm`.
+
+    Checkpoints are written `num_checkpoints` times over the training. A temporary one is written
+    every so many minutes as well (environment variable ALF_CHECKPOINT_MINUTES, default 1, 0: never;
+    less often where saving would take more than a twentieth of the time); the newest two of these
+    are kept.
+
+    SIGUSR2 asks for a checkpoint; SIGTERM and SIGINT ask for a checkpoint and the end, and
+    `stop_signal` then is the number of the signal.
+    """
+
+    _trainer_progress = TrainerProgress()
+
+    def __init__(self, config: TrainerConfig, ddp_rank: int = -1):
+        if ddp_rank >= 0:
+            raise ValueError(f"ddp_rank is {ddp_rank}: only one process (-1) is supported")
+        if config.algorithm_ctor is None:
+            raise ValueError(
+                "TrainerConfig.algorithm_ctor is None: it has to be the algorithm to train, such "
+                "as alf.config('TrainerConfig', algorithm_ctor=SacAlgorithm)"
+            )
+        self._config = config
+        self._root_dir = common.abs_path(config.root_dir)
+        self._train_dir = os.path.join(self._root_dir, "train")
+        self._checkpoint_dir = os.path.join(self._train_dir, "algorithm")
+        self._progress = TrainerProgress(config.num_iterations, self._num_env_steps())
+        if not self._progress.total:
+            raise ValueError(
+                "TrainerConfig: num_iterations and num_env_steps are both 0, so the training would "
+                "have no end"
+            )
+        Trainer._trainer_progress = self._progress
+        self._schedule = CheckpointSchedule(self._progress, config.num_checkpoints)
+        self._eval_interval = _interval(config, config.num_evals, config.eval_interval)
+        self._summary_interval = _interval(config, config.num_summaries, config.summary_interval)
+        self._last_evaluation: list[StepMetric] = []
+        self.stop_signal: int | None = None
+        self._algorithm: Any = self._create_algorithm()
+        self._checkpointer = Checkpointer(
+            self._checkpoint_dir,
+            algorithm=self._algorithm,
+            metrics=nn.ModuleList(self._metrics()),
+            trainer_progress=self._progress,
+            rng=RngState(),
+        )
+
+    @staticmethod
+    def progress() -> float:
+        """Fraction of the training that is done, in [0, 1] (or somewhat above at its end)."""
+        return Trainer._trainer_progress.progress
+
+    @staticmethod
+    def current_iterations() -> int:
+        """Number of iterations done."""
+        return Trainer._trainer_progress.iter_num
+
+    @staticmethod
+    def current_env_steps() -> int:
+        """Number of environment steps done."""
+        return Trainer._trainer_progress.env_steps
+
+    def train(self) -> None:
+        """Train to the end, from the newest checkpoint if there is one."""
+        try:
+            self._restore_checkpoint()
+            if self._progress.progress >= 1:
+                say(
+                    f"{self._root_dir}: the training is complete ({self._progress.iter_num:,} "
+                    f"iterations, {self._progress.env_steps:,} environment steps); to go on, raise "
+                    "TrainerConfig.num_iterations or num_env_steps"
+                )
+                return
+            if self._config.conf_file:
+                common.write_config(self._root_dir)
+            summary.enable_summary()
+            common.run_under_record_context(
+                self._profiled(self._train) if self._config.profiling else self._train,
+                summary_dir=self._train_dir,
+                summary_interval=self._summary_interval,
+                flush_secs=self._config.summaries_flush_secs,
+                summarize_first_interval=self._config.summarize_first_interval,
+                summary_max_queue=self._config.summary_max_queue,
+            )
+        except Exception:
+            self._offer_checkpoint()
+            raise
+        finally:
+            summary.disable_summary()
+            self._close()
+
+    def _create_algorithm(self) -> Any:
+        raise NotImplementedError
+
+    def _num_env_steps(self) -> int:
+        return 0
+
+    def _metrics(self) -> list[StepMetric]:
+        return []
+
+    def _count_env_steps(self) -> int:
+        return 0
+
+    def _start(self) -> None:
+        """What has to happen after loading and before the first iteration."""
+
+    def _build_lazy_parts(self) -> None:
+        """Make the algorithm build whatever it builds at its first iteration."""
+
+    def _evaluate(self) -> list[StepMetric]:
+        return []
+
+    def _close(self) -> None:
+        """Free everything, whether or not training came to its end."""
+
+    def _train(self) -> None:
+        config, progress = self._config, self._progress
+        start, start_steps = time.monotonic(), progress.env_steps
+        progress.tell_schedulers()
+        self._summarize_setting()
+        self._start()
+        if config.evaluate and progress.iter_num == 0:
+            self._last_evaluation = self._evaluate()
+        report = ProgressReport(self._metrics(), progress.progress, progress.env_steps)
+        with SignalRequests() as requests, report:
+            while True:
+                with record_time("time/train_iter"):
+                    self._algorithm.train_iter()
+                progress.update(progress.iter_num + 1, self._count_env_steps())
+                report.update(progress.iter_num, progress.env_steps, progress.progress)
+                last = progress.progress >= 1
+                if config.evaluate and (last or progress.iter_num % self._eval_interval == 0):
+                    self._last_evaluation = self._evaluate()
+                if last or requests.stop_signal:
+                    break
+                if requests.take_checkpoint_request():
+                    self._save_checkpoint()
+                    say(f"checkpoint {summary.get_global_counter()} written as asked by SIGUSR2")
+                elif self._schedule.is_due():
+                    self._save_checkpoint(self._schedule.is_temporary())
+            self._save_checkpoint()
+            self.stop_signal = requests.stop_signal
+        self._conclude(time.monotonic() - start, progress.env_steps - start_steps)
+
+    def _save_checkpoint(self, temporary: bool = False) -> None:
+        step = summary.get_global_counter()
+        start = time.monotonic()
+        with record_time("time/checkpoint"):
+            self._checkpointer.save(step)
+        self._schedule.saved(time.monotonic() - start)
+        for old_step in self._schedule.outdated(step, temporary):
+            self._checkpointer.remove(old_step)
+
+    def _restore_checkpoint(self) -> None:
+        summary.set_global_counter(0)
+        if not self._checkpointer.has_checkpoint():
+            return
+        self._build_lazy_parts()
+        try:
+            step = self._checkpointer.load()
+        except RuntimeError as error:
+            raise ValueError(
+                f"the checkpoint in {self._checkpoint_dir} was written with other settings than "
+                f"those of {self._config.conf_file or 'this run'}: {error}. Go back to the "
+                "settings of that run, or choose another root_dir"
+            ) from error
+        self._drop_unsaved_experience()
+        summary.set_global_counter(step)
+        self._schedule.start_here()
+        say(
+            f"continuing {self._root_dir} from checkpoint {step}: "
+            f"{self._progress.iter_num:,} iterations, {self._progress.env_steps:,} environment "
+            "steps done"
+        )
+
+    def _drop_unsaved_experience(self) -> None:
+        """A buffer that is not in the checkpoint has experience of untrained parameters by now."""
+        for module in self._algorithm.modules():
+            if isinstance(module, ReplayBuffer) and not is_checkpoint_enabled(module):
+                module.clear()
+
+    def _summarize_setting(self) -> None:
+        common.summarize_config()
+        with summary.record_if(lambda: True):
+            summary.text("commandline", " ".join(sys.argv))
+            summary.text("seed", str(self._config.random_seed))
+            summary.text("optimizers", f"```\n{self._algorithm.get_optimizer_info()}\n```")
+            for path in self._config.code_snapshots or ():
+                with open(path, encoding="utf-8") as file:
+                    summary.text(f"code/{path}", f"```\n{file.read()}\n```")
+
+    def _conclude(self, seconds: float, env_steps: int) -> None:
+        """Say what has come out and where it is."""
+        progress = self._progress
+        if self.stop_signal:
+            what = f"stopped by signal {self.stop_signal}; the same command continues from here"
+        else:
+            what = "training is complete"
+        rate = f", {env_steps / seconds:,.0f} steps/s" if env_steps else ""
+        rows = {
+            "done": f"{progress.iter_num:,} iterations, {progress.env_steps:,} environment steps "
+            f"({duration(seconds)}{rate})",
+            "training": describe(interesting_numbers(self._metrics())),
+            "evaluation": describe(interesting_numbers(self._last_evaluation)),
+            "logs": f"{self._root_dir}/py_train.INFO",
+            "curves": f"tensorboard --logdir {self._root_dir}",
+            "checkpoint": f"{self._checkpoint_dir}/ckpt-{summary.get_global_counter()}",
+            "play": f"python -m alf.bin.play --root_dir {self._root_dir}",
+        }
+        lines = [f"  {name:<11} {text}" for name, text in rows.items() if text]
+        say("\n".join([what, *lines]))
+
+    def _offer_checkpoint(self) -> None:
+        """After a crash: ask whether to save, where there is someone to answer."""
+        if not (self._config.confirm_checkpoint_upon_crash and sys.stdin and sys.stdin.isatty()):
+            return
+        if not self._schedule.ever_trained:
+            return
+        if input("training has failed. Write a checkpoint of where it was? (y/N) ") in ("y", "Y"):
+            self._save_checkpoint()
+
+    @staticmethod
+    def _profiled(function: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            import cProfile
+            import io
+            import pstats
+
+            profile = cProfile.Profile()
+            try:
+                profile.runcall(function)
+            finally:
+                text = io.StringIO()
+                pstats.Stats(profile, stream=text).sort_stats("cumtime").print_stats(100)
+                logging.info("profile:\n%s", text.getvalue())
+
+        return run
+
+
+def _interval(config: TrainerConfig, num_times: int | None, interval: int) -> int:
+    """Iterations between summaries or evaluations; the number of times has precedence."""
+    if num_times is None:
+        return interval
+    return common.compute_summary_or_eval_interval(config, num_times)
+
+
+class RLTrainer(Trainer):
+    """Trains a reinforcement learning algorithm in the environment of `alf.get_env()`."""
+
+    def __init__(self, config: TrainerConfig, ddp_rank: int = -1):
+        self._env: Any = None
+        self._evaluator: Evaluator | None = None
+        super().__init__(config, ddp_rank)
+        if config.evaluate:
+            self._evaluator = Evaluator(config, config.conf_file)
+
+    def _num_env_steps(self) -> int:
+        return self._config.num_env_steps
+
+    def _create_algorithm(self) -> Any:
+        config = self._config
+        self._env = env = config_helpers.get_env()
+        raw_spec = env.observation_spec()
+        transformer = create_data_transformer(config.data_transformer_ctor, raw_spec)
+        config.data_transformer = transformer
+        common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+        algorithm = config.algorithm_ctor(
+            observation_spec=transformer.transformed_observation_spec,
+            action_spec=env.action_spec(),
+            reward_spec=env.reward_spec(),
+            env=env,
+            config=config,
+            debug_summaries=config.debug_summaries,
+        )
+        algorithm.set_path("")
+        algorithm.load_offline_replay_buffer(raw_spec)
+        return algorithm
+
+    def _metrics(self) -> list[StepMetric]:
+        return self._algorithm.get_metrics()
+
+    def _step_metric_values(self) -> dict[str, int]:
+        return {metric.name: int(metric.result()) for metric in self._algorithm.get_step_metrics()}
+
+    def _count_env_steps(self) -> int:
+        return self._step_metric_values()["EnvironmentSteps"]
+
+    def _build_lazy_parts(self) -> None:
+        self._env.reset()
+        with summary.record_if(lambda: False):
+            self._algorithm.train_iter()
+
+    def _start(self) -> None:
+        self._env.reset()
+
+    def _evaluate(self) -> list[StepMetric]:
+        with record_time("time/evaluation"):
+            return self._evaluator.eval(self._algorithm, self._step_metric_values())
+
+    def _close(self) -> None:
+        self._algorithm.finish_train()
+        if self._evaluator is not None:
+            self._evaluator.close()
+        config_helpers.close_env()
+
+
+class SLTrainer(Trainer):
+    """Trains a supervised algorithm: one iteration is one epoch.
+
+    The algorithm is made by `algorithm_ctor(config=config)`; its `evaluate()` is called every
+    `eval_interval` epochs.
+    """
+
+    def __init__(self, config: TrainerConfig):
+        common.set_random_seed(config.random_seed)
+        super().__init__(config)
+
+    def _create_algorithm(self) -> Any:
+        return self._config.algorithm_ctor(config=self._config)
+
+    def _evaluate(self) -> list[StepMetric]:
+        self._algorithm.evaluate()
+        return []
