@@ -231,8 +231,7 @@ def test_every_span_is_equally_probable(with_replacement):
     counts = torch.zeros(2, 7)
     for _ in range(2000):
         _, info = buffer.get_batch(6, 2)
-        counts[info.env_ids, info.positions] += 1
-        counts[info.env_ids, info.positions] += 0
+        counts.index_put_((info.env_ids, info.positions), torch.ones(6), accumulate=True)
     share = counts / counts.sum()
     assert (share - 1 / 14).abs().max() < 0.01
 
@@ -281,7 +280,7 @@ def test_a_record_that_does_not_match_the_first_is_refused_by_name():
     buffer = filled(2, 1)
     batch = records([0, 1], [0, 0])
     double = batch._replace(action=batch.action.double())
-    with pytest.raises(ValueError, match="_buffer/action.*float32.*float64"):
+    with pytest.raises(ValueError, match=r"_buffer/action.*float32.*float64"):
         buffer.add_batch(double)
     with pytest.raises(ValueError, match="_buffer/action"):
         buffer.add_batch(batch._replace(action=batch.action[:, :2]))
@@ -375,7 +374,7 @@ def test_importance_weights_are_one_without_updates():
 
 def test_priorities_of_overwritten_records_are_not_set():
     buffer = filled(1, 4, max_length=4, prioritized_sampling=True)
-    _, info = buffer.get_batch(8, 2)
+    buffer.get_batch(8, 2)
     buffer.add_batch(records([0], [4]))
     buffer.update_priority(
         torch.tensor([0, 0, 0]), torch.tensor([0, 1, 4]), torch.tensor([50.0, 5.0, 60.0])
