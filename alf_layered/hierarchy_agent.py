@@ -187,7 +187,8 @@ class HierarchyAgent(OffPolicyAlgorithm):
         return self._step(inputs, state, "rollout_step")
 
     def predict_step(self, inputs: TimeStep, state: tuple[LevelState, ...]) -> AlgStep:
-        return self._step(inputs, state, "predict_step")._replace(info=())
+        result = self._step(inputs, state, "predict_step")
+        return result._replace(info=())
 
     def _step(self, inputs: TimeStep, state: tuple[LevelState, ...], method: str) -> AlgStep:
         turns = self._turns(inputs, state)
@@ -292,7 +293,8 @@ class HierarchyAgent(OffPolicyAlgorithm):
         new_input = joint | inputs.is_first()
         held = LevelState(
             algorithm=decided.state,
-            decision=decided.output,
+            # At the end of the episode nothing new is decided: levels below see their old input.
+            decision=where_rows(inputs.is_last(), state.decision, decided.output),
             clock=where_rows(turn.due, clocks.start(turn.clock), turn.clock),
             decisions=torch.where(new_input, 0, turn.decisions) + turn.due.long(),
         )

@@ -84,7 +84,8 @@ class SlowHierarchy:
             decision = self._decide(i, number, above)
             level.store(FIRST if fresh else kind, number, above, decision, fresh=fresh)
             level.decisions = 1 if fresh else level.decisions + 1
-            level.decision = decision
+            if kind != LAST:
+                level.decision = decision
             level.start()
         return self.levels[-1].decision
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import alf
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac_algorithm import SacAlgorithm
@@ -15,6 +16,7 @@ from alf.data_structures import TimeStep
 from alf.networks import ActorDistributionNetwork, CriticNetwork
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils import dist_utils
 from alf_layered import AlgorithmLevel, HierarchyAgent, LevelObservation, TrainingOptions, option
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
 
@@ -59,13 +61,14 @@ def _losses(algorithm: Any, observation: Any, action: torch.Tensor) -> tuple[flo
     train = algorithm.train_step(steps, state, info)
     loss = algorithm.calc_loss(_as_time_major(train.info))
     algorithm.update_with_gradient(loss)
-    return float(loss.loss.sum()), [float(p.sum()) for p in algorithm.parameters()]
+    return float(loss.loss.detach().sum()), [float(p.sum()) for p in algorithm.parameters()]
 
 
 def _as_time_major(info: Any) -> Any:
-    import alf
-
-    return alf.nest.map_structure(lambda x: x.reshape(2, 5, *x.shape[1:]), info)
+    spec = dist_utils.extract_spec(info)
+    params = dist_utils.distributions_to_params(info)
+    params = alf.nest.map_structure(lambda x: x.reshape(2, 5, *x.shape[1:]), params)
+    return dist_utils.params_to_distributions(params, spec)
 
 
 def test_a_sac_level_has_the_losses_of_flat_sac() -> None:

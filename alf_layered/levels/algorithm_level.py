@@ -115,7 +115,7 @@ class AlgorithmLevel(Level):
         return step._replace(info=dist_utils.distributions_to_params(step.info))
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
-        return self._algorithm.predict_step(self._seen(inputs), state)
+        return self._algorithm.predict_step(self._seen(inputs), state)._replace(info=())
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
         if self._info_spec is not None:
@@ -167,4 +167,5 @@ def _agreed_gamma(gamma: float | None, algorithm: Algorithm, *, level: str) -> f
 
 
 def _gammas(loss: TDLoss) -> list[float]:
-    return torch.as_tensor(loss.gamma).flatten().tolist()
+    # Losses keep single precision: 0.98 comes back as 0.980000019
+    return [round(g, 7) for g in torch.as_tensor(loss.gamma).flatten().tolist()]

@@ -164,4 +164,5 @@ class Level(OffPolicyAlgorithm):
     # ---- evaluation -----------------------------------------------------------------------------
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        """Decides without exploring; `info` is `()`."""
         return self.rollout_step(inputs, state)._replace(info=())
