@@ -7,10 +7,12 @@ from functools import partial
 import pytest
 import torch
 
+from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.prior_actor import SameActionPriorActor, UniformPriorActor
-from alf.algorithms.sac_algorithm import SacAlgorithm, SacInfo
+from alf.algorithms.sac_algorithm import SacAlgorithm, SacCriticState, SacInfo
+from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.nest import nest
 from alf.nest.utils import NestConcat
@@ -112,6 +114,18 @@ def train_info(sac: SacAlgorithm, time: int = 2, batch: int = 5) -> tuple[TimeSt
     return inputs, dist_utils.params_to_distributions(params, spec)
 
 
+def asked(sac: SacAlgorithm, info: SacInfo) -> SacInfo:
+    """[T, B] info with the values of all steps, computed from all rows at once."""
+    shape = info.step_type.shape
+    flat = nest.map_structure(lambda x: x.flatten(0, 1), (info.critic, info.action))
+    params = dist_utils.distributions_to_params(info.action_distribution)
+    params = nest.map_structure(lambda x: x.flatten(0, 1), params)
+    spec = dist_utils.extract_spec(info.action_distribution, from_dim=2)
+    distribution = dist_utils.params_to_distributions(params, spec)
+    critic, _ = sac_critics.critics_of_steps(sac, *flat, distribution, SacCriticState())
+    return info._replace(critic=nest.map_structure(lambda x: x.unflatten(0, shape), critic))
+
+
 def gradients(sac: SacAlgorithm) -> dict[str, bool]:
     """For each part of the algorithm whether any / all of its parameters got a gradient."""
     parts = {"critic": list(sac._critic_networks.parameters()), "alpha": list(sac._log_alphas())}
@@ -143,9 +157,10 @@ def test_acting_and_training_keep_to_their_specs(action, reward):
             assert (value <= torch.as_tensor(spec.maximum)).all()
         nest.assert_same_structure(result.state, state)
     _, info = train_info(sac, time=3, batch=4)
+    loss = sac.calc_loss(info).loss
+    info = asked(sac, info)
     assert info.critic.critics.shape == (3, 4, 2, *REWARDS[reward].shape)
     assert info.critic.target_critic.shape == (3, 4, *REWARDS[reward].shape)
-    loss = sac.calc_loss(info).loss
     assert loss.shape == (3, 4)
     assert torch.isfinite(loss).all()
 
@@ -227,9 +242,10 @@ def test_the_mixed_actor_climbs_the_soft_value_of_its_continuous_action():
 def test_the_critic_loss_is_the_squared_error_to_the_soft_target():
     sac = make_sac(critic_loss_ctor=partial(OneStepTDLoss, gamma=0.9), initial_log_alpha=-1.0)
     inputs, info = train_info(sac)
-    reward, critics = inputs.reward.unflatten(0, (2, 5)), info.critic.critics
+    values = asked(sac, info).critic
+    reward, critics = inputs.reward.unflatten(0, (2, 5)), values.critics
     alpha = torch.tensor(-1.0).exp()
-    target = reward[1] + 0.9 * (info.critic.target_critic[1] - alpha * info.log_pi[0][1])
+    target = reward[1] + 0.9 * (values.target_critic[1] - alpha * info.log_pi[0][1])
     expected = (critics[0] - target.unsqueeze(-1)).square().sum(-1).detach()
     loss_info = sac.calc_loss(info)
     torch.testing.assert_close(loss_info.extra.critic[0].detach(), expected)
@@ -241,33 +257,48 @@ def test_the_critic_loss_is_the_squared_error_to_the_soft_target():
 def test_without_entropy_reward_the_target_is_hard():
     sac = make_sac(use_entropy_reward=False, critic_loss_ctor=partial(OneStepTDLoss, gamma=0.9))
     inputs, info = train_info(sac)
-    target = inputs.reward.unflatten(0, (2, 5))[1] + 0.9 * info.critic.target_critic[1]
-    expected = (info.critic.critics[0] - target.unsqueeze(-1)).square().sum(-1)
+    values = asked(sac, info).critic
+    target = inputs.reward.unflatten(0, (2, 5))[1] + 0.9 * values.target_critic[1]
+    expected = (values.critics[0] - target.unsqueeze(-1)).square().sum(-1)
     torch.testing.assert_close(sac.calc_loss(info).extra.critic[0], expected)
 
 
 def test_a_discrete_target_is_the_expectation_under_the_softmax_policy():
     sac = make_sac(DISCRETE, initial_log_alpha=0.3)
-    inputs = random_time_step(sac, 4)
-    taken = DISCRETE.sample((4,))
-    info = sac.train_step(inputs, sac.get_initial_train_state(4), SacInfo(action=taken)).info
+    inputs, info = train_info(sac, time=2, batch=4)
+    critic = sac_critics.critics_of_sequences(sac, info)
     q, _ = sac._critic_networks(inputs.observation)
     target_q, _ = sac._target_critic_networks(inputs.observation)
     probs = torch.softmax(q.amin(1) / torch.tensor(0.3).exp(), dim=-1)
-    torch.testing.assert_close(info.action_distribution.probs, probs)
-    torch.testing.assert_close(info.critic.target_critic, (probs * target_q.amin(1)).sum(1))
-    torch.testing.assert_close(info.log_pi[0], (probs * probs.log()).sum(1))
-    rows = torch.arange(4)
-    torch.testing.assert_close(info.critic.critics, q[rows, :, taken])
+    torch.testing.assert_close(info.action_distribution.probs.flatten(0, 1), probs)
+    torch.testing.assert_close(critic.target_critic[1], (probs * target_q.amin(1)).sum(1)[4:])
+    torch.testing.assert_close(info.log_pi[0].flatten(), (probs * probs.log()).sum(1))
+    torch.testing.assert_close(critic.critics[0], q[torch.arange(4), :, info.action[0]])
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("td_lambda", [0.0, 0.5, 1.0])
+def test_leaving_out_steps_that_do_not_count_changes_no_loss(action, reward, td_lambda):
+    loss_ctor = partial(TDLoss, td_lambda=td_lambda)
+    sac = make_sac(ACTIONS[action], reward_spec=REWARDS[reward], critic_loss_ctor=loss_ctor)
+    _, info = train_info(sac, time=4, batch=6)
+    step_type = torch.randint(0, 3, (4, 6))
+    info = info._replace(step_type=step_type)
+    mask = step_type != StepType.LAST
+    loss = sac.calc_loss(info).loss * mask
+    sac._has_critic_state = True
+    all_steps = sac.calc_loss(asked(sac, info)).loss * mask
+    torch.testing.assert_close(loss, all_steps)
 
 
 def test_reward_weights_decide_what_the_policy_wants():
     spec = TensorSpec((2,))
     sac = make_sac(DISCRETE, reward_spec=spec, reward_weights=[2.0, -1.0])
     values = torch.tensor([[[[1.0, 0.0]], [[3.0, 4.0]]]]).transpose(1, 2)  # [B=1, R=1, A=2, n=2]
-    assert sac._policy_values(values).tolist() == [[2.0, 2.0]]
+    assert sac_critics.policy_values(sac, values).tolist() == [[2.0, 2.0]]
     sac.set_reward_weights(torch.tensor([1.0, 0.0]))
-    assert sac._policy_values(values).tolist() == [[1.0, 3.0]]
+    assert sac_critics.policy_values(sac, values).tolist() == [[1.0, 3.0]]
 
 
 def test_greedy_evaluation_takes_the_mode():
@@ -431,24 +462,18 @@ def test_a_saved_algorithm_comes_back_exactly(action):
     _, info = train_info(other)
     other.update_with_gradient(other.calc_loss(info))
     other.load_state_dict(sac.state_dict())
-    step = random_time_step(sac, 5)
     results = []
     for algorithm in (sac, other):
         torch.manual_seed(3)
-        inputs = step._replace(observation=torch.ones(5, 3))
-        taken = nest.map_structure(lambda s: s.zeros((5,)), ACTIONS[action])
-        state = algorithm.get_initial_train_state(5)
-        info = algorithm.train_step(inputs, state, SacInfo(action=taken)).info
-        results.append(nest.flatten((info.critic, info.actor, info.alpha, info.log_pi)))
-        infos = nest.map_structure(
-            lambda x: x.unsqueeze(0).expand(2, *x.shape), info._replace(action_distribution=())
-        )
-        algorithm.update_with_gradient(algorithm.calc_loss(infos))
-        results.append([p.detach().clone() for p in algorithm.parameters()])
-    for got, expected in zip(results[0], results[2], strict=True):
-        assert torch.equal(got, expected)
-    for got, expected in zip(results[1], results[3], strict=True):
-        assert torch.equal(got, expected)
+        _, info = train_info(algorithm)
+        loss_info = algorithm.calc_loss(info)
+        algorithm.update_with_gradient(loss_info)
+        algorithm.after_update((), info)
+        results.append([loss_info.loss, *algorithm.state_dict().values()])
+    assert len(results[0]) == len(results[1])
+    for got, expected in zip(*map(nest.flatten, results), strict=True):
+        if isinstance(got, torch.Tensor):
+            assert torch.equal(got, expected)
 
 
 def test_recurrent_networks_carry_their_states():

@@ -11,7 +11,8 @@ from alf.data_structures import namedtuple
 
 __all__ = [
     "ActionType",
-    "Learned",
+    "CriticInputs",
+    "PolicyStep",
     "SacActionState",
     "SacActorInfo",
     "SacCriticInfo",
@@ -50,23 +51,25 @@ SacInfo = namedtuple(
 SacLossInfo = namedtuple("SacLossInfo", ["actor", "critic", "alpha", "repr"], default_value=())
 
 
-class Learned(NamedTuple):
-    """What the losses need of one training step, whatever the kind of action.
+CriticInputs = namedtuple("CriticInputs", ["taken", "policy"], default_value=())
+"""What critics are still to be asked: about the actions that were taken, and about the policy's."""
+
+
+class PolicyStep(NamedTuple):
+    """What one training step says about the policy, whatever the kind of action.
 
     Attributes:
         action: the policy's action, with its graph.
         distribution: the policy, one distribution for each action.
         log_pi: one [B] for each part of the action; a discrete part's is the expectation.
         actor_loss: [B]; its gradient for the action is -dQ/da. () without an actor.
-        critics: values [B, R, ...] of the actions that were taken, the reward axis last.
-        target_critic: target value [B, ...] of the policy, without gradient.
-        state: the next state.
+        critic_inputs: observation and action as the critics take them, without graph.
+        state: the next state, that of the critics left out.
     """
 
     action: Any
     distribution: Any
     log_pi: tuple[Tensor, ...]
     actor_loss: Tensor | tuple
-    critics: Tensor
-    target_critic: Tensor
+    critic_inputs: Any
     state: SacState

@@ -1,4 +1,4 @@
-"""The three kinds of actions of soft actor-critic: how each acts and what each learns from.
+"""The three kinds of actions of soft actor-critic: how each acts and how its policy learns.
 
 A kind has no state of its own: networks and temperatures belong to the algorithm (``sac``) that is
 passed in.
@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
+from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import ActionType, Learned, SacActionState, SacCriticState, SacState
+from alf.algorithms._sac_data import (
+    ActionType,
+    PolicyStep,
+    SacActionState,
+    SacCriticState,
+    SacState,
+)
 from alf.data_structures import TimeStep
 from alf.nest import nest
 from alf.networks.network import Network
@@ -57,20 +67,24 @@ class ContinuousActions:
         distribution, actor_state = sac._actor_network(observation, state.actor_network)
         return distribution, choose(distribution), SacActionState(actor_network=actor_state)
 
-    def carry_critic_states(
-        self, sac: SacAlgorithm, observation: Any, action: Any, state: SacState
-    ) -> SacState:
-        """The state with that of all critics, after ``action`` was taken."""
-        inputs = (observation, action)
-        _, actor_path_state = sac._critic_networks(inputs, state.actor)
-        _, critics_state = sac._critic_networks(inputs, state.critic.critics)
-        _, target_state = sac._target_critic_networks(inputs, state.critic.target_critics)
-        return state._replace(
-            actor=actor_path_state, critic=SacCriticState(critics_state, target_state)
-        )
+    def critic_inputs(self, observation: Any, action: Any) -> Any:
+        """Observation and action as the critics take them."""
+        return observation, action
 
-    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState, taken: Any) -> Learned:
-        """One training step; ``taken`` are the actions of the replay buffer."""
+    def value_of_taken(self, values: Tensor, action: Any) -> Tensor:
+        """From the critics' answer [B, R, ...] the value of ``action``."""
+        return values
+
+    def discrete_probs(self, distribution: Any) -> Tensor | tuple:
+        """The probabilities [..., A] of the discrete actions; () without any."""
+        return ()
+
+    def value_of_policy(self, values: Tensor, probs: Tensor | tuple) -> Tensor:
+        """From the critics' pessimistic answer [B, ...] the value of the policy."""
+        return values
+
+    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
+        """One training step of the policy."""
         observation = inputs.observation
         distribution, actor_state = sac._actor_network(observation, state.action.actor_network)
         action = dist_utils.rsample_action_distribution(distribution)
@@ -78,21 +92,18 @@ class ContinuousActions:
         if sac._prior_actor is not None:
             prior = sac._prior_actor.train_step(inputs, ()).output
             log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
-
         leaf = _leaves_of_a_new_graph(action)
-        values, q_state = sac._values((observation, leaf), state.actor)
-        actor_loss = sac._action_gradient_loss(sac._policy_values(values), leaf, action)
-
-        critics, critics_state = sac._values((observation, taken), state.critic.critics)
-        target, target_state = sac._target_values(
-            (observation, common.detach(leaf)), state.critic.target_critics
+        values, q_state = sac_critics.values_of(sac, (observation, leaf), state.actor)
+        return PolicyStep(
+            action=action,
+            distribution=distribution,
+            log_pi=(log_pi,),
+            actor_loss=sac._action_gradient_loss(
+                sac_critics.policy_values(sac, values), leaf, action
+            ),
+            critic_inputs=(observation, common.detach(leaf)),
+            state=SacState(action=SacActionState(actor_network=actor_state), actor=q_state),
         )
-        next_state = SacState(
-            action=SacActionState(actor_network=actor_state),
-            actor=q_state,
-            critic=SacCriticState(critics_state, target_state),
-        )
-        return Learned(action, distribution, (log_pi,), actor_loss, critics, target, next_state)
 
 
 class DiscreteActions:
@@ -124,33 +135,34 @@ class DiscreteActions:
     def act(
         self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
     ) -> tuple[Any, Any, SacActionState]:
-        values, critic_state = sac._values(observation, state.critic)
-        policy = sac_values.boltzmann(sac._policy_values(values), sac._alphas()[0])
+        values, critic_state = sac_critics.values_of(sac, observation, state.critic)
+        policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
         action = choose(policy).to(self._dtype)
         return self._pack(policy), self._pack(action), SacActionState(critic=critic_state)
 
-    def carry_critic_states(
-        self, sac: SacAlgorithm, observation: Any, action: Any, state: SacState
-    ) -> SacState:
-        _, target_state = sac._target_critic_networks(observation, state.critic.target_critics)
-        return state._replace(critic=SacCriticState(state.action.critic, target_state))
+    def critic_inputs(self, observation: Any, action: Any) -> Any:
+        return observation
 
-    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState, taken: Any) -> Learned:
-        observation = inputs.observation
-        values, critics_state = sac._values(observation, state.critic.critics)
-        target, target_state = sac._target_values(observation, state.critic.target_critics)
-        policy = sac_values.boltzmann(sac._policy_values(values.detach()), sac._alphas()[0])
-        return Learned(
+    def value_of_taken(self, values: Tensor, action: Any) -> Tensor:
+        return sac_values.values_of_actions(values, nest.flatten(action)[0])
+
+    def discrete_probs(self, distribution: Any) -> Tensor:
+        return nest.flatten(distribution)[0].probs
+
+    def value_of_policy(self, values: Tensor, probs: Tensor) -> Tensor:
+        return sac_values.expected_value(values, probs)
+
+    @torch.no_grad()
+    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
+        values, critic_state = sac_critics.values_of(sac, inputs.observation, state.action.critic)
+        policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
+        return PolicyStep(
             action=self._pack(policy.sample().to(self._dtype)),
             distribution=self._pack(policy),
             log_pi=(-policy.entropy(),),
             actor_loss=(),
-            critics=sac_values.values_of_actions(values, nest.flatten(taken)[0]),
-            target_critic=sac_values.expected_value(target, policy.probs),
-            state=SacState(
-                action=SacActionState(critic=critics_state),
-                critic=SacCriticState(critics_state, target_state),
-            ),
+            critic_inputs=inputs.observation,
+            state=SacState(action=SacActionState(critic=critic_state)),
         )
 
     def _pack(self, action: Any) -> Any:
@@ -194,8 +206,8 @@ class MixedActions:
     ) -> tuple[Any, Any, SacActionState]:
         actor, actor_state = sac._actor_network(observation, state.actor_network)
         continuous = choose(actor)
-        values, critic_state = sac._values((observation, continuous), state.critic)
-        policy = sac_values.boltzmann(sac._policy_values(values), sac._alphas()[0])
+        values, critic_state = sac_critics.values_of(sac, (observation, continuous), state.critic)
+        policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
         discrete = choose(policy).to(self._discrete_spec.dtype)
         return (
             self._pair([policy, actor]),
@@ -203,42 +215,37 @@ class MixedActions:
             SacActionState(actor_network=actor_state, critic=critic_state),
         )
 
-    def carry_critic_states(
-        self, sac: SacAlgorithm, observation: Any, action: Any, state: SacState
-    ) -> SacState:
-        inputs = (observation, action[1])
-        _, critics_state = sac._critic_networks(inputs, state.critic.critics)
-        _, target_state = sac._target_critic_networks(inputs, state.critic.target_critics)
-        return state._replace(critic=SacCriticState(critics_state, target_state))
+    def critic_inputs(self, observation: Any, action: Any) -> Any:
+        return observation, action[1]
 
-    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState, taken: Any) -> Learned:
+    def value_of_taken(self, values: Tensor, action: Any) -> Tensor:
+        return sac_values.values_of_actions(values, action[0])
+
+    def discrete_probs(self, distribution: Any) -> Tensor:
+        return distribution[0].probs
+
+    def value_of_policy(self, values: Tensor, probs: Tensor) -> Tensor:
+        return sac_values.expected_value(values, probs)
+
+    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
         observation = inputs.observation
         actor, actor_state = sac._actor_network(observation, state.action.actor_network)
         continuous = dist_utils.rsample_action_distribution(actor)
         leaf = _leaves_of_a_new_graph(continuous)
-        values, q_state = sac._values((observation, leaf), state.action.critic)
-        q = sac._policy_values(values)
+        values, critic_state = sac_critics.values_of(sac, (observation, leaf), state.action.critic)
+        q = sac_critics.policy_values(sac, values)
         policy = sac_values.boltzmann(q.detach(), sac._alphas()[0])
         # The discrete policy is optimal for Q, so its dependence on c adds no gradient.
         expected_q = sac_values.expected_value(q, policy.probs)
-
-        critics, critics_state = sac._values((observation, taken[1]), state.critic.critics)
-        target, target_state = sac._target_values(
-            (observation, common.detach(leaf)), state.critic.target_critics
-        )
-        log_pi = dist_utils.compute_log_probability(actor, continuous)
         discrete = policy.sample().to(self._discrete_spec.dtype)
-        return Learned(
+        log_pi = dist_utils.compute_log_probability(actor, continuous)
+        return PolicyStep(
             action=self._pair([discrete, continuous]),
             distribution=self._pair([policy, actor]),
             log_pi=(-policy.entropy(), log_pi),
             actor_loss=sac._action_gradient_loss(expected_q, leaf, continuous),
-            critics=sac_values.values_of_actions(critics, taken[0]),
-            target_critic=sac_values.expected_value(target, policy.probs),
-            state=SacState(
-                action=SacActionState(actor_network=actor_state, critic=q_state),
-                critic=SacCriticState(critics_state, target_state),
-            ),
+            critic_inputs=(observation, common.detach(leaf)),
+            state=SacState(action=SacActionState(actor_network=actor_state, critic=critic_state)),
         )
 
 

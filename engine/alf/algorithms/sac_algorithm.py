@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_values as sac_values
 from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._sac_data import (
     ActionType,
-    Learned,
+    CriticInputs,
+    PolicyStep,
     SacActionState,
     SacActorInfo,
     SacCriticInfo,
@@ -174,6 +176,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         )
         self._kind = kind
         self._num_critic_replicas = num_critic_replicas
+        self._has_critic_state = can_learn and critic_networks.is_rnn
         self._epsilon_greedy = (
             common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
@@ -278,7 +281,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
             action = nest.map_structure(self._uniform_before_training, action, self.action_spec)
         state = state._replace(action=action_state)
         if self.need_full_rollout_state():
-            state = self._kind.carry_critic_states(self, inputs.observation, action, state)
+            state = sac_critics.carry_states(self, inputs.observation, action, state)
         info = SacInfo(action=action)
         if self._keeps_distributions:
             info = info._replace(action_distribution=distribution)
@@ -291,29 +294,44 @@ class SacAlgorithm(OffPolicyAlgorithm):
     # Training
 
     def train_step(self, inputs: TimeStep, state: SacState, rollout_info: SacInfo) -> AlgStep:
-        learned = self._kind.learn(self, inputs, state, rollout_info.action)
+        """What the losses need.
+
+        Critics without state are asked later, in ``calc_loss``, where it is known which steps are
+        the first and last of their sequences: half of the work for sequences of two.
+        """
+        policy = self._kind.learn(self, inputs, state)
         if self._reproduce_locomotion:
             self._training_started.fill_(True)
+        taken = rollout_info.action
+        critic = CriticInputs(
+            taken=self._kind.critic_inputs(inputs.observation, taken), policy=policy.critic_inputs
+        )
+        next_state = policy.state
+        if self._has_critic_state:
+            critic, critic_state = sac_critics.critics_of_steps(
+                self, critic, taken, policy.distribution, state.critic
+            )
+            next_state = next_state._replace(critic=critic_state)
         info = SacInfo(
             reward=inputs.reward,
             step_type=inputs.step_type,
             discount=inputs.discount,
-            action=rollout_info.action,
-            action_distribution=learned.distribution,
-            actor=self._actor_loss(learned),
-            critic=SacCriticInfo(critics=learned.critics, target_critic=learned.target_critic),
-            alpha=self._alpha_loss(learned.log_pi),
-            log_pi=learned.log_pi,
+            action=taken,
+            action_distribution=policy.distribution,
+            actor=self._actor_loss(policy),
+            critic=critic,
+            alpha=self._alpha_loss(policy.log_pi),
+            log_pi=policy.log_pi,
         )
-        return AlgStep(output=learned.action, state=learned.state, info=info)
+        return AlgStep(output=policy.action, state=next_state, info=info)
 
-    def _actor_loss(self, learned: Learned) -> LossInfo:
+    def _actor_loss(self, policy: PolicyStep) -> LossInfo:
+        log_pi = policy.log_pi[-1]
         if self._actor_network is None:
-            return LossInfo(extra=SacActorInfo(neg_entropy=learned.log_pi[0]))
-        log_pi = learned.log_pi[-1]
+            return LossInfo(extra=SacActorInfo(neg_entropy=log_pi))
         return LossInfo(
-            loss=learned.actor_loss + self._alphas()[-1] * log_pi,
-            extra=SacActorInfo(actor_loss=learned.actor_loss, neg_entropy=log_pi),
+            loss=policy.actor_loss + self._alphas()[-1] * log_pi,
+            extra=SacActorInfo(actor_loss=policy.actor_loss, neg_entropy=log_pi),
         )
 
     def _alpha_loss(self, log_pi: tuple[Tensor, ...]) -> Tensor:
@@ -326,6 +344,8 @@ class SacAlgorithm(OffPolicyAlgorithm):
     # The loss
 
     def calc_loss(self, info: SacInfo) -> LossInfo:
+        if not self._has_critic_state:
+            info = info._replace(critic=sac_critics.critics_of_sequences(self, info))
         if self._use_entropy_reward:
             reward = sac_losses.reward_with_entropy(
                 info, self._alphas(), self._critic_loss.gamma, self._entropy_normalizer
@@ -362,39 +382,13 @@ class SacAlgorithm(OffPolicyAlgorithm):
         if self._periodic_reset is not None:
             self._periodic_reset()
 
-    # Critics and temperatures
+    # For the kinds of actions
 
     def _log_alphas(self) -> Sequence[nn.Parameter]:
         return [self._log_alpha] if len(self._target_entropies) == 1 else list(self._log_alpha)
 
     def _alphas(self) -> list[Tensor]:
         return [log_alpha.detach().exp() for log_alpha in self._log_alphas()]
-
-    def _values(self, inputs: Any, state: Any) -> tuple[Tensor, Any]:
-        """Values of all replicas, the reward axis last: [B, R, ...]; and the next state."""
-        return self._split_heads(self._critic_networks(inputs, state))
-
-    def _target_values(self, inputs: Any, state: Any) -> tuple[Tensor, Any]:
-        """The pessimistic value of the target critics, without gradient: [B, ...]."""
-        with torch.no_grad():
-            values, state = self._split_heads(self._target_critic_networks(inputs, state))
-            return sac_values.least_replica(values, self._value_weights()), state
-
-    def _split_heads(self, step: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
-        values, state = step
-        shape = self._reward_spec.shape
-        return sac_values.split_heads(values, self._num_critic_replicas, shape), state
-
-    def _policy_values(self, values: Tensor) -> Tensor:
-        """What the policy maximizes: pessimistic over replicas, weighted over rewards."""
-        weights = self._value_weights()
-        return sac_values.scalarize(sac_values.least_replica(values, weights), weights)
-
-    def _value_weights(self) -> Tensor | None:
-        if not self._reward_spec.shape:
-            return None
-        weights = self.reward_weights
-        return torch.ones(self._reward_spec.shape) if weights is None else weights
 
     def _action_gradient_loss(self, q: Tensor, leaf: Any, sampled: Any) -> Tensor:
         return sac_values.action_gradient_loss(
