@@ -67,16 +67,16 @@ class CountingEnv:
 
 def make_config(**kwargs: Any) -> TrainerConfig:
     """A config of off-policy training; two updates of four spans of two steps."""
-    settings: dict[str, Any] = dict(
-        root_dir="/nowhere",
-        unroll_length=1,
-        whole_replay_buffer_training=False,
-        clear_replay_buffer=False,
-        mini_batch_length=2,
-        mini_batch_size=4,
-        num_updates_per_train_iter=2,
-        initial_collect_steps=4,
-    )
+    settings: dict[str, Any] = {
+        "root_dir": "/nowhere",
+        "unroll_length": 1,
+        "whole_replay_buffer_training": False,
+        "clear_replay_buffer": False,
+        "mini_batch_length": 2,
+        "mini_batch_size": 4,
+        "num_updates_per_train_iter": 2,
+        "initial_collect_steps": 4,
+    }
     return TrainerConfig(**{**settings, **kwargs})
 
 
@@ -93,9 +93,11 @@ class TinyOffPolicy(_Acts, OffPolicyAlgorithm):
     """Fits `layer(observation)` to the reward."""
 
     def __init__(self, *, env: Any = None, config: Any = None, **kwargs: Any) -> None:
-        settings: dict[str, Any] = dict(
-            train_state_spec=(), rollout_state_spec=TensorSpec(()), name="tiny"
-        )
+        settings: dict[str, Any] = {
+            "train_state_spec": (),
+            "rollout_state_spec": TensorSpec(()),
+            "name": "tiny",
+        }
         super().__init__(
             OBSERVATION_SPEC, ACTION_SPEC, env=env, config=config, **{**settings, **kwargs}
         )

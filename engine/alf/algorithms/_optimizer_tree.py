@@ -101,13 +101,16 @@ class _Tree:
                 "_trainable_attributes_to_ignore()"
             )
         self.visited.add(id(alg))
+        trained_before = set(self._trained_by)
         below: Named = {}
         self._collect(alg, prefix, set(alg._trainable_attributes_to_ignore()), below, set())
-        claims = self._claims(alg, below)
+        # what algorithms further down train themselves
+        taken = self._trained_by.keys() - trained_before - self._forced
+        claims = self._claims(alg, below, taken)
         claimed = {key for _, params in claims for key in params}
         rest = {key: named for key, named in below.items() if key not in claimed}
         if alg.default_optimizer is not None:
-            own = {k: n for k, n in rest.items() if k not in self._trained_by or k in self._forced}
+            own = {key: named for key, named in rest.items() if key not in taken}
             claims.insert(0, (alg.default_optimizer, own))
             rest = {}
         for optimizer, params in claims:
@@ -133,7 +136,9 @@ class _Tree:
             else:
                 self._collect(child, f"{prefix}{name}.", set(), found, seen)
 
-    def _claims(self, alg: Any, below: Named) -> list[tuple[torch.optim.Optimizer, Named]]:
+    def _claims(
+        self, alg: Any, below: Named, taken: set[int]
+    ) -> list[tuple[torch.optim.Optimizer, Named]]:
         """What each `add_optimizer()` of `alg` asks for."""
         claims: list[tuple[torch.optim.Optimizer, Named]] = []
         claimed_by: dict[int, torch.optim.Optimizer] = {}
@@ -141,7 +146,7 @@ class _Tree:
             params: Named = {}
             for param in _parameters(objects):
                 key = id(param)
-                if key in self._trained_by and key not in self._forced:
+                if key in taken:
                     continue
                 if claimed_by.setdefault(key, optimizer) is not optimizer:
                     raise ValueError(

@@ -139,8 +139,8 @@ def load(
                 _load_optimizer(optimizer, state_dict[key], key, errors)
             else:
                 missing.append(key)
-    ignored = tuple(path for path in skipped if path)
-    unknown = [key for key in state_dict if key not in known and not key.startswith(ignored)]
+    left_alone = tuple(skipped)
+    unknown = [key for key in state_dict if key not in known and not key.startswith(left_alone)]
     if strict and (missing or unknown):
         errors.append(f"missing keys: {_some(missing)}; unexpected keys: {_some(unknown)}")
     if errors:

@@ -54,7 +54,6 @@ def make_ddp_performer(
         device_ids=[ddp_rank] if torch.cuda.is_available() else None,
         find_unused_parameters=find_unused_parameters,
         bucket_cap_mb=bucket_cap_mb,
-        broadcast_buffers=False,
     )
 
 
