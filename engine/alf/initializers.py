@@ -61,8 +61,8 @@ def variance_scaling_init(
         mode: fan is "fan_in", "fan_out" or their mean "fan_avg".
         distribution: "truncated_normal" (cut at two standard deviations), "untruncated_normal" or
             "uniform".
-        calc_gain_after_activation: account for ``nonlinearity``; it acts on the forward pass, so only
-            with "fan_in".
+        calc_gain_after_activation: account for ``nonlinearity``; it acts on the forward pass, so
+            only with "fan_in".
         nonlinearity: the activation that follows; its argument may be overwritten.
         transposed: the first two axes of ``tensor`` are [in, out].
 
@@ -87,3 +87,12 @@ def variance_scaling_init(
         limit = math.sqrt(3.0) * std
         return tensor.uniform_(-limit, limit)
     return tensor.normal_(0.0, std)
+
+
+def small_uniform_init(bound: float) -> Callable[[Tensor], Tensor]:
+    """An initializer that draws uniformly from ``[-bound, bound]``.
+
+    Small last layers keep the first actions and values near zero (Lillicrap et al.,
+    arXiv:1509.02971, section 7).
+    """
+    return functools.partial(nn.init.uniform_, a=-bound, b=bound)

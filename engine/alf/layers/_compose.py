@@ -43,8 +43,8 @@ def make_parallel_spec(specs: Any, n: int) -> Any:
 def make_parallel_net(module: Callable[..., Any], n: int) -> Any:
     """n independent replicas of ``module`` as one, which maps [B, n, ...] to [B, n, ...].
 
-    Uses its ``make_parallel`` if there is one, else :class:`NaiveParallelLayer`. A plain function, having
-    no parameters, is given back.
+    Uses its ``make_parallel`` if there is one, else :class:`NaiveParallelLayer`. A plain function,
+    having no parameters, is given back.
     """
     if hasattr(module, "make_parallel"):
         return module.make_parallel(n)
@@ -103,9 +103,9 @@ class Sequential(nn.Module):
     """Modules applied one after another.
 
     Args:
-        modules: each a module, a function, or a pair (nested str, module): the name, or a nest of names,
-            of the results that the module takes instead of the result before it. "input" names the
-            input.
+        modules: each a module, a function, or a pair (nested str, module): the name, or a nest of
+            names, of the results that the module takes instead of the result before it. "input"
+            names the input.
         output: name, or nest of names, of the results to return; empty for the last one.
         named_modules: modules after those of ``modules``, whose results can be named.
     """
@@ -227,7 +227,7 @@ def _to_float32(x: Tensor) -> Tensor:
 def normalize_along_batch_dims(
     x: Tensor, mean: Tensor, variance: Tensor, variance_epsilon: float
 ) -> Tensor:
-    """``(x - mean) / sqrt(variance + variance_epsilon)``; x has batch axes in front of mean's axes."""
+    """``(x - mean) / sqrt(variance + variance_epsilon)``; x may have batch axes in front."""
     rank = x.ndim - mean.ndim
     if mean.shape != variance.shape or rank < 0 or x.shape[rank:] != mean.shape:
         raise ValueError(

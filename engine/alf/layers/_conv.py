@@ -80,7 +80,7 @@ class _ConvBase(nn.Module):
                 norm.reset_parameters()
 
     def _finish(self, y: Tensor) -> Tensor:
-        """Normalise and activate ``y`` [B, n * channels, H, W]; with replicas, give them an axis."""
+        """Normalise and activate ``y`` [B, n * channels, H, W]; replicas get their axis."""
         if self._ln is not None:
             y = self._ln(y)
         if self._bn is not None:

@@ -63,7 +63,7 @@ def init_bias(
 
 
 class ParallelLayerNorm(nn.Module):
-    """n layer normalisations of the last axis of [B, n, size], each with its own gain and bias."""
+    """n layer normalisations of the last axis of [n, B, size], each with its own gain and bias."""
 
     def __init__(self, n: int, size: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class ParallelLayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.layer_norm(x, x.shape[-1:], eps=self._eps)
-        return torch.addcmul(self.bias, x, self.weight)
+        return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.unsqueeze(1))
 
 
 @configurable
@@ -166,7 +166,7 @@ class FC(nn.Module):
                 norm.reset_parameters()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[..., input_size] to [..., output_size]; with batch normalisation [B, input_size] only."""
+        """[..., input_size] to [..., output_size]; with batch normalisation one batch axis."""
         y = F.linear(inputs, self._weight, self._bias)
         if self._ln is not None:
             y = self._ln(y)
@@ -287,12 +287,14 @@ class ParallelFC(nn.Module):
             y = torch.bmm(x, weight)
         else:
             y = torch.baddbmm(self._bias.unsqueeze(1), x, weight)
-        y = y.transpose(0, 1)
         if self._ln is not None:
             y = self._ln(y)
         if self._bn is not None:
-            y = self._bn(y.reshape(y.shape[0], -1)).reshape(y.shape)
-        return self._activation(y)
+            batched = self._bn(y.transpose(0, 1).flatten(1))
+            y = batched.unflatten(1, (self._n, self._output_size)).transpose(0, 1)
+        # The activation comes before the transpose: in place on a view it would cost copies of all
+        # gradients in the backward pass.
+        return self._activation(y).transpose(0, 1)
 
     def extra_repr(self) -> str:
         return (

@@ -274,7 +274,10 @@ def _random_windows(batch: int, length: int, size: int, device: torch.device) ->
 
 
 class SimpleAttention(nn.Module):
-    """Scaled dot-product attention: query [B, N, d], key [B, M, d], value [B, M, v] -> [B, N, v], weights."""
+    """Scaled dot-product attention.
+
+    Maps query [B, N, d], key [B, M, d] and value [B, M, v] to [B, N, v] and the weights [B, N, M].
+    """
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5

@@ -11,9 +11,8 @@ from torch import Tensor
 from alf.config_util import configurable
 from alf.layers import make_parallel_spec
 from alf.nest import nest
-from alf.nest.utils import make_nested_module
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
-from alf.networks.network import Network
+from alf.networks.network import Network, nested_modules
 from alf.networks.projection_networks import (
     CategoricalProjectionNetwork,
     NormalProjectionNetwork,
@@ -33,7 +32,8 @@ class ActorDistributionNetworkBase(Network):
         input_tensor_spec: nest of TensorSpec of the observations.
         action_spec: nest of TensorSpec of the actions.
         encoding_network_ctor: called with ``input_tensor_spec`` and ``encoder_kwargs``.
-        discrete_projection_net_ctor: called with the encoding's size and one discrete ``action_spec``.
+        discrete_projection_net_ctor: called with the encoding's size and one discrete
+            ``action_spec``.
         continuous_projection_net_ctor: the same for a continuous one.
         name: for printing.
         encoder_kwargs: arguments of the encoding network.
@@ -59,7 +59,7 @@ class ActorDistributionNetworkBase(Network):
             discrete_projection_net_ctor,
             continuous_projection_net_ctor,
         )
-        self._projection_modules = make_nested_module(self._projection_net)
+        self._projection_modules = nested_modules(self._projection_net)
 
     @property
     def state_spec(self) -> Any:
@@ -172,7 +172,7 @@ class ActorDistributionRNNNetwork(ActorDistributionNetworkBase):
 
 
 class ParallelActorDistributionNetwork(Network):
-    """n independent actors like ``actor_network``; the batch shape of the distributions is [B, n]."""
+    """n independent actors like ``actor_network``; batch shape [B, n]."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class ParallelActorDistributionNetwork(Network):
         self._projection_net = nest.map_structure(
             lambda net: net.make_parallel(n), actor_network._projection_net
         )
-        self._projection_modules = make_nested_module(self._projection_net)
+        self._projection_modules = nested_modules(self._projection_net)
 
     @property
     def state_spec(self) -> Any:

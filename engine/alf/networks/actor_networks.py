@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,20 +9,17 @@ import torch
 from torch import Tensor
 
 from alf.config_util import configurable
+from alf.initializers import small_uniform_init
 from alf.layers import FC
 from alf.nest import nest
-from alf.nest.utils import make_nested_module
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
-from alf.networks.network import Network
+from alf.networks.network import Network, nested_modules
 from alf.tensor_specs import TensorSpec
 from alf.utils.math_ops import identity
 from alf.utils.spec_utils import scale_to_spec
 
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
-
-# Small last layers keep first actions and values near zero (Lillicrap et al., arXiv:1509.02971, section 7).
-_small_init = functools.partial(torch.nn.init.uniform_, a=-0.003, b=0.003)
 
 
 class ActorNetworkBase(Network):
@@ -61,11 +57,11 @@ class ActorNetworkBase(Network):
                 size,
                 spec.shape[0],
                 activation=squashing_func or identity,
-                kernel_initializer=_small_init,
+                kernel_initializer=small_uniform_init(0.003),
             ),
             action_spec,
         )
-        self._action_modules = make_nested_module(self._action_layers)
+        self._action_modules = nested_modules(self._action_layers)
 
     @property
     def state_spec(self) -> Any:
@@ -85,7 +81,10 @@ class ActorNetworkBase(Network):
 
 @configurable
 class ActorNetwork(ActorNetworkBase):
-    """Actions without memory; arguments as for :class:`ActorNetworkBase` and :class:`.EncodingNetwork`."""
+    """Actions without memory.
+
+    The arguments are those of :class:`ActorNetworkBase` and :class:`.EncodingNetwork`.
+    """
 
     def __init__(
         self,

@@ -12,8 +12,8 @@ from alf.config_util import configurable
 from alf.layers import make_parallel_net, make_parallel_spec
 from alf.layers._compose import split_element
 from alf.nest import nest
-from alf.nest.utils import get_nested_field, make_nested_module
-from alf.networks.network import Network, get_input_tensor_spec, wrap_as_network
+from alf.nest.utils import get_nested_field
+from alf.networks.network import Network, get_input_tensor_spec, nested_modules, wrap_as_network
 
 
 class _Sequential(Network):
@@ -111,8 +111,9 @@ def Sequential(
     """A network of networks, modules and functions applied one after another.
 
     Args:
-        modules: each a network, module or function, or a pair (nested str, such) that names the results
-            it takes instead of the one before it. "input" is the input; dots reach into nests.
+        modules: each a network, module or function, or a pair (nested str, such) that names the
+            results it takes instead of the one before it. "input" is the input; dots reach into
+            nests.
         output: name, or nest of names, of the results to return; empty for the last one.
         input_tensor_spec: needed unless the first module tells it.
         name: for printing.
@@ -144,7 +145,7 @@ class Parallel(Network):
         super().__init__(input_tensor_spec, specs if self_has_state else (), name)
         self._networks = networks
         self._has_state = self_has_state
-        self._nets = make_nested_module(networks)
+        self._nets = nested_modules(networks)
 
     @property
     def networks(self) -> Any:
@@ -202,7 +203,7 @@ class _Branch(Network):
         has_state = len(nest.flatten(specs)) > 0
         super().__init__(input_tensor_spec, specs if has_state else (), name)
         self._networks, self._has_state = networks, has_state
-        self._nets = make_nested_module(networks)
+        self._nets = nested_modules(networks)
 
     def forward(self, inputs: Any, state: Any = ()) -> tuple[Any, Any]:
         if not self._has_state:
@@ -245,8 +246,8 @@ class Echo(Network):
     """Feeds back a part of the output as a part of the next input.
 
     Args:
-        block: takes a dict(input=, echo=) and returns a dict(output=, echo=); ``echo`` is the one of the
-            step before, zeros at first.
+        block: takes a dict(input=, echo=) and returns a dict(output=, echo=); ``echo`` is the one
+            of the step before, zeros at first.
         input_tensor_spec: spec of that dict, needed unless ``block`` tells it.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alf.config_util import configurable
+from alf.initializers import small_uniform_init
 from alf.nest.utils import NestConcat
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.network import NaiveParallelNetwork, Network
@@ -19,12 +19,9 @@ from alf.utils.math_ops import identity
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
-# Small last layers keep first actions and values near zero (Lillicrap et al., arXiv:1509.02971, section 7).
-_small_init = functools.partial(torch.nn.init.uniform_, a=-0.003, b=0.003)
-
 
 def _encoder_if_needed(spec: Any, **kwargs: Any) -> Any:
-    """An encoding network if ``spec`` is nested or any argument asks for one, else None (identity)."""
+    """An encoding network, or None for the identity if one tensor is to be left as it is."""
     shaping = {"activation", "kernel_initializer", "use_fc_bn", "use_fc_ln", "name"}
     asked = any(value is not None for key, value in kwargs.items() if key not in shaping)
     if isinstance(spec, TensorSpec) and not asked:
@@ -135,7 +132,7 @@ class CriticNetwork(EncodingNetwork):
             use_fc_ln=use_fc_ln,
             last_layer_size=output_tensor_spec.numel,
             last_activation=last_layer_activation,
-            last_kernel_initializer=_small_init,
+            last_kernel_initializer=small_uniform_init(0.003),
             last_use_fc_bn=last_use_fc_bn,
             last_use_fc_ln=last_use_fc_ln,
             name=name,
@@ -211,7 +208,7 @@ class CriticRNNNetwork(LSTMEncodingNetwork):
             kernel_initializer=kernel_initializer,
             last_layer_size=output_tensor_spec.numel,
             last_activation=identity,
-            last_kernel_initializer=_small_init,
+            last_kernel_initializer=small_uniform_init(0.003),
             name=name,
         )
 

@@ -1,4 +1,4 @@
-"""Encoding networks: any nest of inputs to one vector, with or without memory; images from vectors."""
+"""Encoding networks, from nested inputs to one vector, and decoding networks, back to images."""
 
 from __future__ import annotations
 
@@ -262,8 +262,8 @@ class EncodingNetwork(_Sequential):
     Args:
         input_tensor_spec: nest of TensorSpec of the inputs.
         output_tensor_spec: the output is reshaped to it; None for a vector.
-        input_preprocessors: nest with the structure of the inputs of networks, modules, or None for the
-            identity. Networks are copied unless they are singletons.
+        input_preprocessors: nest with the structure of the inputs of networks, modules, or None for
+            the identity. Networks are copied unless they are singletons.
         input_preprocessors_ctor: called with ``input_tensor_spec`` to make them instead.
         preprocessing_combiner: makes one tensor of nested inputs; its result must have rank 3 with
             convolutions, else rank 1.
@@ -457,7 +457,8 @@ class LSTMEncodingNetwork(_Sequential):
         conv_layer_params: as for :class:`EncodingNetwork`.
         pre_fc_layer_params: sizes of the layers before the cells.
         hidden_size: size of the cell, or sizes of stacked cells.
-        lstm_output_layers: the cells whose outputs are concatenated: -1 the last one, None all, or indices.
+        lstm_output_layers: the cells whose outputs are concatenated: -1 the last one, None all, or
+            indices.
         post_fc_layer_params: sizes of the layers after the cells.
         activation: of all layers but the last and the cells.
         kernel_initializer: of all layers but the last and the cells.

@@ -21,6 +21,7 @@ from alf.layers import (
     reset_parameters,
 )
 from alf.nest import nest
+from alf.nest.utils import make_nested_module
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.dist_utils import (
     DistributionSpec,
@@ -142,8 +143,8 @@ class Network(nn.Module, abc.ABC):
     def make_parallel(self, n: int) -> Network:
         """n networks like this one as one network, each with parameters of its own.
 
-        Its outputs have shape [B, n, ...], its state specs (n, ...). Inputs may be [B, ...], shared by the
-        replicas, or [B, n, ...].
+        Its outputs have shape [B, n, ...], its state specs (n, ...). Inputs may be [B, ...], shared
+        by the replicas, or [B, n, ...].
         """
         return NaiveParallelNetwork(self, n)
 
@@ -187,8 +188,13 @@ def fresh_copy(value: Any) -> Any:
     return value
 
 
+def nested_modules(nested: Any) -> nn.Module | None:
+    """A module that registers those of a nest; None for a single one, which registers itself."""
+    return make_nested_module(nested) if nest.is_nested(nested) else None
+
+
 def input_of_replica(inputs: Any, spec: Any, i: int) -> Any:
-    """What replica ``i`` sees: its slice of tensors [B, n, ...], and tensors [B, ...] as they are."""
+    """What replica ``i`` sees: its slice of tensors [B, n, ...]; tensors [B, ...] are shared."""
     return nest.map_structure(
         lambda x, s: x if x.ndim == s.ndim + 1 else x.select(1, i), inputs, spec
     )
@@ -248,8 +254,8 @@ class NetworkWrapper(Network):
     """A module or function as a network.
 
     Args:
-        module: called as ``module(x)``, or as ``module(x, state)`` returning output and new state if
-            ``state_spec`` is not ().
+        module: called as ``module(x)``, or as ``module(x, state)`` returning output and new state
+            if ``state_spec`` is not ().
         input_tensor_spec: nest of TensorSpec of x.
         state_spec: nest of TensorSpec of the state.
         name: for printing.

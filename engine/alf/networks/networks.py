@@ -142,11 +142,11 @@ def _like(position: Tensor, x: Tensor) -> Tensor:
 
 @configurable
 class NoisyFC(Network):
-    """Fully connected layer with learned noise on its parameters (Fortunato et al., arXiv:1706.10295).
+    """Fully connected layer with learned noise (Fortunato et al., arXiv:1706.10295).
 
-    The noise is factorised as in eq. 10-11 and is part of the state, so that each row keeps its own; at each
-    step a row draws new noise with probability ``new_noise_prob``, and always where its state is zero. There
-    is no noise in evaluation mode.
+    The noise is factorised as in eq. 10-11 and is part of the state, so that each row keeps its
+    own; at each step a row draws new noise with probability ``new_noise_prob``, and always where
+    its state is zero. There is no noise in evaluation mode.
 
     Args:
         std_init: initial standard deviation of the weights is ``std_init / sqrt(input_size)``.

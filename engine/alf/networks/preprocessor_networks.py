@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from alf.layers import make_parallel_net
 from alf.nest import nest
-from alf.nest.utils import NestConcat, make_nested_module
-from alf.networks.network import Network, fresh_copy, wrap_as_network
+from alf.nest.utils import NestConcat
+from alf.networks.network import Network, fresh_copy, nested_modules, wrap_as_network
 from alf.tensor_specs import TensorSpec
 
 
@@ -37,7 +37,7 @@ class InputPreprocessing(nn.Module):
             self._preprocessors = nest.map_structure_up_to(
                 input_preprocessors, _as_preprocessor, input_preprocessors, input_tensor_spec
             )
-            self._modules_nest = make_nested_module(self._preprocessors)
+            self._modules_nest = nested_modules(self._preprocessors)
             spec = nest.map_structure_up_to(
                 self._preprocessors, _output_spec, self._preprocessors, input_tensor_spec
             )
@@ -100,7 +100,7 @@ class ParallelInputPreprocessing(nn.Module):
             self._preprocessors = nest.map_structure(
                 lambda net: _parallel_preprocessor(net, n), single._preprocessors
             )
-            self._modules_nest = make_nested_module(self._preprocessors)
+            self._modules_nest = nested_modules(self._preprocessors)
         self._specs = single._preprocessed_spec
         self._combiner = None
         if single._combiner is not None:

@@ -110,18 +110,19 @@ class NormalProjectionNetwork(Network):
     Args:
         input_size: size of the encoding.
         action_spec: continuous and of rank 1; bounded if squashed.
-        parallelism: number of distributions per row, each with layers of its own; None for one without an
-            axis for it.
+        parallelism: number of distributions per row, each with layers of its own; None for one
+            without an axis for it.
         activation: of the layer that gives the mean.
         projection_output_init_gain: gain of that layer's initial weights.
         std_bias_initializer_value: initial bias of the standard deviation before ``std_transform``.
         squash_mean: squash the mean into the action's range by tanh; ignored with
             ``scale_distribution``.
         mean_transform: instead of that squashing, applied to the mean.
-        state_dependent_std: compute the standard deviation from the encoding; else it is a parameter.
+        state_dependent_std: compute the standard deviation from the encoding; else it is a
+            parameter.
         std_transform: applied to the standard deviation, must give positive numbers.
-        scale_distribution: squash the samples by ``dist_squashing_transform``, then scale and shift them
-            into the action's range.
+        scale_distribution: squash the samples by ``dist_squashing_transform``, then scale and shift
+            them into the action's range.
         dist_squashing_transform: an invertible transform from all numbers to (-1, 1).
         name: for printing.
     """
@@ -202,8 +203,9 @@ def _with_parallelism(network: Network, n: int) -> Network:
 class StableNormalProjectionNetwork(NormalProjectionNetwork):
     """Normal projection whose loss stays smooth when the standard deviation becomes small.
 
-    With layer outputs a and b: ``std = min_std + 1 / (c + f(b))`` and ``mean = a * std``, so that second
-    derivatives of the log probability by a and b are bounded for every std; c makes ``max_std`` the limit.
+    With layer outputs a and b: ``std = min_std + 1 / (c + f(b))`` and ``mean = a * std``, so that
+    second derivatives of the log probability by a and b are bounded for every std; c makes
+    ``max_std`` the limit.
 
     Args:
         inverse_std_transform: f is "softplus" or "exp".
@@ -270,8 +272,9 @@ class StableNormalProjectionNetwork(NormalProjectionNetwork):
 class CauchyProjectionNetwork(NormalProjectionNetwork):
     """Cauchy distributions in each dimension; arguments as for :class:`NormalProjectionNetwork`.
 
-    ``squash_median``, ``scale_bias_initializer_value``, ``state_dependent_scale`` and ``scale_transform``
-    are there for location and scale what the ones of that class are for mean and deviation.
+    ``squash_median``, ``scale_bias_initializer_value``, ``state_dependent_scale`` and
+    ``scale_transform`` are there for location and scale what the ones of that class are for mean
+    and deviation.
     """
 
     def __init__(
@@ -554,8 +557,8 @@ class MixtureProjectionNetwork(Network):
         input_size: size of the encoding.
         action_spec: spec of the action.
         num_components: number of distributions mixed.
-        component_ctor: makes their projection network; called with ``input_size``, ``action_spec`` and
-            ``parallelism=num_components``.
+        component_ctor: makes their projection network; called with ``input_size``, ``action_spec``
+            and ``parallelism=num_components``.
         mixture_ctor: makes the projection network of their weights.
         name: for printing.
     """

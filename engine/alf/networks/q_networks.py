@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alf.config_util import configurable
+from alf.initializers import small_uniform_init
 from alf.layers import make_parallel_spec
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.network import NaiveParallelNetwork, Network
@@ -18,8 +18,6 @@ from alf.utils.math_ops import identity
 
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
-
-_small_init = functools.partial(torch.nn.init.uniform_, a=-0.03, b=0.03)
 
 
 def _num_actions(action_spec: Any, name: str) -> int:
@@ -59,7 +57,7 @@ class QNetworkBase(Network):
             input_tensor_spec=input_tensor_spec,
             last_layer_size=_num_actions(action_spec, name),
             last_activation=identity,
-            last_kernel_initializer=_small_init,
+            last_kernel_initializer=small_uniform_init(0.03),
             **encoder_kwargs,
         )
         super().__init__(input_tensor_spec, encoder.state_spec, name)
@@ -83,7 +81,10 @@ class QNetworkBase(Network):
 
 @configurable
 class QNetwork(QNetworkBase):
-    """Q values without memory; arguments as for :class:`QNetworkBase` and :class:`.EncodingNetwork`."""
+    """Q values without memory.
+
+    The arguments are those of :class:`QNetworkBase` and :class:`.EncodingNetwork`.
+    """
 
     def __init__(
         self,

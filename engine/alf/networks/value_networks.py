@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alf.config_util import configurable
+from alf.initializers import small_uniform_init
 from alf.layers import make_parallel_spec
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.network import Network
@@ -18,8 +18,6 @@ from alf.utils.math_ops import identity
 
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
-
-_small_init = functools.partial(torch.nn.init.uniform_, a=-0.03, b=0.03)
 
 
 class ValueNetworkBase(Network):
@@ -47,7 +45,7 @@ class ValueNetworkBase(Network):
             output_tensor_spec=output_tensor_spec,
             last_layer_size=output_tensor_spec.numel,
             last_activation=identity,
-            last_kernel_initializer=_small_init,
+            last_kernel_initializer=small_uniform_init(0.03),
             **encoder_kwargs,
         )
         super().__init__(input_tensor_spec, encoder.state_spec, name)
@@ -67,7 +65,10 @@ class ValueNetworkBase(Network):
 
 @configurable
 class ValueNetwork(ValueNetworkBase):
-    """Values without memory; arguments as for :class:`ValueNetworkBase`, :class:`.EncodingNetwork`."""
+    """Values without memory.
+
+    The arguments are those of :class:`ValueNetworkBase` and :class:`.EncodingNetwork`.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Distributions used by policies, made to be cheap to construct and stable at the ends of their range."""
+"""Distributions used by policies, cheap to construct and stable at the ends of their range."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from alf.utils._transforms import AffineTransform, fresh_transforms
 class ElementwiseTransformedDistribution(td.TransformedDistribution):
     """A :class:`torch.distributions.TransformedDistribution` whose transforms keep every shape.
 
-    Skips the shape inference of torch's constructor, which costs more than a small policy network. The
-    transforms are copied, so that the cache which inverts a sample exactly belongs to this object.
+    Skips the shape inference of torch's constructor, which costs more than a small policy network.
+    The transforms are copied, so that the cache which inverts a sample exactly belongs to this
+    object.
     """
 
     def __init__(self, base_dist: td.Distribution, transforms: Sequence[Transform]) -> None:
@@ -35,7 +36,7 @@ class ElementwiseTransformedDistribution(td.TransformedDistribution):
 def transformed_distribution(
     base_dist: td.Distribution, transforms: Sequence[Transform]
 ) -> td.TransformedDistribution:
-    """``base_dist`` pushed through ``transforms``, by the cheap class where shapes cannot change."""
+    """``base_dist`` pushed through ``transforms``; the cheap class where no shape changes."""
     event_dim = len(base_dist.event_shape)
     for transform in transforms:
         if transform.domain.event_dim > 0 or transform.codomain.event_dim > event_dim:
@@ -113,7 +114,7 @@ class StableCauchy(td.Cauchy):
         sample_shape: torch.Size | Sequence[int] = torch.Size([]),
         clipping_value: float = 0.49,
     ) -> Tensor:
-        """Sample by inverting the distribution function, cut to quantiles ``0.5 -+ clipping_value``."""
+        """Sample by inverting the distribution function at ``0.5 +- clipping_value`` at most."""
         if not 0.0 < clipping_value < 0.5:
             raise ValueError(f"clipping_value must lie in (0, 0.5), got {clipping_value}")
         shape = self._extended_shape(torch.Size(sample_shape))
@@ -142,7 +143,7 @@ class DiagMultivariateCauchy(td.Independent):
 
 
 class Beta(td.Beta):
-    """Beta distribution whose samples keep ``eps`` away from 0 and 1, where the density may be infinite.
+    """Beta distribution whose samples keep ``eps`` off 0 and 1, where the density may be infinite.
 
     ``eps`` is the machine epsilon of the parameters' type if not given.
     """
@@ -200,7 +201,7 @@ def _one_hot_argmax(logits: Tensor) -> Tensor:
 
 
 class OneHotCategoricalStraightThrough(td.OneHotCategoricalStraightThrough):
-    """One-hot samples whose gradient is that of the probabilities (Bengio et al., arXiv:1308.3432)."""
+    """One-hot samples with the gradient of the probabilities (Bengio et al., arXiv:1308.3432)."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Distributions taken apart into tensors and put together again.
 
-A distribution is (builder, parameters): parameters are a nest of batched tensors that can be stored, cut
-and stacked; the builder holds everything else (classes, transforms, bounds) and is made once per spec.
+A distribution is (builder, parameters): parameters are a nest of batched tensors that can be
+stored, cut and stacked; the builder holds everything else (classes, transforms, bounds) and is made
+once per spec.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class DistributionSpec:
 
     Args:
         builder: called with the nest of parameters, returns the distribution.
-        input_params_spec: nest of TensorSpec matching the parameters without their batch dimensions.
+        input_params_spec: nest of TensorSpec matching the parameters without their batch
+            dimensions.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class _IndependentBuilder:
 
 
 class _TransformedBuilder:
-    """Builder for transformed distributions; transforms with batched settings take them as parameters."""
+    """Builder for transformed distributions; batched settings of transforms are parameters too."""
 
     def __init__(self, dist: td.TransformedDistribution) -> None:
         self._base = make_builder(dist.base_dist)
@@ -169,10 +171,16 @@ class _MixtureBuilder:
 
 
 def _is_batched(transform: Transform, dist: td.Distribution) -> bool:
-    """Whether ``transform`` is affine with one setting per row of the batch."""
+    """Whether ``transform`` is affine with one setting per row of the batch.
+
+    Raises:
+        ValueError: for another transform of which that is true.
+    """
+    rank = len(dist.event_shape)
+    if isinstance(transform, td.PowerTransform) and transform.exponent.ndim > rank:
+        raise ValueError(f"cannot take a {type(dist).__name__} apart: its exponents are batched")
     if not isinstance(transform, td.AffineTransform):
         return False
-    rank = len(dist.event_shape)
     return any(isinstance(x, Tensor) and x.ndim > rank for x in (transform.loc, transform.scale))
 
 
@@ -202,7 +210,7 @@ def _transformed_params(dist: td.TransformedDistribution) -> NestedParams:
 def _keywords(
     cls: type[td.Distribution], names: tuple[str, ...], validates: bool = True
 ) -> _Handler:
-    """Handler of a class made from the tensors ``names``; ``validates``: it takes ``validate_args``."""
+    """Handler of a class made of tensors ``names``; ``validates``: it takes ``validate_args``."""
     static = {"validate_args": False} if validates else {}
     builder = _FromKeywords(cls, **static)
     return _Handler(
@@ -274,7 +282,7 @@ _HANDLERS: dict[type, _Handler] = {
     ),
     TruncatedDistribution: _Handler(_loc_scale_params, _truncated_builder),
 }
-"""By class; a class not listed uses the entry of its nearest base, if that rebuilds it faithfully."""
+"""By exact class, as a subclass may hold more than its base; see ``_REBUILT_BY_BASE``."""
 
 _REBUILT_BY_BASE = (td.TransformedDistribution, TruncatedDistribution)
 

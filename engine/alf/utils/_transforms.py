@@ -1,8 +1,8 @@
 """Invertible transforms of random variables that keep the value they came from.
 
-torch caches the last (x, y) pair of a transform whose ``cache_size`` is 1. All transforms here do so by
-default: near the end of their range the inverse of a squashing function cannot be computed from ``y``
-with any accuracy, so the log probability of a fresh sample must use the cached ``x``.
+torch caches the last (x, y) pair of a transform whose ``cache_size`` is 1. All here do so by
+default: near the end of its range the inverse of a squashing function cannot be computed from
+``y`` with any accuracy, so the log probability of a fresh sample must use the cached ``x``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Builder = Any
 
 
 def fresh_transform(transform: Transform) -> Transform:
-    """Copy ``transform`` without its cache, so that two distributions never overwrite each other's."""
+    """Copy ``transform`` without its cache, so that no two distributions share one."""
     if isinstance(transform, td.transforms._InverseTransform):
         return fresh_transform(transform.inv).inv
     new = object.__new__(type(transform))
@@ -62,7 +62,7 @@ class _TransformBuilder:
 
 
 def get_invertible(cls: type[Transform]) -> type[Transform]:
-    """A subclass of ``cls`` with the one-value cache on, so that it inverts its own outputs exactly."""
+    """A subclass of ``cls`` with the one-value cache on: it inverts its own outputs exactly."""
 
     class NewCls(_CachedMixin, cls):  # type: ignore[misc,valid-type]
         __doc__ = f"{cls.__name__} with ``cache_size=1`` by default."
@@ -211,9 +211,10 @@ class Softsign(_Elementwise):
 
 
 class Softclip(_Elementwise):
-    """Smooth clipping into ``(low, high)``: ``low + h * (softplus((x-low)/h) - softplus((x-high)/h))``.
+    """Smooth clipping into ``(low, high)``.
 
-    Inside the range it is close to the identity; ``h = hinge_softness`` is the width of the bends.
+    It is ``low + h * (softplus((x - low) / h) - softplus((x - high) / h))``: close to the identity
+    inside the range, with bends of width ``h = hinge_softness``.
     """
 
     def __init__(
@@ -246,7 +247,7 @@ class Softclip(_Elementwise):
         return self._low + h * (_log_expm1(above_low) - torch.log(-torch.expm1(-below_high)))
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        # sigmoid(a) - sigmoid(b) = sigmoid(a) * sigmoid(-b) * (1 - exp(b - a)), all terms safe in logs
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) * sigmoid(-b) * (1 - exp(b - a)), all safe in logs
         h = self._hinge_softness
         a, b = (x - self._low) / h, (x - self._high) / h
         width = (self._high - self._low) / h
@@ -270,10 +271,10 @@ def Softupper(high: float, hinge_softness: float = 1.0) -> Transform:
 
 
 def SoftclipTF(low: float, high: float, hinge_softness: float = 1.0) -> Transform:
-    """Smooth clipping as :func:`Softlower` then :func:`Softupper`, rescaled to reach ``(low, high)``.
+    """Smooth clipping as :func:`Softlower`, :func:`Softupper`, then rescaling to ``(low, high)``.
 
-    The second bend alone would end at ``high - softplus(high - low)``, which is below ``low``. This is the
-    definition of TensorFlow Probability's SoftClip bijector.
+    The second bend alone would end at ``high - softplus(high - low)``, which is below ``low``. This
+    is the definition of TensorFlow Probability's SoftClip bijector.
     """
     if not low < high:
         raise ValueError(f"SoftclipTF needs low < high, got low={low} and high={high}")

@@ -1,7 +1,7 @@
-"""Distributions in nests: sampling, modes, probabilities, entropies, and the round trip to parameters.
+"""Distributions in nests: samples, modes, probabilities, entropies, and their parameters.
 
-In every function here a distribution is a leaf of its nest. Densities of nests are those of independent
-parts: log probabilities and entropies of the leaves are added.
+A distribution is a leaf of its nest, and the leaves of a nest are independent of one another: their
+log probabilities and entropies are added.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def to_distribution_param_spec(nests: Nested) -> Nested:
 def sample_action_distribution(
     nested_distributions: NestedDistribution, return_log_prob: bool = False
 ) -> Any:
-    """One sample of each distribution; with ``return_log_prob`` also their total log probability."""
+    """One sample of each distribution; ``return_log_prob``: and their total log probability."""
     actions = nest.map_structure(lambda dist: dist.sample(), nested_distributions)
     if not return_log_prob:
         return actions
@@ -206,8 +206,9 @@ def epsilon_greedy_sample(nested_distributions: NestedDistribution, eps: float =
 def get_mode(dist: td.Distribution) -> Tensor:
     """The most probable value.
 
-    For a transformed distribution this is the transformed mode of its base, for a mixture the mode of its
-    most probable component: neither is the exact peak of the density, both are what a greedy policy wants.
+    For a transformed distribution this is the transformed mode of its base, for a mixture the mode
+    of its most probable component: neither is the exact peak of the density, both are what a greedy
+    policy wants.
     """
     if isinstance(dist, td.Categorical):
         return dist.logits.argmax(dim=-1)
@@ -271,7 +272,8 @@ def compute_entropy(distributions: NestedDistribution) -> Tensor:
     """Total entropy, one number for each row of the batch; exact.
 
     Raises:
-        ValueError: for a distribution without a formula; :func:`entropy_with_fallback` takes those too.
+        ValueError: for a distribution without a formula; :func:`entropy_with_fallback` takes those
+            too.
     """
     return _add(nest.map_structure(_entropy, distributions))
 
@@ -291,9 +293,9 @@ def estimated_entropy(
     """Entropy by Monte Carlo.
 
     Returns:
-        the estimate, and a tensor of the same shape whose gradient estimates the entropy's gradient. With
-        reparameterised samples they are the same. Without, ``d/dt H = -E[log p d/dt log p]``, which is the
-        gradient of ``-E[(log p)^2] / 2`` at fixed samples.
+        the estimate, and a tensor of the same shape whose gradient estimates the entropy's
+        gradient. With reparameterised samples they are the same. Without, ``d/dt H = -E[log p d/dt
+        log p]``, which is the gradient of ``-E[(log p)^2] / 2`` at fixed samples.
 
     Raises:
         ArithmeticError: if ``check_numerics`` and a log probability is not finite.
