@@ -565,3 +565,24 @@ def test_data_buffer_keeps_the_newest_samples():
     assert data.get_all().tolist() == [107, 108, 109, 110, 111]
     data.clear()
     assert int(data.current_size) == 0
+
+
+def test_a_buffer_on_the_cpu_works_whatever_the_default_device_is():
+    """Anything made on the default device instead of the buffer's would be without data here."""
+    kwargs = {"max_length": 8, "record_episodic_return": True, "recent_data_ratio": 0.5}
+    batches = [records([0, 1], [t, t], [FIRST if t == 0 else LAST] * 2) for t in range(10)]
+    batches[5].time_step.discount.zero_()
+    some_ids, pos = torch.tensor([1]), torch.tensor([5])
+    for prioritized in (False, True):
+        with torch.device("meta"):
+            buffer = ReplayBuffer(EXPERIENCE_SPEC, 2, prioritized_sampling=prioritized, **kwargs)
+            for batch in batches:
+                buffer.add_batch(batch)
+            _, info = buffer.get_batch(7, 2)
+            buffer.gather_all()
+            assert info.env_ids.device.type == "cpu"
+            assert buffer.steps_to_episode_end(pos, some_ids).device.type == "cpu"
+            if prioritized:
+                buffer.update_priority(info.env_ids, info.positions, info.importance_weights)
+            buffer.dequeue()
+            buffer.clear(some_ids)

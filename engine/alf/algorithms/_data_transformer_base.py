@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-import alf.nest as nest
 from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep
+from alf.nest import nest
 
 
 class DataTransformer(nn.Module):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-import alf.nest as nest
 from alf.algorithms._data_transformer_base import DataTransformer, check_fields, transform_fields
 from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep, namedtuple
-from alf.tensor_specs import TensorSpec
+from alf.nest import nest
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 FrameStackState = namedtuple("FrameStackState", ["steps", "prev_frames"])
 """State of `FrameStacker`.
@@ -84,13 +85,11 @@ class FrameStacker(DataTransformer):
             shape = list(spec.shape)
             shape[axis] *= self._stack_size
             return TensorSpec(tuple(shape), spec.dtype)
-        limits = []
-        for limit in (spec.minimum, spec.maximum):
-            limit = torch.as_tensor(limit).expand(spec.shape)
-            limits.append(torch.cat([limit] * self._stack_size, dim=axis))
-        return type(spec)(
-            tuple(limits[0].shape), spec.dtype, minimum=limits[0].numpy(), maximum=limits[1].numpy()
+        low, high = (
+            np.concatenate([np.broadcast_to(limit, spec.shape)] * self._stack_size, axis=axis)
+            for limit in (spec.minimum, spec.maximum)
         )
+        return BoundedTensorSpec(low.shape, spec.dtype, minimum=low, maximum=high)
 
     def _join(self, frames: torch.Tensor, batch_dims: int) -> torch.Tensor:
         """[*batch, stack_size, ...] to [*batch, ...], where the axis is stack_size times longer."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-import alf.nest as nest
 from alf.algorithms._data_transformer_base import DataTransformer
 from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep
+from alf.nest import nest
 
 
 @configurable

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-import alf.nest as nest
 from alf.algorithms._data_transformer_base import (
     SimpleDataTransformer,
     check_fields,
@@ -14,6 +13,7 @@ from alf.algorithms._data_transformer_base import (
 )
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
+from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import common
 from alf.utils.normalizers import AdaptiveNormalizer, EMNormalizer, Normalizer, WindowNormalizer

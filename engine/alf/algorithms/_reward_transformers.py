@@ -115,6 +115,9 @@ class RewardNormalizer(RewardTransformer):
         update_mode: statistics are taken from rewards in "replay" or in "rollout".
     """
 
+    _num_updates: torch.Tensor
+    _normalizer: Normalizer
+
     def __init__(
         self,
         observation_spec: Any = (),

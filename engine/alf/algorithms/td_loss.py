@@ -37,6 +37,8 @@ class TDLoss(nn.Module):
         name: scope of the summaries.
     """
 
+    _gamma: torch.Tensor
+
     def __init__(
         self,
         gamma: float | list[float] = 0.99,
@@ -138,6 +140,8 @@ class TDQRLoss(TDLoss):
         debug_summaries: write summaries.
         name: scope of the summaries.
     """
+
+    _fixed_tau: torch.Tensor
 
     def __init__(
         self,

@@ -16,6 +16,10 @@ class EpisodeIndex(nn.Module):
     the next one begins.
     """
 
+    _number: torch.Tensor
+    _begin: torch.Tensor
+    _newest: torch.Tensor
+
     def __init__(self, num_environments: int, max_length: int, device: torch.device):
         super().__init__()
         self._max_length = max_length
@@ -73,6 +77,8 @@ class EpisodicReturns(nn.Module):
         gamma: discount per step.
         reward_clip: (min, max) for each reward, or None.
     """
+
+    _returns: torch.Tensor
 
     def __init__(
         self,

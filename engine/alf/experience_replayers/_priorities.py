@@ -22,6 +22,8 @@ class SpanPriorities(nn.Module):
         device: where the priorities are stored.
     """
 
+    _span: torch.Tensor
+
     def __init__(
         self,
         num_environments: int,
@@ -34,7 +36,7 @@ class SpanPriorities(nn.Module):
         self._max_length = max_length
         self._num_ignored = num_ignored
         self.initial_priority = initial_priority
-        self.tree = SumSegmentTree(num_environments * max_length, device=device)
+        self.tree = SumSegmentTree(num_environments * max_length, device=str(device))
         self.register_buffer("_span", torch.ones((), dtype=torch.int64, device=device))
 
     def _rows(self, env_ids: torch.Tensor, pos: torch.Tensor) -> torch.Tensor:

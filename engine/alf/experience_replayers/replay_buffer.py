@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-import alf.nest as nest
 from alf.config_util import configurable
 from alf.data_structures import StepType, namedtuple
 from alf.experience_replayers._episode_index import EpisodeIndex, EpisodicReturns
 from alf.experience_replayers._priorities import SpanPriorities
+from alf.nest import nest
 from alf.utils import checkpoint_utils
 from alf.utils.data_buffer import RingBuffer, atomic, to_default_device
 
@@ -143,7 +143,12 @@ class ReplayBuffer(RingBuffer):
 
     def _stored(self, field: str) -> torch.Tensor:
         """Storage [B, max_length, ...] of "step_type", "reward" or "discount"."""
-        return self._buffers[self._leaf_names[self._leaf_of[field]]]
+        return self._buffers[self._leaf_names[self._number_of(field)]]
+
+    def _number_of(self, field: str) -> int:
+        number = self._leaf_of[field]
+        assert number is not None, field
+        return number
 
     @property
     def initial_priority(self) -> float:
@@ -175,11 +180,11 @@ class ReplayBuffer(RingBuffer):
         if self._priorities is not None:
             self._priorities.add(env_ids, pos, self._current_size.index_select(0, env_ids))
         if self._episodes is not None:
-            step_type = leaves[self._leaf_of["step_type"]]
+            step_type = leaves[self._number_of("step_type")]
             self._episodes.add(env_ids, pos, (step_type == int(StepType.FIRST)) | (old_size == 0))
         if self._returns is not None:
             self._returns.add(env_ids, self.circular(pos))
-            ended = (step_type == int(StepType.LAST)) & (leaves[self._leaf_of["discount"]] == 0)
+            ended = (step_type == int(StepType.LAST)) & (leaves[self._number_of("discount")] == 0)
             if ended.any():
                 self._finish_episodes(env_ids[ended], pos[ended])
         return pos
@@ -404,15 +409,15 @@ class ReplayBuffer(RingBuffer):
             env_ids: any shape.
             positions: any shape that broadcasts against that of `env_ids`.
 
-        Returns a nest of [*shape, ...], on the default device.
+        Returns a nest of [*shape, ...], on the device of `positions`.
         """
         env_ids, pos = self._on_device(env_ids, positions)
         self._check_stored(env_ids, pos)
         field, slot = nest.get_field(self._buffer, field_name), self.circular(pos)
-        return to_default_device(nest.map_structure(lambda x: x[env_ids, slot], field))
+        return nest.map_structure(lambda x: _like(positions, x[env_ids, slot]), field)
 
     def _on_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
-        return [torch.as_tensor(x).to(self._device, torch.int64) for x in tensors]
+        return [torch.as_tensor(x, dtype=torch.int64, device=self._device) for x in tensors]
 
     def _check_stored(self, env_ids: torch.Tensor, pos: torch.Tensor) -> None:
         """Skipped on accelerators, where looking would wait for them."""
@@ -447,9 +452,9 @@ class ReplayBuffer(RingBuffer):
             env_ids: broadcasts against `pos`.
         """
         episodes = self._require_episodes()
-        pos, env_ids = self._on_device(pos, env_ids)
-        self._check_stored(env_ids, pos)
-        return to_default_device(episodes.begin(env_ids, pos))
+        here, env_ids = self._on_device(pos, env_ids)
+        self._check_stored(env_ids, here)
+        return _like(pos, episodes.begin(env_ids, here))
 
     def steps_to_episode_end(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
         """Steps from the record at `pos` to the last record of its episode (so far).
@@ -459,9 +464,9 @@ class ReplayBuffer(RingBuffer):
             env_ids: broadcasts against `pos`.
         """
         episodes = self._require_episodes()
-        pos, env_ids = self._on_device(pos, env_ids)
-        self._check_stored(env_ids, pos)
-        return to_default_device(episodes.end(env_ids, pos, self._current_pos[env_ids]) - pos)
+        here, env_ids = self._on_device(pos, env_ids)
+        self._check_stored(env_ids, here)
+        return _like(pos, episodes.end(env_ids, here, self._current_pos[env_ids]) - here)
 
     def get_disc_0_begin_position(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
         """Refused: not built in this engine."""
@@ -481,6 +486,11 @@ class ReplayBuffer(RingBuffer):
         filled = torch.nonzero(self._current_size > 0).flatten()
         slot = self.circular(self._current_pos[filled] - 1)
         self._stored("step_type")[filled, slot] = int(StepType.LAST)
+
+
+def _like(asked: Any, answer: torch.Tensor) -> torch.Tensor:
+    """`answer` on the device of what was asked for."""
+    return answer.to(asked.device) if isinstance(asked, torch.Tensor) else answer
 
 
 def _leaf_number(data_spec: Any, field: str) -> int | None:

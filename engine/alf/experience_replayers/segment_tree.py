@@ -46,6 +46,8 @@ class SegmentTree(nn.Module):
         name: name of the tree.
     """
 
+    _level0: torch.Tensor
+
     def __init__(
         self,
         capacity: int,

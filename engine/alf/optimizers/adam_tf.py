@@ -9,6 +9,8 @@ import torch
 
 __all__ = ["AdamTF"]
 
+_NO_PARAMETERS: list[dict] = [{"params": []}]
+
 
 class AdamTF(torch.optim.Optimizer):
     """Adam in the form at the end of section 2 of Kingma and Ba 2015, "Adam: A Method for
@@ -27,7 +29,7 @@ class AdamTF(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Any = None,
+        params: Any = _NO_PARAMETERS,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-7,
@@ -41,7 +43,9 @@ class AdamTF(torch.optim.Optimizer):
             )
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         options["amsgrad"] = amsgrad
-        super().__init__([{"params": []}] if params is None else params, options)
+        # torch writes into the groups it is given.
+        params = [{"params": []}] if params is _NO_PARAMETERS else params
+        super().__init__(params, options)
 
     def reset_state(self) -> None:
         """Forget the moments and the number of steps."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-import alf.nest as nest
 from alf.config_util import configurable
+from alf.nest import nest
 from alf.utils.averager import ScalarEMAverager
 from alf.utils.tensor_utils import global_norm
 

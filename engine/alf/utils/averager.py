@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-import alf.nest as nest
 from alf.config_util import configurable
+from alf.nest import nest
 from alf.tensor_specs import TensorSpec
 
 __all__ = [
@@ -79,6 +79,8 @@ class WindowAverager(_Averager):
         name: name of the averager.
     """
 
+    _num_updates: torch.Tensor
+
     def __init__(self, tensor_spec: Any, window_size: int, name: str = "WindowAverager"):
         if window_size < 1:
             raise ValueError(f"{name}: window_size has to be at least 1, got {window_size}")
@@ -131,6 +133,9 @@ class EMAverager(_Averager):
         name: name of the averager.
     """
 
+    _update_rate: torch.Tensor
+    _mass: torch.Tensor
+
     def __init__(self, tensor_spec: Any, update_rate: float, name: str = "EMAverager"):
         super().__init__(tensor_spec, name)
         for i, spec in enumerate(self._specs):
@@ -182,6 +187,8 @@ class AdaptiveAverager(EMAverager):
         speed: see above; at least 1.
         name: name of the averager.
     """
+
+    _total_steps: torch.Tensor
 
     def __init__(self, tensor_spec: Any, speed: float = 10.0, name: str = "AdaptiveAverager"):
         if speed < 1:

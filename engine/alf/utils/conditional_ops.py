@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-import alf.nest as nest
+from alf.nest import nest
 
 __all__ = ["conditional_update", "select_from_mask"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-import alf.nest as nest
 from alf.config_util import configurable
 from alf.device_ctx import get_default_device
+from alf.nest import nest
 from alf.tensor_specs import TensorSpec
 
 __all__ = ["DataBuffer", "RingBuffer", "atomic"]
@@ -50,6 +50,11 @@ class RingBuffer(nn.Module):
         name: name of the buffer.
     """
 
+    _current_size: torch.Tensor
+    """Number of records of each environment: int64 [B]."""
+    _current_pos: torch.Tensor
+    """Position of the next record of each environment: int64 [B]."""
+
     def __init__(
         self,
         data_spec: Any,
@@ -71,7 +76,7 @@ class RingBuffer(nn.Module):
             )
         super().__init__()
         self.name = name
-        self._device = torch.device(device)
+        self._device: torch.device = torch.device(device)
         self._num_envs = int(num_environments)
         self._max_length = int(max_length)
         self._data_spec = data_spec
@@ -136,7 +141,8 @@ class RingBuffer(nn.Module):
         """Environment ids as int64 [n] on the device of the buffer; None means all of them."""
         if env_ids is None:
             return self._all_env_ids
-        env_ids = torch.as_tensor(env_ids)
+        if not isinstance(env_ids, torch.Tensor):
+            env_ids = torch.tensor(env_ids, device=self._device)
         if env_ids.dim() != 1 or env_ids.is_floating_point():
             raise ValueError(
                 f"{self.name}: env_ids has to be a vector of integers, got shape "

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-import alf.nest as nest
 from alf.config_util import configurable
+from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils.averager import AdaptiveAverager, EMAverager, WindowAverager, average_outer_dims
@@ -41,6 +41,10 @@ class Normalizer(nn.Module):
         name: scope of the summaries.
     """
 
+    _is_empty: torch.Tensor
+    _mean_averager: WindowAverager | EMAverager
+    _m2_averager: WindowAverager | EMAverager
+
     def __init__(
         self,
         tensor_spec: Any,
@@ -71,7 +75,7 @@ class Normalizer(nn.Module):
             self.register_buffer(f"_origin{i}", spec.zeros())
         self.register_buffer("_is_empty", torch.ones((), dtype=torch.bool))
 
-    def _create_averager(self, spec: list[TensorSpec]) -> nn.Module:
+    def _create_averager(self, spec: list[TensorSpec]) -> WindowAverager | EMAverager:
         raise NotImplementedError
 
     def _origin(self, i: int) -> torch.Tensor:
@@ -176,7 +180,7 @@ class WindowNormalizer(Normalizer):
             name=name,
         )
 
-    def _create_averager(self, spec: list[TensorSpec]) -> nn.Module:
+    def _create_averager(self, spec: list[TensorSpec]) -> WindowAverager | EMAverager:
         return WindowAverager(spec, self._window_size)
 
 
@@ -239,7 +243,7 @@ class EMNormalizer(Normalizer):
             name=name,
         )
 
-    def _create_averager(self, spec: list[TensorSpec]) -> nn.Module:
+    def _create_averager(self, spec: list[TensorSpec]) -> WindowAverager | EMAverager:
         return EMAverager(spec, self._update_rate)
 
 
@@ -302,7 +306,7 @@ class AdaptiveNormalizer(Normalizer):
             name=name,
         )
 
-    def _create_averager(self, spec: list[TensorSpec]) -> nn.Module:
+    def _create_averager(self, spec: list[TensorSpec]) -> WindowAverager | EMAverager:
         return AdaptiveAverager(spec, self._speed)
 
 
