@@ -12,9 +12,9 @@ from torch import nn
 from alf import layers
 from alf.initializers import variance_scaling_init
 from alf.nest.utils import NestConcat
-from alf.tensor_specs import TensorSpec
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
-N = 3
+N, B = 3, 4
 
 
 def _replica(parallel: nn.Module, single: nn.Module, i: int) -> nn.Module:
@@ -169,6 +169,10 @@ def test_parallel_input_and_spec_have_the_replicas_first():
     x = layers.make_parallel_input({"a": torch.arange(4.0)}, N)
     assert x["a"].shape == (4, N)
     assert layers.make_parallel_spec([TensorSpec((2,))], N) == [TensorSpec((N, 2))]
+    bounded = BoundedTensorSpec((2,), minimum=[0.0, 1.0], maximum=[2.0, 3.0])
+    sample = layers.make_parallel_spec(bounded, N).sample((B,))
+    assert sample.shape == (B, N, 2)
+    assert sample[..., 1].min() >= 1.0
 
 
 def test_copied_sequential_shares_nothing():

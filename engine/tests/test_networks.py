@@ -292,6 +292,22 @@ def test_parallel_network_equals_separate_networks(name, shared):
             torch.testing.assert_close(a[:, i], b, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", PARALLEL)
+def test_copies_of_parallel_networks_are_parallel_networks(name):
+    parallel = NETWORKS[name]().make_parallel(N)
+    twin = parallel.copy(name="target")
+    assert twin.name == "target"
+    mine, theirs = dict(parallel.named_parameters()), dict(twin.named_parameters())
+    assert not {id(p) for p in mine.values()} & {id(p) for p in theirs.values()}
+    twin.load_state_dict(parallel.state_dict())
+    parallel.eval(), twin.eval()
+    inputs, state = _inputs(parallel.input_tensor_spec), _zeros(parallel.state_spec)
+    outputs = [_params(net(inputs, state)[0]) for net in (parallel, twin)]
+    for a, b in zip(*outputs, strict=True):
+        assert torch.equal(a, b)
+        assert a.shape[:2] == (B, N)
+
+
 def test_parallel_critic_is_batched_and_takes_mixed_inputs():
     parallel = nets.CriticNetwork((VECTOR, ACTION), joint_fc_layer_params=(8,)).make_parallel(N)
     assert sum(isinstance(m, layers.ParallelFC) for m in parallel.modules()) == 2

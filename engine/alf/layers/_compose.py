@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alf.config_util import configurable
 from alf.nest import nest
 from alf.nest.utils import get_nested_field, make_nested_module
-from alf.tensor_specs import TensorSpec
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 
 def reset_parameters(module: nn.Module) -> None:
@@ -37,7 +37,14 @@ def make_parallel_input(inputs: Any, n: int) -> Any:
 
 def make_parallel_spec(specs: Any, n: int) -> Any:
     """Specs of tensors that have n replicas as their first axis."""
-    return nest.map_structure(lambda spec: TensorSpec((n, *spec.shape), spec.dtype), specs)
+    return nest.map_structure(lambda spec: _with_replicas(spec, n), specs)
+
+
+def _with_replicas(spec: TensorSpec, n: int) -> TensorSpec:
+    shape = (n, *spec.shape)
+    if isinstance(spec, BoundedTensorSpec):
+        return BoundedTensorSpec(shape, spec.dtype, spec.minimum, spec.maximum)
+    return TensorSpec(shape, spec.dtype)
 
 
 def make_parallel_net(module: Callable[..., Any], n: int) -> Any:

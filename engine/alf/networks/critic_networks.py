@@ -139,14 +139,14 @@ class CriticNetwork(EncodingNetwork):
         )
         self._use_naive_parallel_network = use_naive_parallel_network
 
-    def make_parallel(self, n: int, allow_non_parallel_input: bool = True) -> Network:
+    def make_parallel(self, n: int) -> Network:  # type: ignore[override]
         """n independent critics; the values have shape [B, n, ...].
 
         Observation and action may each be [B, ...] or [B, n, ...].
         """
         if self._use_naive_parallel_network:
             return NaiveParallelNetwork(self, n)
-        return super().make_parallel(n, allow_non_parallel_input)
+        return super().make_parallel(n, allow_non_parallel_input=True)
 
 
 @configurable
@@ -212,6 +212,6 @@ class CriticRNNNetwork(LSTMEncodingNetwork):
             name=name,
         )
 
-    def make_parallel(self, n: int, allow_non_parallel_input: bool = True) -> Network:
+    def make_parallel(self, n: int) -> Network:  # type: ignore[override]
         """n independent critics; the values have shape [B, n, ...]."""
-        return super().make_parallel(n, allow_non_parallel_input)
+        return super().make_parallel(n, allow_non_parallel_input=True)

@@ -242,7 +242,9 @@ def _start_of_decoder(
 class _ParallelEncoding(_Sequential):
     """n replicas of an encoding network."""
 
-    def __init__(self, single: _Sequential, n: int, allow_non_parallel_input: bool) -> None:
+    def __init__(
+        self, single: _Sequential, n: int, allow_non_parallel_input: bool, name: str | None = None
+    ) -> None:
         preprocessing, *rest = [single[i] for i in range(len(single))]
         nets = [make_parallel_net(net, n) for net in rest]
         may_share = bool(nets) and isinstance(nets[0], ParallelFC)
@@ -251,7 +253,7 @@ class _ParallelEncoding(_Sequential):
         super().__init__(
             [first, *nets],
             input_tensor_spec=spec if allow_non_parallel_input else make_parallel_spec(spec, n),
-            name=f"parallel_{single.name}",
+            name=name or f"parallel_{single.name}",
         )
 
 

@@ -6,7 +6,7 @@ import abc
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -109,9 +109,10 @@ class Network(nn.Module, abc.ABC):
         return any(isinstance(spec, DistributionSpec) for spec in nest.flatten(self.output_spec))
 
     def _try_output_spec(self) -> Any:
-        inputs = nest.map_structure(_trial_input, self.input_tensor_spec)
-        state = nest.map_structure(lambda spec: spec.zeros((2,)), self.state_spec)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), _evaluating(self):
+        device = next((parameter.device for parameter in self.parameters()), None)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), _evaluating(self), _on(device):
+            inputs = nest.map_structure(_trial_input, self.input_tensor_spec)
+            state = nest.map_structure(lambda spec: spec.zeros((2,)), self.state_spec)
             output, _ = self(inputs, state)
         return extract_spec(output)
 
@@ -157,6 +158,11 @@ def _trial_input(spec: TensorSpec) -> Tensor:
     if isinstance(spec, BoundedTensorSpec) and spec.is_discrete:
         return spec.sample((2,))
     return spec.zeros((2,))
+
+
+def _on(device: torch.device | None) -> AbstractContextManager[Any]:
+    """Make new tensors on ``device`` within the block; None for the default device."""
+    return nullcontext() if device is None else device
 
 
 @contextmanager
