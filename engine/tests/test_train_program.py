@@ -226,6 +226,21 @@ def test_nan_reward_ends_the_run_and_keeps_its_checkpoints(tmp_path, conf):
     assert _checkpoints(root) == before
 
 
+def test_an_action_outside_its_bounds_is_named(tmp_path, conf):
+    wild = """
+class Wild(SacAlgorithm):
+    def rollout_step(self, inputs, state):
+        step = super().rollout_step(inputs, state)
+        return step._replace(output=step.output * float("nan"))
+
+
+alf.config("TrainerConfig", algorithm_ctor=Wild)
+"""
+    conf.write_text(_CONF + wild)
+    error = _error("--root_dir", tmp_path / "run", "--conf", conf)
+    assert "the action [nan] is outside its bounds" in error
+
+
 def test_root_dir_that_cannot_be_written_is_named(tmp_path, conf):
     (tmp_path / "file").write_text("")
     error = _error("--root_dir", tmp_path / "file" / "run", "--conf", conf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import Any
 
 from absl import app, flags
 
@@ -13,7 +14,8 @@ from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
 from alf.bin import _program
 from alf.config_util import config
-from alf.environments.utils import create_environment
+from alf.environments.alf_environment import AlfEnvironment
+from alf.environments.utils import create_environment  # noqa: F401 (configured below)
 from alf.trainers._play import play_episodes, try_window
 from alf.utils import common
 from alf.utils.checkpoint_utils import Checkpointer
@@ -113,7 +115,7 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
         print(f"video: {recorder.path}")
 
 
-def create_player(trainer_config: TrainerConfig, env: object) -> object:
+def create_player(trainer_config: TrainerConfig, env: AlfEnvironment) -> Any:
     """The configured algorithm, made for predicting only."""
     if trainer_config.algorithm_ctor is None:
         raise ValueError("TrainerConfig.algorithm_ctor is None: it has to be the algorithm")
@@ -132,7 +134,7 @@ def create_player(trainer_config: TrainerConfig, env: object) -> object:
     return algorithm
 
 
-def _is_window_wanted(env: object) -> bool:
+def _is_window_wanted(env: AlfEnvironment) -> bool:
     """Whether to show a window; where a recording is made, or it cannot be shown, not."""
     if not flags.FLAGS.render or flags.FLAGS.record_file:
         return False
@@ -149,6 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Importing it makes its parameters known to the configuration.
-    assert create_environment
     main()

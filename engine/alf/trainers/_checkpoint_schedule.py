@@ -23,6 +23,9 @@ class TrainerProgress(nn.Module):
         num_env_steps: ends the training, if `num_iterations` is 0.
     """
 
+    _iter_num: torch.Tensor
+    _env_steps: torch.Tensor
+
     def __init__(self, num_iterations: int = 0, num_env_steps: int = 0):
         super().__init__()
         self._num_iterations = num_iterations

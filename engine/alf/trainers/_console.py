@@ -32,6 +32,8 @@ def interesting_numbers(metrics: Iterable[Any]) -> dict[str, Any]:
     """Average return, episode length and success rate, as far as there are such metrics."""
     numbers: dict[str, Any] = {}
     for metric in metrics:
+        if not metric.has_result():
+            continue
         result = metric.result()
         if metric.name == "AverageReturn":
             numbers["return"] = _number(result)

@@ -331,6 +331,7 @@ class RLTrainer(Trainer):
         self._env.reset()
 
     def _evaluate(self) -> list[StepMetric]:
+        assert self._evaluator is not None
         with record_time("time/evaluation"):
             return self._evaluator.eval(self._algorithm, self._step_metric_values())
 

@@ -25,7 +25,7 @@ import torch
 MODEL = "model"
 OPTIMIZER = "optimizer"
 REPLAY_BUFFER = "replay_buffer"
-PARTS = (OPTIMIZER, REPLAY_BUFFER, MODEL)
+PARTS: tuple[str, ...] = (OPTIMIZER, REPLAY_BUFFER, MODEL)
 """The parts of a set in the order in which they get their final names."""
 
 _NEW = ".new"

@@ -138,7 +138,7 @@ class Checkpointer:
         ignored = tuple(ignored_parameter_prefixes)
         if not including_data_transformers:
             ignored += ("_data_transformer.",)
-        excluded = set(files.PARTS) - set(wanted)
+        excluded = [part for part in files.PARTS if part not in wanted]
         for name, module in self._modules.items():
             state: dict[str, Any] = {}
             present = False
@@ -233,7 +233,7 @@ def _load_algorithm(
     module: Any,
     state: dict[str, Any],
     ignored: tuple[str, ...],
-    excluded: set[str],
+    excluded: list[str],
     strict: bool,
 ) -> None:
     own = module.state_dict()

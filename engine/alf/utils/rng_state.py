@@ -19,7 +19,7 @@ def get_rng_state() -> dict[str, Any]:
         "python": [version, torch.tensor(words, dtype=torch.int64, device="cpu"), gauss],
         "numpy": [
             str(name),
-            torch.tensor(keys.astype(np.int64), device="cpu"),
+            torch.tensor(np.asarray(keys, np.int64), device="cpu"),
             int(position),
             int(has_gauss),
             float(cached),
