@@ -1,0 +1,131 @@
+"""Rollouts of a model: what they are, and the loop over the horizon.
+
+Axis letters: B batch rows, K plans, H horizon, N members, P particles, R rows (B times K times P),
+S state, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+
+
+class Trajectories(NamedTuple):
+    """Rollouts of one plan for each batch row; each particle stays with one member (TS-infinity,
+    Chua et al., 2018, section 5.1).
+
+    Fields:
+        state: `[B, N, P, H + 1, S]`, the initial state first.
+        term_prob: `[B, N, P, H]`, probability to terminate at each step; states go on regardless.
+    """
+
+    state: torch.Tensor
+    term_prob: torch.Tensor
+
+    @property
+    def state_mean(self) -> torch.Tensor:
+        """`[B, N, H + 1, S]`, over the particles."""
+        return self.state.mean(2)
+
+    @property
+    def state_var(self) -> torch.Tensor:
+        """`[B, N, H + 1, S]`, over the particles."""
+        return self.state.var(2, unbiased=False)
+
+    @property
+    def state_epistemic_var(self) -> torch.Tensor:
+        """`[B, H + 1, S]`: how much the members' means differ."""
+        return self.state_mean.var(1, unbiased=False)
+
+    @property
+    def state_aleatoric_var(self) -> torch.Tensor:
+        """`[B, H + 1, S]`: how much particles of one member differ, its mean over the members."""
+        return self.state_var.mean(1)
+
+
+class Imagined(NamedTuple):
+    """Rollouts of K plans for each of B states, as a search needs them.
+
+    Fields:
+        state: `[H + 1, N, B, K, P, S]`, the initial state first; P is 1 where nothing is drawn.
+        term_prob: `[H, N, B, K, P]`, or None where it was not asked for.
+    """
+
+    state: torch.Tensor
+    term_prob: torch.Tensor | None
+
+    def disagreement(self, scale: torch.Tensor | None = None) -> torch.Tensor:
+        """`[B, K]`: the variance between the members' means, summed over steps, mean over S.
+
+        Args:
+            scale: `[S]`, the unit in which each dimension is measured.
+        """
+        if self.state.shape[1] < 2:
+            raise ValueError(
+                "the disagreement of an ensemble with 1 member is 0 everywhere; n_models must be "
+                "at least 2 to explore by it"
+            )
+        mean = self.state[1:].mean(4)
+        if scale is not None:
+            mean = mean / scale
+        return mean.var(1, unbiased=False).mean(-1).sum(0)
+
+
+Step = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor | None]
+"""Takes a step t and states `[N, R, S]`, writes the next states into its third argument and returns
+the probabilities `[N, R]` to terminate, or None."""
+
+_ROWS_IN_CACHE = 512
+"""Rows of one block on a CPU: the activations of all steps' layers then stay in its cache, which
+takes a third off the time with thousands of rows."""
+
+
+def row_blocks(rows: int, device: torch.device) -> Iterator[slice]:
+    """Slices of all rows: small ones on a CPU, one on an accelerator."""
+    size = _ROWS_IN_CACHE if device.type == "cpu" else max(rows, 1)
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def unroll(
+    make_step: Callable[[torch.Tensor, torch.Tensor], Step],
+    state: torch.Tensor,
+    context: torch.Tensor,
+    plans: torch.Tensor,
+    *,
+    n_models: int,
+    n_particles: int,
+    terminations: bool,
+) -> Imagined:
+    """Runs a step function over the horizon, block of rows by block of rows.
+
+    Args:
+        make_step: called with `context` `[R, C]` and `actions` `[H, R, A]` of a block.
+        state: `[B, S]`.
+        context: `[B, C]`.
+        plans: `[B, K, H, A]`.
+        n_models: N.
+        n_particles: P.
+        terminations: whether the steps return probabilities to terminate.
+    """
+    shape = (*plans.shape[:2], n_particles)
+
+    def rows(x: torch.Tensor) -> torch.Tensor:
+        return x[:, None, None].expand(*shape, -1).flatten(0, 2)
+
+    state, context = rows(state), rows(context)
+    actions = plans.permute(2, 0, 1, 3).unsqueeze(3)
+    actions = actions.expand(-1, *shape, -1).flatten(1, 3)
+    horizon = actions.shape[0]
+    path = state.new_empty(horizon + 1, n_models, *state.shape)
+    path[0] = state
+    ends = state.new_empty(path[1:, ..., 0].shape) if terminations else None
+    for block in row_blocks(state.shape[0], state.device):
+        step = make_step(context[block], actions[:, block])
+        for t in range(horizon):
+            end = step(t, path[t, :, block], path[t + 1, :, block])
+            if ends is not None and end is not None:
+                ends[t, :, block] = end
+    return Imagined(path.unflatten(2, shape), None if ends is None else ends.unflatten(2, shape))
