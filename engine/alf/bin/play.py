@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from alf import config_helpers
 from alf.algorithms.config import TrainerConfig
@@ -66,11 +66,21 @@ def play() -> int:
         mutable=False,
     )
     try:
-        config_helpers.parse_config(conf_file, values.conf_param or [])
+        _parse_config_quietly(conf_file)
         _play(TrainerConfig(root_dir=root_dir, conf_file=conf_file), checkpoint_dir)
     finally:
         config_helpers.close_env()
     return 0
+
+
+def _parse_config_quietly(conf_file: str) -> None:
+    """Without a warning for each setting of the training that is not the one to play with."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        config_helpers.parse_config(conf_file, flags.FLAGS.conf_param or [])
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
