@@ -352,11 +352,9 @@ class Agent(RLAlgorithm):
         if self._reward_weight_algorithm is not None:
             self._rl_algorithm.set_reward_weights(self._reward_weight_algorithm.reward_weights)
 
-    def summarize_rollout(
-        self, experience: Experience, custom_summary: Callable | None = None
-    ) -> None:
+    def summarize_rollout(self, experience: Experience) -> None:
         """Summarize the rollout, and the RL algorithm's part if it has summaries of its own."""
-        super().summarize_rollout(experience, custom_summary)
+        super().summarize_rollout(experience)
         if type(self._rl_algorithm).summarize_rollout is not RLAlgorithm.summarize_rollout:
             self._rl_algorithm.summarize_rollout(
                 experience._replace(rollout_info=experience.rollout_info.rl)
