@@ -9,6 +9,10 @@ from alf.utils.math_ops import clipped_exp
 from alf_layered import AlgorithmLevel, Goal, HierarchyAgent, TrainingOptions, select, subgoal
 from alf_layered.environments import maze2d_alf
 
+# own transitions before a level's first update: --conf_param _CONFIG._USER.reach_warm_up=...
+subgoals_warm_up = alf.define_config("subgoals_warm_up", 200)
+reach_warm_up = alf.define_config("reach_warm_up", 2000)
+
 alf.config(
     "create_environment",
     env_name="Maze2D-UMaze-v0",
@@ -46,7 +50,9 @@ alf.config(
             AlgorithmLevel,
             name="subgoals",
             algorithm_ctor=sac(),
-            training=TrainingOptions(updates_per_transition=1.0, warm_up=200, mini_batch_size=128),
+            training=TrainingOptions(
+                updates_per_transition=1.0, warm_up=subgoals_warm_up, mini_batch_size=128
+            ),
         ),
         partial(
             AlgorithmLevel,
@@ -54,7 +60,7 @@ alf.config(
             algorithm_ctor=sac(),
             control_interval=15,
             goal=Goal(radius=0.3),
-            training=TrainingOptions(updates_per_transition=0.125, warm_up=2000),
+            training=TrainingOptions(updates_per_transition=0.125, warm_up=reach_warm_up),
         ),
     ],
     joints=[subgoal("achieved_goal")],

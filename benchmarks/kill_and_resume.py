@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--longest", type=float, default=15.0, help="seconds a run may live")
     parser.add_argument("--root_dir", type=Path, default=Path("runs/kills"))
-    parser.add_argument("--conf", default="tests/small_conf.py")
+    parser.add_argument("--conf", default="alf_configs/sac_over_sac_maze2d_conf.py")
     parser.add_argument("--num_env_steps", type=int, default=20_000)
     options = parser.parse_args()
     command = [sys.executable, "-m", "alf.bin.train", "--root_dir", str(options.root_dir)]

@@ -11,6 +11,20 @@ from typing import Any
 import torch
 
 REPOSITORY = Path(__file__).parents[1]
+MAIN_CONF = "alf_configs/sac_over_sac_maze2d_conf.py"
+SMALL: dict[str, Any] = {
+    "ActorDistributionNetwork__fc_layer_params": (16,),
+    "CriticNetwork__joint_fc_layer_params": (16,),
+    "create_environment__num_parallel_environments": 4,
+    "_CONFIG___USER__subgoals_warm_up": 10,
+    "_CONFIG___USER__reach_warm_up": 100,
+    "TrainerConfig__num_env_steps": 400,
+    "TrainerConfig__num_checkpoints": 3,
+    "TrainerConfig__num_evals": 1,
+    "TrainerConfig__num_eval_episodes": 2,
+    "TrainerConfig__num_eval_environments": 2,
+}
+"""The main run in small: every mechanism of it, in seconds."""
 
 
 def train_command(root: Path, conf: str | Path | None, **parameters: Any) -> list[str]:
@@ -19,8 +33,12 @@ def train_command(root: Path, conf: str | Path | None, **parameters: Any) -> lis
     if conf is not None:
         command += ["--conf", str(conf)]
     for name, value in parameters.items():
-        command += ["--conf_param", f"{name.replace('__', '.')}={value!r}"]
+        command += ["--conf_param", f"{_config_name(name)}={value!r}"]
     return command
+
+
+def _config_name(name: str) -> str:
+    return name.replace("_CONFIG___USER__", "_CONFIG._USER.").replace("__", ".")
 
 
 def environment() -> dict[str, str]:
@@ -52,7 +70,9 @@ def checkpoint(root: Path, kind: str = "") -> dict[str, Any]:
     """The newest checkpoint's contents; `kind` is the suffix of one of its other files."""
     folder = root / "train" / "algorithm"
     steps = [int(p.name[5:]) for p in folder.glob("ckpt-*") if p.name[5:].isdigit()]
-    return torch.load(folder / f"ckpt-{max(steps)}{kind}", weights_only=True)
+    content = torch.load(folder / f"ckpt-{max(steps)}{kind}", weights_only=True)
+    content.pop("set_id")  # drawn anew for each set of files
+    return content
 
 
 def assert_same_tensors(one: Any, other: Any, path: str = "") -> None:

@@ -61,7 +61,9 @@ def _losses(algorithm: Any, observation: Any, action: torch.Tensor) -> tuple[flo
     train = algorithm.train_step(steps, state, info)
     loss = algorithm.calc_loss(_as_time_major(train.info))
     algorithm.update_with_gradient(loss)
-    return float(loss.loss.detach().sum()), [float(p.sum()) for p in algorithm.parameters()]
+    return float(loss.loss.detach().sum()), [
+        float(p.detach().sum()) for p in algorithm.parameters()
+    ]
 
 
 def _as_time_major(info: Any) -> Any:
