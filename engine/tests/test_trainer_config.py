@@ -27,6 +27,7 @@ def test_defaults_train_from_the_whole_buffer() -> None:
         ("sync_progress_to_envs", True),
         ("ddp_paras_check_interval", 10),
         ("summarize_gradient_noise_scale", True),
+        ("summarize_output", True),
         ("offline_buffer_dir", "/data"),
         ("offline_buffer_length", 100),
         ("rl_train_after_update_steps", 5),

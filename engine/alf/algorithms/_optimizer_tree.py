@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from alf.algorithms.algorithm_interface import AlgorithmInterface
+
 # Which algorithm fills an optimizer. Two cannot share one: it would step the parameters of both.
 _owner: weakref.WeakKeyDictionary[torch.optim.Optimizer, weakref.ref] = weakref.WeakKeyDictionary()
 
@@ -60,7 +62,9 @@ def signature(alg: nn.Module) -> list[int]:
             continue
         seen.add(id(module))
         found += [id(p) for p in module._parameters.values() if p is not None and p.requires_grad]
-        found += [id(o) for o in module.__dict__.get("_optimizers", ())]
+        if isinstance(module, AlgorithmInterface):
+            found += [id(o) for o in module.__dict__.get("_optimizers", ())]
+            found.append(int(module.__dict__.get("_force_params_visible_to_parent", False)))
         stack.extend(module._modules.values())
     return found
 
@@ -84,9 +88,6 @@ def assign(alg: Any) -> Assignment:
 
 class _Tree:
     def __init__(self) -> None:
-        from alf.algorithms.algorithm import Algorithm
-
-        self._algorithm_class = Algorithm
         self.visited: set[int] = set()
         self._trained_by: dict[int, str] = {}
         self._forced: set[int] = set()
@@ -130,7 +131,7 @@ class _Tree:
         for name, child in module._modules.items():
             if child is None or name in ignored or id(child) in seen:
                 continue
-            if isinstance(child, self._algorithm_class):
+            if isinstance(child, AlgorithmInterface):
                 for key, named in self.visit(child, f"{prefix}{name}.").items():
                     found.setdefault(key, named)
             else:

@@ -138,7 +138,7 @@ def _train_experience(
 
 def _preprocess(alg: Any, experience: Experience, batch_info: BatchInfo) -> Experience:
     """Transformed and preprocessed experience [B, T, ...], distributions as parameters."""
-    experience = dist_utils.params_to_distributions(experience, alg.experience_spec)
+    experience = _with_distributions(experience, alg.experience_spec)
     experience = add_batch_info(experience, batch_info, alg._replay_buffer)
     experience = clear_batch_info(alg.transform_experience(experience))
     time_step, rollout_info = alg.preprocess_experience(
@@ -181,6 +181,13 @@ def _map_info(func: Any, batch_info: BatchInfo) -> BatchInfo:
     return mapped._replace(replay_buffer=batch_info.replay_buffer)
 
 
+def _with_distributions(params: Nest, spec: Nest) -> Nest:
+    """`params` with distributions where `spec` has them."""
+    if any(isinstance(leaf, dist_utils.DistributionSpec) for leaf in nest.flatten(spec)):
+        return dist_utils.params_to_distributions(params, spec)
+    return params
+
+
 # ---- One update -----------------------------------------------------------------------------
 
 
@@ -195,7 +202,7 @@ def _update(alg: Any, experience: Experience, batch_info: BatchInfo, weight: flo
     loss_info, params = alg.update_with_gradient(loss_info, masks, weight, batch_info)
     alg.after_update(experience.time_step, train_info)
     if summary.should_record_summaries():
-        experience = dist_utils.params_to_distributions(experience, alg.processed_experience_spec)
+        experience = _with_distributions(experience, alg.processed_experience_spec)
         alg.summarize_train(experience, train_info, loss_info, params)
 
 
@@ -223,7 +230,7 @@ def train_info_and_loss(alg: Any, experience: Experience) -> tuple[Nest, LossInf
         info = _train_steps_at_once(alg, experience)
     else:
         info = _train_steps_in_order(alg, experience)
-    info = dist_utils.params_to_distributions(info, alg.train_info_spec)
+    info = _with_distributions(info, alg.train_info_spec)
     return info, alg.calc_loss(info)
 
 
@@ -257,7 +264,7 @@ def _train_step(alg: Any, step: Experience, state: Nest) -> tuple[Nest, Nest]:
     if alg._is_rnn:
         initial = alg.get_initial_train_state(step.step_type.shape[0])
         state = common.reset_state_if_necessary(state, initial, step.is_first())
-    step = dist_utils.params_to_distributions(step, alg.processed_experience_spec)
+    step = _with_distributions(step, alg.processed_experience_spec)
     result = alg.train_step(step.time_step, state, step.rollout_info)
     if alg._train_info_spec is None:
         alg._train_info_spec = dist_utils.extract_spec(result.info)

@@ -1,23 +1,20 @@
-"""Algorithm: states, optimizers, replay buffer, gradient steps and checkpoints of any algorithm."""
+"""Algorithm: states, data, gradient steps and training of any algorithm."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from alf.algorithms import _gradient_step, _optimizer_tree, _replay_training, _state_dict
-from alf.algorithms.algorithm_interface import AlgorithmInterface
+from alf.algorithms import _gradient_step, _replay_training
+from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, StepType, TimeStep
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import checkpoint_utils, common, summary_utils
+from alf.utils import summary_utils
 from alf.utils.common import mark_replay
 from alf.utils.distributed import data_distributed
 from alf.utils.spec_utils import zeros_from_spec
@@ -26,26 +23,9 @@ __all__ = ["AlgStep", "Algorithm", "Loss", "LossInfo", "TimeStep"]
 
 Nest = Any
 Optimizer = torch.optim.Optimizer
-_CONSTRUCTING = "_is_constructing"
 
 
-def _then_post_init(init: Callable[..., None]) -> Callable[..., None]:
-    """`init`, with `_post_init()` called once when the outermost constructor has ended."""
-
-    @functools.wraps(init)
-    def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
-        if self.__dict__.get(_CONSTRUCTING):
-            init(self, *args, **kwargs)
-            return
-        self.__dict__[_CONSTRUCTING] = True
-        init(self, *args, **kwargs)
-        del self.__dict__[_CONSTRUCTING]
-        self._post_init()
-
-    return wrapped
-
-
-class Algorithm(AlgorithmInterface):
+class Algorithm(TrainedModule):
     """Base of all algorithms.
 
     Child modules are assigned after `super().__init__()`, as for any `nn.Module`.
@@ -64,12 +44,6 @@ class Algorithm(AlgorithmInterface):
         name: used in summary tags and messages.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "__init__" in cls.__dict__:
-            cls.__init__ = _then_post_init(cls.__init__)
-
-    @_then_post_init
     def __init__(
         self,
         train_state_spec: Nest = (),
@@ -82,14 +56,11 @@ class Algorithm(AlgorithmInterface):
         debug_summaries: bool = False,
         name: str = "Algorithm",
     ) -> None:
-        super().__init__()
-        self._name = name
+        super().__init__(optimizer, checkpoint, name)
         self._config = config
         self._debug_summaries = debug_summaries
         self._path = ""
         self._is_on_policy: bool | None = None
-        self._checkpoint = checkpoint
-        self._pre_loaded = False
         self._ddp_activated_rank = -1
 
         self._train_state_spec = train_state_spec
@@ -101,12 +72,6 @@ class Algorithm(AlgorithmInterface):
         )
         self._is_rnn = len(nest.flatten(train_state_spec)) > 0
         self._use_rollout_state = False
-
-        self._default_optimizer = optimizer
-        self._optimizers: list[Optimizer] = [] if optimizer is None else [optimizer]
-        self._added_optimizers: list[tuple[Optimizer, list[Any]]] = []
-        self._force_params_visible_to_parent = False
-        self._assignment: tuple[Any, _optimizer_tree.Assignment] | None = None
 
         self._replay_buffer: Any = None
         self._replay_buffer_num_envs: int | None = None
@@ -125,18 +90,11 @@ class Algorithm(AlgorithmInterface):
             self.set_on_policy(is_on_policy)
 
     def _post_init(self) -> None:
-        """What can only be done when all of the object is there."""
         if self._config is not None and self._config.use_rollout_state:
             self.use_rollout_state = True
-        if self._checkpoint is not None:
-            self._pre_load(self._checkpoint)
+        super()._post_init()
 
     # ---- What it is -------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The name of this algorithm."""
-        return self._name
 
     @property
     def path(self) -> str:
@@ -248,116 +206,6 @@ class Algorithm(AlgorithmInterface):
         assert spec is not None, f"{self._name}.{name} is not known before there was any data"
         return spec
 
-    # ---- Optimizers -------------------------------------------------------------------------
-
-    def _trainable_attributes_to_ignore(self) -> list[str]:
-        """Names of attributes whose parameters are none of this algorithm's business."""
-        return []
-
-    def _child_algorithms(self) -> Iterable[Algorithm]:
-        """The next algorithms below, outside of ignored attributes."""
-        ignored = self._trainable_attributes_to_ignore()
-        stack = [m for name, m in self._modules.items() if m is not None and name not in ignored]
-        seen: set[int] = {id(self)}
-        while stack:
-            module = stack.pop(0)
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
-            if isinstance(module, Algorithm):
-                yield module
-            else:
-                stack.extend(m for m in module._modules.values() if m is not None)
-
-    @property
-    def default_optimizer(self) -> Optimizer | None:
-        """The optimizer of all parameters that have no other one."""
-        return self._default_optimizer
-
-    def add_optimizer(
-        self, optimizer: Optimizer, modules_and_params: Iterable[nn.Module | nn.Parameter]
-    ) -> None:
-        """Let `optimizer` train these modules and parameters, which must be attributes too."""
-        if optimizer is None:
-            raise ValueError(f"{self._name}.add_optimizer(): the optimizer is None")
-        if all(optimizer is not known for known in self._optimizers):
-            self._optimizers.append(optimizer)
-        self._added_optimizers.append((optimizer, list(modules_and_params)))
-        self._assignment = None
-
-    @property
-    def force_params_visible_to_parent(self) -> bool:
-        """Does the parent's optimizer train this algorithm's parameters too? Normally not."""
-        return self._force_params_visible_to_parent
-
-    @force_params_visible_to_parent.setter
-    def force_params_visible_to_parent(self, flag: bool) -> None:
-        self._force_params_visible_to_parent = flag
-
-    def optimizers(
-        self, recurse: bool = True, include_ignored_attributes: bool = False
-    ) -> list[Optimizer]:
-        """The optimizers of this algorithm, each once.
-
-        Args:
-            recurse: those of child algorithms too.
-            include_ignored_attributes: and of those under ignored attributes.
-        """
-        self._setup_optimizers()
-        if not recurse:
-            return list(self._optimizers)
-        if include_ignored_attributes:
-            algorithms = [m for m in self.modules() if isinstance(m, Algorithm)]
-        else:
-            algorithms = [self]
-            for algorithm in algorithms:
-                algorithms.extend(c for c in algorithm._child_algorithms() if c not in algorithms)
-        found = {id(o): o for algorithm in algorithms for o in algorithm._optimizers}
-        return list(found.values())
-
-    def _setup_optimizers(self) -> _optimizer_tree.Assignment:
-        """Give the optimizers their parameters; computed again only if the modules changed."""
-        signature = _optimizer_tree.signature(self)
-        if self._assignment is None or self._assignment[0] != signature:
-            self._assignment = (signature, _optimizer_tree.assign(self))
-        return self._assignment[1]
-
-    def _setup_all_optimizers(self) -> None:
-        """As `_setup_optimizers()`, for algorithms under ignored attributes as well."""
-        covered: set[int] = set()
-        for module in self.modules():
-            if isinstance(module, Algorithm) and id(module) not in covered:
-                covered |= module._setup_optimizers().algorithms
-
-    def get_optimizer_info(self) -> str:
-        """Json text: which optimizer, with which settings, trains which parameters."""
-        return _optimizer_tree.describe(self._setup_optimizers())
-
-    def get_unoptimized_parameter_info(self) -> str:
-        """The names of all parameters no optimizer trains, those in plain containers included."""
-        self._setup_all_optimizers()
-        optimizers = self.optimizers(include_ignored_attributes=True)
-        trained = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
-        # each parameter once, under the first name
-        names: dict[int, str] = {}
-        for name, param in common.get_all_parameters(self):
-            if id(param) not in trained:
-                names.setdefault(id(param), name)
-        return "\n".join(sorted(names.values()))
-
-    def get_param_name(self, param: nn.Parameter) -> str | None:
-        """The path of a parameter; None if it is not one of this algorithm."""
-        return next((name for name, p in self.named_parameters() if p is param), None)
-
-    def compute_paras_statistics(self) -> dict[str, np.ndarray]:
-        """For each parameter its L1 norm, L2 norm, mean and standard deviation."""
-        statistics = {}
-        for name, p in self.named_parameters():
-            x = p.detach().double()
-            values = torch.stack([x.abs().sum(), x.norm(), x.mean(), x.std(correction=0)])
-            statistics[name] = values.cpu().numpy()
-        return statistics
-
     def activate_ddp(self, rank: int) -> None:
         """Average gradients over processes from now on.
 
@@ -365,64 +213,6 @@ class Algorithm(AlgorithmInterface):
             rank: number of this process, which is also that of its CUDA device.
         """
         self._ddp_activated_rank = rank
-
-    # ---- Checkpoints ------------------------------------------------------------------------
-
-    @property
-    def pre_loaded(self) -> bool:
-        """Did the parameters come from the constructor's `checkpoint`?"""
-        return self._pre_loaded
-
-    def _pre_load(self, checkpoint: str) -> None:
-        prefix, at, path = checkpoint.rpartition("@")
-        state = checkpoint_utils.extract_sub_state_dict_from_checkpoint(
-            prefix if at else "alg", path
-        )
-        _state_dict.load(self, state, with_optimizers=False)
-        self._pre_loaded = True
-
-    def state_dict(
-        self,
-        destination: dict[str, Any] | None = None,
-        prefix: str = "",
-        visited: set[int] | None = None,
-        *,
-        keep_vars: bool = False,
-    ) -> dict[str, Any]:
-        """The state of modules and optimizers (`<path>_optimizers.<i>`).
-
-        Cycles end, and shared modules and parameters are saved once, under the first path in
-        registration order. Modules with disabled checkpoints are left out.
-
-        Args:
-            destination: where it is put; None: a new dict.
-            prefix: put before each key.
-            visited: ids of what is saved already; grows.
-            keep_vars: whether tensors stay attached to the graph.
-        """
-        self._setup_all_optimizers()
-        destination = {} if destination is None else destination
-        visited = set() if visited is None else visited
-        return _state_dict.save(self, destination, prefix, visited, keep_vars)
-
-    def load_state_dict(
-        self, state_dict: dict[str, Any], strict: bool = True, skip_preloded: bool = True
-    ) -> _state_dict.IncompatibleKeys:
-        """Load what `state_dict()` gave.
-
-        Args:
-            strict: raise RuntimeError listing missing and unexpected keys, if there are any.
-            skip_preloded: leave algorithms alone whose parameters came from `checkpoint`.
-
-        Returns:
-            The missing and the unexpected keys.
-        """
-        self._setup_all_optimizers()
-
-        def skip(module: nn.Module) -> bool:
-            return skip_preloded and isinstance(module, Algorithm) and module.pre_loaded
-
-        return _state_dict.load(self, state_dict, strict, skip)
 
     # ---- Data -------------------------------------------------------------------------------
 
@@ -465,9 +255,22 @@ class Algorithm(AlgorithmInterface):
     # ---- Training ---------------------------------------------------------------------------
 
     def _set_training(self, training: bool) -> None:
-        """`train()` or `eval()`; nothing is done where the mode is right already."""
-        if self.training != training:
-            self.train(training)
+        """As `train(training)`, but cheap, as it happens twice in an iteration; cycles may be."""
+        if self.training == training:
+            return
+        stack: list[nn.Module | None] = [self]
+        seen: set[int] = set()
+        while stack:
+            module = stack.pop()
+            if module is None or id(module) in seen:
+                continue
+            seen.add(id(module))
+            if type(module).train is not nn.Module.train:
+                module.train(training)
+                continue
+            # nn.Module's own way to set an attribute takes ten times as long
+            module.__dict__["training"] = training
+            stack.extend(module._modules.values())
 
     def calc_loss(self, info: Nest) -> LossInfo:
         """The default takes infos that are `LossInfo` already."""

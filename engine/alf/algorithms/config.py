@@ -18,6 +18,7 @@ _UNSUPPORTED = {
     "sync_progress_to_envs": False,
     "ddp_paras_check_interval": 0,
     "summarize_gradient_noise_scale": False,
+    "summarize_output": False,
     "offline_buffer_dir": None,
     "offline_buffer_length": None,
     "rl_train_after_update_steps": 0,
@@ -105,7 +106,7 @@ class TrainerConfig:
         summarize_grads_and_vars: write gradients and parameters.
         summarize_gradient_noise_scale: only False.
         summarize_action_distributions: write parameters of action distributions.
-        summarize_output: write the outputs of networks.
+        summarize_output: only False.
         initial_collect_steps: no training before the replay buffer holds so many records, counted
             over all environments.
         num_updates_per_train_iter: gradient steps per iteration; with whole-buffer training, passes

@@ -87,6 +87,9 @@ class RLAlgorithm(Algorithm):
         name: name of the algorithm.
     """
 
+    _reward_weights: torch.Tensor | None
+    _unroll_length_fraction: torch.Tensor
+
     def __init__(
         self,
         observation_spec: Nest,
@@ -152,19 +155,19 @@ class RLAlgorithm(Algorithm):
         length = adjust_replay_buffer_length(config, self._num_earliest_frames_ignored)
         self.set_replay_buffer(env.batch_size, length, config.priority_replay)
         if config.whole_replay_buffer_training:
-            self._raise_initial_collect_steps(length)
+            self._raise_initial_collect_steps(length, env.batch_size)
         if config.unroll_length != int(config.unroll_length):
             fraction = torch.zeros((), dtype=torch.float64, device="cpu")
             self.register_buffer("_unroll_length_fraction", fraction)
         self._unroller = Unroller(self, env)
         self._metrics = self._make_metrics(env.reset())
 
-    def _raise_initial_collect_steps(self, length: int) -> None:
+    def _raise_initial_collect_steps(self, length: int, num_envs: int) -> None:
         """Do not train before the whole buffer is there; one unroll, if it is emptied each time."""
         config, ignored = self._config, self._num_earliest_frames_ignored
         if config.clear_replay_buffer:
             length = max(int(config.unroll_length), ignored + 1)
-        least = length * self._replay_buffer_num_envs
+        least = length * num_envs
         if config.initial_collect_steps < least:
             logging.info("%s: initial_collect_steps is raised to %d", self._name, least)
             config.initial_collect_steps = least
@@ -268,7 +271,7 @@ class RLAlgorithm(Algorithm):
 
     def summarize_reward(self, name: str, rewards: torch.Tensor) -> None:
         """Write mean and histogram of rewards [T, B] or [T, B, n], the latter one by one."""
-        if not self.has_multidim_reward():
+        if self._reward_weights is None:
             summary_utils.add_mean_hist_summary(name, rewards)
             return
         for i, reward in enumerate(rewards.unbind(-1)):

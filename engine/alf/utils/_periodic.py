@@ -138,7 +138,8 @@ class TargetUpdater(_Counted):
             return
         # numbers that count something cannot move by a fraction
         moving = [i for i, t in enumerate(targets) if t.is_floating_point()]
-        torch._foreach_lerp_([targets[i] for i in moving], [sources[i] for i in moving], tau)
+        lerp = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage] (one kernel for all)
+        lerp([targets[i] for i in moving], [sources[i] for i in moving], tau)
         if len(moving) < len(targets):
             counting = [i for i, t in enumerate(targets) if not t.is_floating_point()]
             self._copy([sources[i] for i in counting], [targets[i] for i in counting])
@@ -172,7 +173,7 @@ class PeriodicReset(_Counted):
         for i, value in enumerate(self._restorable()):
             self.register_buffer(f"_initial_{i}", value.detach().clone())
 
-    def _resettable(self) -> list[nn.Module]:
+    def _resettable(self) -> list[Any]:
         modules = [m for x in self._models[0] if isinstance(x, nn.Module) for m in x.modules()]
         return [m for m in modules if callable(getattr(m, "reset_parameters", None))]
 
