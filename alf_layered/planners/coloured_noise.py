@@ -27,21 +27,24 @@ def coloured_noise(
         device: of the noise.
     """
     *rows, horizon, actions = shape
-    frequency = torch.fft.rfftfreq(horizon, device=device)
-    if horizon > 1:
-        frequency[0] = frequency[1]
-    else:
-        frequency[0] = 1
-    deviation = frequency ** (-beta / 2)
-    # These coefficients are real, the others complex: power in one part instead of two.
-    real = torch.zeros_like(deviation, dtype=torch.bool)
-    real[0] = True
-    real[-1] |= horizon % 2 == 0
-    share = torch.where(real, 0.5, 1.0)
-    deviation = deviation / (share * deviation.square()).sum().sqrt()  # variance 1 at each step
+    coefficients = torch.randn((*rows, actions, horizon), generator=generator, device=device)
+    waves = _waves(horizon, beta, device=device)
+    return torch.matmul(coefficients, waves).transpose(-1, -2).contiguous()
 
-    parts = torch.randn((*rows, len(deviation), actions, 2), generator=generator, device=device)
-    parts = parts * torch.where(
-        real[:, None], torch.tensor([1.0, 0.0], device=device), 0.5**0.5
-    ).mul(deviation[:, None])[:, None]
-    return torch.fft.irfft(torch.view_as_complex(parts), n=horizon, dim=-2) * horizon * 0.5**0.5
+
+def _waves(horizon: int, beta: float, *, device: torch.device | None) -> Tensor:
+    """`[H, H]`, what a coefficient of deviation 1 contributes to each step, one row for each.
+
+    The inverse transform as a matrix: at the horizons of plans a product with it takes a third of
+    the time of many short transforms.
+    """
+    power = torch.fft.rfftfreq(horizon, device=device).clamp(min=1 / horizon) ** -beta
+    # The first coefficient, and with an even horizon the last, is real and occurs once; the others
+    # stand for two frequencies, the negative one included, and have two parts.
+    n_imaginary = (horizon - 1) // 2
+    parts = torch.full_like(power, 1.0)
+    parts[1 : 1 + n_imaginary] = 2.0
+    power = power / (parts * power).sum()
+    amplitude = torch.diag((power / parts).sqrt()).to(torch.complex64)
+    coefficients = torch.cat([amplitude, 1j * amplitude[1 : 1 + n_imaginary]])
+    return torch.fft.irfft(coefficients, n=horizon, norm="forward")

@@ -45,9 +45,9 @@ class Bounds(NamedTuple):
     """A box of actions; None on both sides: no bounds."""
 
     low: Tensor | None = None
-    """[A]"""
+    """[A] or [H, A]"""
     high: Tensor | None = None
-    """[A]"""
+    """[A] or [H, A]"""
 
     def clamp(self, actions: Tensor) -> Tensor:
         """`actions [..., A]` at the nearest point of the box."""

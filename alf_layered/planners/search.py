@@ -144,10 +144,9 @@ def first_plan(mean: Tensor, std: Tensor | float, *, options: SearchOptions) -> 
         options: of the searches that will follow.
     """
     plan = options.point(mean, Bounds())
-    std = torch.as_tensor(std, dtype=mean.dtype, device=mean.device)
     return Plan(
         mean=mean,
-        std=std.expand_as(mean).clone(),
+        std=torch.zeros_like(mean) + std,
         elites=plan[:, None].repeat_interleave(options.n_kept, dim=1),
         known=torch.zeros(len(mean), dtype=torch.int64, device=mean.device),
     )
@@ -168,7 +167,7 @@ def search(
     """Looks for plans of high score, in each environment by itself.
 
     Args:
-        score: called once per iteration; must neither change nor keep the plans that it gets.
+        score: called once per iteration; may keep the plans that it gets, must not change them.
         start: `first_plan`, or the last search's `warm_start`, shifted.
         options: the planner.
         low: `[A]`; None together with `high`: no bounds.
@@ -187,7 +186,7 @@ def search(
         candidates = bounds.clamp(candidates)
     drawn = (noise or options.noise(bounds))(
         (len(plan), sum(populations) + 1, *plan.shape[1:]), generator=generator, device=plan.device
-    )
+    ).to(mean.dtype)
     *noise_by_iteration, last_noise = drawn.split((*populations, 1), dim=1)
 
     best, best_score = plan, torch.full_like(mean[:, 0, 0], -math.inf)
@@ -243,7 +242,8 @@ def _scores(score: Score, plans: Tensor, dtype: torch.dtype) -> Tensor:
             f"score returned the shape {tuple(scores.shape)} for plans of shape "
             f"{tuple(plans.shape)}, it must be {tuple(plans.shape[:2])}"
         )
-    return torch.where(scores.isfinite(), scores, -math.inf).to(dtype)
+    scores = scores.to(dtype)
+    return torch.where(scores.isfinite(), scores, -math.inf)
 
 
 def _moved_on(start: Plan, plans: Tensor, kept: int, bounds: Bounds) -> Tensor:
@@ -253,9 +253,7 @@ def _moved_on(start: Plan, plans: Tensor, kept: int, bounds: Bounds) -> Tensor:
     return torch.where(planned, bounds.clamp(start.elites), plans[:, :kept])
 
 
-def _warm_start(
-    start: Plan, mean: Tensor, elites: Tensor, elite_score: Tensor, kept: int
-) -> Plan:
+def _warm_start(start: Plan, mean: Tensor, elites: Tensor, elite_score: Tensor, kept: int) -> Plan:
     if kept == 0:
         return start._replace(mean=mean)
     usable = elite_score[:, kept - 1] > -math.inf
@@ -276,12 +274,12 @@ def _bounds(
                 f"{name} has the shape {tuple(bound.shape)}, {type(options).__name__} searches "
                 f"actions of shape {tuple(mean.shape[-1:])}"
             )
+    # Along the horizon too: broadcasting an axis of few actions takes several times as long.
+    low, high = (b.to(mean).expand(mean.shape[1:]).contiguous() for b in (low, high))
     return Bounds(low, high)
 
 
-def _check(
-    options: SearchOptions, start: Plan, plan: Tensor, candidates: Tensor | None
-) -> None:
+def _check(options: SearchOptions, start: Plan, plan: Tensor, candidates: Tensor | None) -> None:
     expected = (len(plan), options.n_kept, *plan.shape[1:])
     if start.elites.shape != expected:
         raise ValueError(
