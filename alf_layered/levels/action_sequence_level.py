@@ -25,6 +25,8 @@ class ActionSequenceLevel(Level):
         at_end: after the last action, "hold" it or "loop" to the first.
     """
 
+    _actions: torch.Tensor
+
     def __init__(
         self,
         observation_spec: Nest,
@@ -64,7 +66,7 @@ class ActionSequenceLevel(Level):
 
     def rollout_step(self, inputs: TimeStep, state: torch.Tensor) -> AlgStep:
         """`state`: `[B]`, decisions made in this episode of the level."""
-        actions: torch.Tensor = self._actions
+        actions = self._actions
         index = state // self._repeat
         last = actions.shape[0] - 1
         index = index % (last + 1) if self._loops else index.clamp(max=last)

@@ -19,6 +19,8 @@ Nest = Any
 class ConstantLevel(Level):
     """Repeats one action, of the shape of a single environment's decision, Box or discrete."""
 
+    _action: torch.Tensor
+
     def __init__(
         self,
         observation_spec: Nest,
@@ -46,5 +48,5 @@ class ConstantLevel(Level):
 
     def rollout_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
         batch_size = inputs.step_type.shape[0]
-        action: torch.Tensor = self._action
+        action = self._action
         return AlgStep(output=action.expand(batch_size, *action.shape), state=state)

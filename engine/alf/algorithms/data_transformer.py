@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -80,23 +80,23 @@ class SequentialDataTransformer(DataTransformer):
         super().__init__(observation_spec, [t.state_spec for t in transformers])
         self._data_transformers = nn.ModuleList(transformers)
 
-    def members(self) -> nn.ModuleList:
+    def members(self) -> Sequence[DataTransformer]:
         """The transformers, in order."""
-        return self._data_transformers
+        return cast("Sequence[DataTransformer]", self._data_transformers)
 
     @property
     def stack_size(self) -> int:
-        return 1 + sum(t.stack_size - 1 for t in self._data_transformers)
+        return 1 + sum(t.stack_size - 1 for t in self.members())
 
     def transform_timestep(self, timestep: TimeStep, state: Any) -> tuple[TimeStep, Any]:
         new_state = []
-        for transformer, its_state in zip(self._data_transformers, state, strict=True):
+        for transformer, its_state in zip(self.members(), state, strict=True):
             timestep, its_state = transformer.transform_timestep(timestep, its_state)
             new_state.append(its_state)
         return timestep, new_state
 
     def transform_experience(self, experience: Experience) -> Experience:
-        for transformer in self._data_transformers:
+        for transformer in self.members():
             experience = transformer.transform_experience(experience)
         return experience
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,7 @@ from gymnasium import spaces
 from alf.config_util import configurable
 
 
-def _is_continuous(space: spaces.Space) -> bool:
+def _is_continuous(space: spaces.Space) -> TypeGuard[spaces.Box]:
     return isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
 
 

@@ -69,11 +69,16 @@ class BaseObservationWrapper(gymnasium.ObservationWrapper):
         raise NotImplementedError(f"{type(self).__name__}.transform_observation()")
 
 
-def _mapped_box(space: spaces.Box, func: Callable[[np.ndarray], np.ndarray]) -> spaces.Box:
+def _mapped_box(space: spaces.Space, func: Callable[[np.ndarray], np.ndarray]) -> spaces.Box:
     """The space of `func(x)` for a function which only moves, drops or copies components."""
+    box = _as_box(space)
+    return spaces.Box(func(box.low), func(box.high), dtype=box.dtype)
+
+
+def _as_box(space: spaces.Space) -> spaces.Box:
     if not isinstance(space, spaces.Box):
         raise ValueError(f"this wrapper needs a Box observation; got {space}")
-    return spaces.Box(func(space.low), func(space.high), dtype=space.dtype)
+    return space
 
 
 def _channel_axis(channel_order: str) -> int:
@@ -196,10 +201,9 @@ class FrameResize(BaseObservationWrapper):
         super().__init__(env, fields)
 
     def transform_space(self, observation_space: spaces.Space) -> spaces.Space:
-        shape = (self._size[1], self._size[0], *observation_space.shape[2:])
-        return spaces.Box(
-            observation_space.low.min(), observation_space.high.max(), shape, np.uint8
-        )
+        box = _as_box(observation_space)
+        shape = (self._size[1], self._size[0], *box.shape[2:])
+        return spaces.Box(box.low.min(), box.high.max(), shape, np.uint8)
 
     def transform_observation(self, observation: Any) -> Any:
         return resize_image(observation, self._size, self._interpolation)
@@ -224,7 +228,7 @@ class FrameGrayScale(BaseObservationWrapper):
     """Turns RGB images `[H, W, 3]` into gray ones `[H, W, 1]`."""
 
     def transform_space(self, observation_space: spaces.Space) -> spaces.Space:
-        return spaces.Box(0, 255, (*observation_space.shape[:2], 1), np.uint8)
+        return spaces.Box(0, 255, (*_as_box(observation_space).shape[:2], 1), np.uint8)
 
     def transform_observation(self, obs: Any) -> Any:
         return gray_scale(obs)[..., None]
@@ -255,7 +259,7 @@ class FrameCrop(BaseObservationWrapper):
         super().__init__(env, fields)
 
     def transform_space(self, observation_space: spaces.Space) -> spaces.Space:
-        shape = observation_space.shape if self._last else observation_space.shape[1:]
+        shape = _as_box(observation_space).shape[0 if self._last else 1 :]
         if self._rows.stop > shape[0] or self._columns.stop > shape[1]:
             raise ValueError(
                 f"the window rows {self._rows}, columns {self._columns} does not lie inside an "
@@ -347,7 +351,7 @@ class FrameFlip(BaseObservationWrapper):
 
     def transform_observation(self, observation: Any) -> Any:
         first = 0 if self._last else observation.ndim - 2
-        return np.flip(observation, [first + axis for axis in self._flip_axes])
+        return np.flip(observation, tuple(first + axis for axis in self._flip_axes))
 
     def reset(self, **kargs: Any) -> Any:
         observation, info = self.env.reset(**kargs)

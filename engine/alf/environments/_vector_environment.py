@@ -39,7 +39,7 @@ def time_step_to_tensors(time_step: TimeStep) -> TimeStep:
     return nest.map_structure(lambda x: torch.as_tensor(x, device=device), time_step)
 
 
-def split_actions(action: Any, batch_size: int) -> Sequence[Any]:
+def split_actions(action: Any, batch_size: int) -> Sequence[Any] | np.ndarray:
     """The action of each environment, from a nest of arrays `[B, ...]`."""
     if isinstance(action, np.ndarray):
         return action

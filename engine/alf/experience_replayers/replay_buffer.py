@@ -130,7 +130,7 @@ class ReplayBuffer(RingBuffer):
             else None
         )
         # Which environment each row of a batch belongs to, by batch size, see _strata.
-        self._strata_of: dict[int, tuple[torch.Tensor, ...]] = {}
+        self._strata_of: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         checkpoint_utils.enable_checkpoint(self, enable_checkpoint)
 
     def _require_fields(self, option: str, *fields: str) -> None:
@@ -143,7 +143,9 @@ class ReplayBuffer(RingBuffer):
 
     def _stored(self, field: str) -> torch.Tensor:
         """Storage [B, max_length, ...] of "step_type", "reward" or "discount"."""
-        return self._buffers[self._leaf_names[self._number_of(field)]]
+        storage = self._buffers[self._leaf_names[self._number_of(field)]]
+        assert storage is not None, field
+        return storage
 
     def _number_of(self, field: str) -> int:
         number = self._leaf_of[field]

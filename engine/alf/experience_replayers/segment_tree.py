@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -80,7 +81,8 @@ class SegmentTree(nn.Module):
 
     @property
     def _levels(self) -> list[torch.Tensor]:
-        return [self._buffers[f"_level{k}"] for k in range(self._num_levels)]
+        levels = [self._buffers[f"_level{k}"] for k in range(self._num_levels)]
+        return cast("list[torch.Tensor]", levels)
 
     def __len__(self) -> int:
         return self._capacity

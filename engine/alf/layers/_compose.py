@@ -21,8 +21,9 @@ def reset_parameters(module: nn.Module) -> None:
     Raises:
         ValueError: if a descendant has parameters of its own and no ``reset_parameters``.
     """
-    if hasattr(module, "reset_parameters"):
-        module.reset_parameters()
+    reset: Callable[[], Any] | None = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
         return
     if next(module.parameters(recurse=False), None) is not None:
         raise ValueError(f"{type(module).__name__} has parameters but no reset_parameters()")

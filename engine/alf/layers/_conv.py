@@ -75,7 +75,8 @@ class _ConvBase(nn.Module):
             self._init["bias_init_value"],
             use_torch_init=self._init.get("use_torch_init", False),
         )
-        for norm in (self._ln, self._bn):
+        norms: tuple[Any, ...] = (self._ln, self._bn)
+        for norm in norms:
             if norm is not None:
                 norm.reset_parameters()
 
@@ -90,12 +91,12 @@ class _ConvBase(nn.Module):
             return y
         return y.reshape(y.shape[0], self._n, self._channels, *y.shape[2:])
 
-    def _squash(self, img: Tensor) -> tuple[Tensor, bool]:
-        """Images with the replicas in their channels, and whether there are any."""
+    def _squash(self, img: Tensor) -> tuple[Tensor, int]:
+        """Images with the replicas in their channels, and how many replicas they have: 1 or n."""
         if img.ndim == 4:
-            return img, False
-        if img.ndim == 5 and img.shape[1] == self._n:
-            return img.reshape(img.shape[0], -1, *img.shape[3:]), True
+            return img, 1
+        if img.ndim == 5 and self._n is not None and img.shape[1] == self._n:
+            return img.reshape(img.shape[0], -1, *img.shape[3:]), self._n
         raise ValueError(
             f"{type(self).__name__} takes [B, C, H, W] or [B, {self._n}, C, H, W], "
             f"got {list(img.shape)}"
@@ -239,14 +240,14 @@ class ParallelConv2D(_ConvBase):
 
     def forward(self, img: Tensor) -> Tensor:
         """[B, n, in_channels, H, W], or [B, in_channels, H, W] shared, to [B, n, out, H', W']."""
-        img, has_replicas = self._squash(img)
+        img, groups = self._squash(img)
         y = F.conv2d(
             img,
             self._weight.flatten(0, 1),
             self._flat_bias(),
             self._strides,
             self._padding,
-            groups=self._n if has_replicas else 1,
+            groups=groups,
         )
         return self._finish(y)
 
@@ -358,11 +359,11 @@ class ParallelConvTranspose2D(_ConvBase):
 
     def forward(self, img: Tensor) -> Tensor:
         """[B, n, in_channels, H, W], or [B, in_channels, H, W] shared, to [B, n, out, H', W']."""
-        img, has_replicas = self._squash(img)
-        if has_replicas:
-            weight, groups = self._weight.flatten(0, 1), self._n
+        img, groups = self._squash(img)
+        if groups == 1:
+            weight = self._weight.transpose(0, 1).flatten(1, 2)
         else:
-            weight, groups = self._weight.transpose(0, 1).flatten(1, 2), 1
+            weight = self._weight.flatten(0, 1)
         y = F.conv_transpose2d(
             img,
             weight,

@@ -161,7 +161,8 @@ class FC(nn.Module):
             args["bias_initializer"],
             torch_init,
         )
-        for norm in (self._ln, self._bn):
+        norms: tuple[Any, ...] = (self._ln, self._bn)
+        for norm in norms:
             if norm is not None:
                 norm.reset_parameters()
 
@@ -267,7 +268,8 @@ class ParallelFC(nn.Module):
                 self._bias_initializer,
                 self._use_torch_init,
             )
-        for norm in (self._ln, self._bn):
+        norms: tuple[Any, ...] = (self._ln, self._bn)
+        for norm in norms:
             if norm is not None:
                 norm.reset_parameters()
 

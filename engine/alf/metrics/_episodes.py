@@ -55,6 +55,10 @@ phases_of = PhasesOfLatest()
 class MetricBuffer(nn.Module):
     """The last `max_len` values appended, as a checkpointed ring on the CPU."""
 
+    _values: torch.Tensor
+    _size: torch.Tensor
+    _pos: torch.Tensor
+
     def __init__(self, max_len: int, dtype: torch.dtype) -> None:
         super().__init__()
         if max_len < 1:

@@ -7,8 +7,8 @@ gathered of unfinished episodes is not kept over a restart, because the episodes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from alf.data_structures import TimeStep
 from alf.metrics._episodes import MetricBuffer, as_numpy, phases_of
 from alf.metrics.metric import StepMetric
 from alf.nest import nest
+
+_NOT_STARTED = np.zeros((0, 0))
 
 
 @configurable
@@ -96,7 +98,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
         super().__init__(name, dtype, prefix)
         self._buffer_size = buffer_size
         self._structure: Any = None
-        self._accumulator: np.ndarray | None = None
+        self._accumulator = _NOT_STARTED
         self._buffers_list = nn.ModuleList()
         if example_time_step is not None:
             self._build(self._extract_metric_values(example_time_step))
@@ -111,7 +113,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
             self._build(values)
         columns = _columns(values)
         phases = phases_of(time_step.step_type)
-        if self._accumulator is None or self._accumulator.shape != columns.shape:
+        if self._accumulator.shape != columns.shape:
             self._start(columns.shape)
         if phases.any_first:
             self._open(phases.first)
@@ -119,7 +121,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
         self._gather(columns, phases.not_first)
         if phases.num_last:
             values = self._closed(phases.last)
-            for buffer, episode_values in zip(self._buffers_list, values, strict=True):
+            for buffer, episode_values in zip(self._rings(), values, strict=True):
                 buffer.extend(episode_values)
         return time_step
 
@@ -140,22 +142,25 @@ class AverageEpisodicAggregationMetric(StepMetric):
         return self._accumulator[:, rows]
 
     def result(self) -> Any:
-        return self._pack([buffer.mean() for buffer in self._buffers_list])
+        return self._pack([buffer.mean() for buffer in self._rings()])
 
     def std(self) -> Any:
-        return self._pack([buffer.std() for buffer in self._buffers_list])
+        return self._pack([buffer.std() for buffer in self._rings()])
 
     def latest(self) -> Any:
         """The value of the episode which ended last."""
-        return self._pack([buffer.latest() for buffer in self._buffers_list])
+        return self._pack([buffer.latest() for buffer in self._rings()])
 
     def has_result(self) -> bool:
-        return any(len(buffer) for buffer in self._buffers_list)
+        return any(len(buffer) for buffer in self._rings())
 
     def reset(self) -> None:
-        for buffer in self._buffers_list:
+        for buffer in self._rings():
             buffer.clear()
-        self._accumulator = None
+        self._accumulator = _NOT_STARTED
+
+    def _rings(self) -> Iterable[MetricBuffer]:
+        return cast("Iterable[MetricBuffer]", self._buffers_list)
 
     def _build(self, values: Any) -> None:
         self._structure = nest.map_structure(_result_structure, values)

@@ -43,7 +43,7 @@ class ActorDistributionNetworkBase(Network):
         self,
         input_tensor_spec: Any,
         action_spec: Any,
-        encoding_network_ctor: Callable[..., Network],
+        encoding_network_ctor: Callable[..., EncodingNetwork | LSTMEncodingNetwork],
         discrete_projection_net_ctor: Callable[..., Network],
         continuous_projection_net_ctor: Callable[..., Network],
         name: str = "ActorDistributionNetworkBase",

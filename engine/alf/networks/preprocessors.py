@@ -102,6 +102,8 @@ class CosineEmbeddingPreprocessor(Network):
         name: for printing.
     """
 
+    _frequencies: Tensor
+
     def __init__(
         self,
         input_tensor_spec: TensorSpec,

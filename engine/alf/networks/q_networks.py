@@ -48,7 +48,7 @@ class QNetworkBase(Network):
         self,
         input_tensor_spec: Any,
         action_spec: BoundedTensorSpec,
-        encoding_network_ctor: Callable[..., Network],
+        encoding_network_ctor: Callable[..., EncodingNetwork | LSTMEncodingNetwork],
         use_naive_parallel_network: bool = False,
         name: str = "QNetworkBase",
         **encoder_kwargs: Any,

@@ -36,7 +36,7 @@ class ValueNetworkBase(Network):
         self,
         input_tensor_spec: Any,
         output_tensor_spec: TensorSpec,
-        encoding_network_ctor: Callable[..., Network],
+        encoding_network_ctor: Callable[..., EncodingNetwork | LSTMEncodingNetwork],
         name: str = "ValueNetworkBase",
         **encoder_kwargs: Any,
     ) -> None:

@@ -1,4 +1,6 @@
 """Adam in the form that TensorFlow uses."""
+# torch's foreach kernels have no public name.
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -65,7 +67,7 @@ class AdamTF(torch.optim.Optimizer):
         return loss
 
     def _step_group(self, group: dict, params: list[torch.Tensor]) -> None:
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         if group["weight_decay"] != 0:
             grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
         states = [self._state_of(p, group["amsgrad"]) for p in params]

@@ -1,4 +1,6 @@
 """Steps that are shortened until what they change stays within limits."""
+# torch's foreach kernels have no public name.
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class StableCauchy(td.Cauchy):
 
     def rsample(
         self,
-        sample_shape: torch.Size | Sequence[int] = torch.Size([]),
+        sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size([]),
         clipping_value: float = 0.49,
     ) -> Tensor:
         """Sample by inverting the distribution function at ``0.5 +- clipping_value`` at most."""
@@ -166,7 +166,7 @@ class Beta(td.Beta):
         no_peak = (alpha <= 1.0) & (beta <= 1.0)
         return torch.where(no_peak, self.mean, inner.clamp(0.0, 1.0))
 
-    def rsample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return super().rsample(sample_shape).clamp(self._eps, 1.0 - self._eps)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Beta:
@@ -244,7 +244,9 @@ class OneHotCategoricalGumbelSoftmax(td.OneHotCategorical):
         probs = F.softmax(self.logits / self._tau, dim=-1)
         return _one_hot_argmax(self.logits) + (probs - probs.detach())
 
-    def rsample(self, sample_shape: torch.Size | Sequence[int] = torch.Size([])) -> Tensor:
+    def rsample(
+        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size([])
+    ) -> Tensor:
         logits = self.logits.expand(self._extended_shape(torch.Size(sample_shape)))
         return F.gumbel_softmax(logits, tau=self._tau, hard=self._hard_sample, dim=-1)
 

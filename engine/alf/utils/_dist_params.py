@@ -8,7 +8,7 @@ once per spec.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch.distributions as td
 from torch import Tensor
@@ -164,7 +164,7 @@ class _MixtureBuilder:
 
     def __call__(self, params: NestedParams) -> td.Distribution:
         return td.MixtureSameFamily(
-            self._mixture(params["mixture"]),
+            cast("td.Categorical", self._mixture(params["mixture"])),
             self._component(params["component"]),
             validate_args=False,
         )
@@ -220,7 +220,7 @@ def _keywords(
 
 
 def _truncated_builder(dist: TruncatedDistribution) -> _FromKeywords:
-    static = {"lower_bound": dist.lower_bound, "upper_bound": dist.upper_bound}
+    static: dict[str, Any] = {"lower_bound": dist.lower_bound, "upper_bound": dist.upper_bound}
     if type(dist) is TruncatedDistribution:
         static["its"] = dist.its
     return _FromKeywords(type(dist), **static)

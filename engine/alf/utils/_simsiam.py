@@ -51,16 +51,18 @@ class AsymmetricSimSiamLoss(nn.Module):
             raise ValueError(
                 f"{name}: fixed_weight_norm=True is not supported by this engine (allowed: False)"
             )
-        if proj_net is None and input_size is None:
-            raise ValueError(f"{name}: give proj_net or input_size")
+        if proj_net is None:
+            if input_size is None:
+                raise ValueError(f"{name}: give proj_net or input_size")
+            hidden = proj_hidden_size
+            proj_net = nn.Sequential(
+                *_normalised_layer(input_size, hidden),
+                *_normalised_layer(hidden, hidden),
+                nn.Linear(hidden, output_size),
+                *([nn.BatchNorm1d(output_size)] if proj_last_use_bn else []),
+            )
         super().__init__()
-        hidden = proj_hidden_size
-        self._proj_net = proj_net or nn.Sequential(
-            *_normalised_layer(input_size, hidden),
-            *_normalised_layer(hidden, hidden),
-            nn.Linear(hidden, output_size),
-            *([nn.BatchNorm1d(output_size)] if proj_last_use_bn else []),
-        )
+        self._proj_net = proj_net
         self._pred_net = pred_net or nn.Sequential(
             *_normalised_layer(output_size, pred_hidden_size),
             nn.Linear(pred_hidden_size, output_size),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributions as td
@@ -81,7 +81,7 @@ class AbsTransform(_CachedMixin, td.AbsTransform):
         super().__init__(cache_size=cache_size)
 
 
-class AffineTransform(get_invertible(td.AffineTransform)):  # type: ignore[misc]
+class AffineTransform(_CachedMixin, td.AffineTransform):
     """``y = loc + scale * x``."""
 
     def __init__(
@@ -101,7 +101,8 @@ class PowerTransform(_CachedMixin, td.PowerTransform):
     """``y = x ** exponent``."""
 
     def __init__(self, exponent: Tensor | float, cache_size: int = 1) -> None:
-        super().__init__(exponent, cache_size=cache_size)
+        # torch makes a tensor of a number
+        super().__init__(cast("Tensor", exponent), cache_size=cache_size)
 
 
 class SigmoidTransform(_CachedMixin, td.SigmoidTransform):
@@ -123,7 +124,7 @@ class _Elementwise(_CachedMixin, Transform):
 
     domain = constraints.real
     bijective = True
-    sign = +1
+    sign = +1  # pyright: ignore[reportAssignmentType] (as torch's transforms say it)
 
     def _settings(self) -> tuple[Any, ...]:
         return ()

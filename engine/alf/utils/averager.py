@@ -48,7 +48,9 @@ class _Averager(nn.Module):
         self._specs: list[TensorSpec] = nest.flatten(tensor_spec)
 
     def _leaf(self, i: int) -> torch.Tensor:
-        return self._buffers[f"_average{i}"]
+        average = self._buffers[f"_average{i}"]
+        assert average is not None
+        return average
 
     def _means(self, tensor: Any) -> list[torch.Tensor]:
         leaves = nest.flatten(tensor)

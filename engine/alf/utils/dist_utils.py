@@ -6,7 +6,7 @@ log probabilities and entropies are added.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -217,7 +217,7 @@ def get_mode(dist: td.Distribution) -> Tensor:
     if isinstance(dist, td.TransformedDistribution):
         mode = get_mode(dist.base_dist)
         for transform in dist.transforms:
-            mode = transform(mode)
+            mode = cast("Tensor", transform(mode))
         return mode
     if isinstance(dist, td.MixtureSameFamily):
         return _mixture_mode(dist)

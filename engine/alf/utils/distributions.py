@@ -103,7 +103,10 @@ class TruncatedDistribution(td.Distribution):
         its: the distribution of x.
     """
 
-    arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar = {  # pyright: ignore[reportAssignmentType] (as torch's classes do)
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
     has_rsample = True
 
     def __init__(

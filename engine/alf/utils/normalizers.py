@@ -79,7 +79,9 @@ class Normalizer(nn.Module):
         raise NotImplementedError
 
     def _origin(self, i: int) -> torch.Tensor:
-        return self._buffers[f"_origin{i}"]
+        origin = self._buffers[f"_origin{i}"]
+        assert origin is not None
+        return origin
 
     @torch.no_grad()
     def update(self, tensor: Any) -> None:
