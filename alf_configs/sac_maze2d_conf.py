@@ -39,7 +39,9 @@ alf.config(
         partial(
             AlgorithmLevel,
             name="sac",
-            training=TrainingOptions(updates_per_transition=0.25, warm_up=2000),
+            training=TrainingOptions(
+                updates_per_transition=0.25, warm_up=2000, replay_buffer_length=10_000
+            ),
         )
     ],
     observation_maps=[select("observation", "desired_goal")],
@@ -56,7 +58,7 @@ alf.config(
     clear_replay_buffer=False,
     num_checkpoints=5,
     evaluate=True,
-    num_evals=10,
+    num_evals=20,
     num_eval_episodes=100,
     num_eval_environments=20,
     async_eval=False,

@@ -10,7 +10,7 @@ from alf_layered import AlgorithmLevel, Goal, HierarchyAgent, TrainingOptions, s
 from alf_layered.environments import maze2d_alf
 
 # own transitions before a level's first update: --conf_param _CONFIG._USER.reach_warm_up=...
-subgoals_warm_up = alf.define_config("subgoals_warm_up", 200)
+subgoals_warm_up = alf.define_config("subgoals_warm_up", 1000)
 reach_warm_up = alf.define_config("reach_warm_up", 2000)
 
 alf.config(
@@ -33,13 +33,14 @@ alf.config("OneStepTDLoss", gamma=0.98)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
 
-def sac() -> partial:
+def sac(**options: bool) -> partial:
     """SAC with optimizers of its own: two levels must not share one."""
     return partial(
         SacAlgorithm,
         actor_optimizer=Adam(lr=1e-3),
         critic_optimizer=Adam(lr=1e-3),
         alpha_optimizer=Adam(lr=1e-3),
+        **options,
     )
 
 
@@ -49,9 +50,14 @@ alf.config(
         partial(
             AlgorithmLevel,
             name="subgoals",
-            algorithm_ctor=sac(),
+            # Per decision, an entropy reward would pay for subgoals that are reached soon.
+            algorithm_ctor=sac(use_entropy_reward=False),
+            random_warm_up=True,
             training=TrainingOptions(
-                updates_per_transition=1.0, warm_up=subgoals_warm_up, mini_batch_size=128
+                updates_per_transition=1.0,
+                warm_up=subgoals_warm_up,
+                mini_batch_size=128,
+                replay_buffer_length=2000,
             ),
         ),
         partial(
@@ -60,10 +66,13 @@ alf.config(
             algorithm_ctor=sac(),
             control_interval=15,
             goal=Goal(radius=0.3),
-            training=TrainingOptions(updates_per_transition=0.125, warm_up=reach_warm_up),
+            random_warm_up=True,
+            training=TrainingOptions(
+                updates_per_transition=0.25, warm_up=reach_warm_up, replay_buffer_length=10_000
+            ),
         ),
     ],
-    joints=[subgoal("achieved_goal")],
+    joints=[subgoal("achieved_goal", minimum=1.0, maximum=4.0)],
     observation_maps=[select("observation", "desired_goal"), select("observation")],
 )
 
@@ -78,7 +87,7 @@ alf.config(
     clear_replay_buffer=False,
     num_checkpoints=5,
     evaluate=True,
-    num_evals=10,
+    num_evals=20,
     num_eval_episodes=100,
     num_eval_environments=20,
     async_eval=False,

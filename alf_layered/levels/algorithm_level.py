@@ -14,6 +14,7 @@ from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
+from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.training import TrainingOptions
@@ -34,6 +35,8 @@ class AlgorithmLevel(Level):
         nested_observation: whether the algorithm gets the `LevelObservation` as it is; otherwise
             one vector of everything in it, observation first.
         goal: how the input is a goal to reach; None: the reward is the environment's.
+        random_warm_up: whether rollouts decide uniformly at random until `training.warm_up`
+            transitions are stored; needs a bounded action spec.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class AlgorithmLevel(Level):
         gamma: float | None = None,
         nested_observation: bool = False,
         goal: Goal | None = None,
+        random_warm_up: bool = False,
         control_interval: int | None = None,
         training: TrainingOptions | None = TrainingOptions(),
         optimizer: torch.optim.Optimizer | None = None,
@@ -56,6 +60,8 @@ class AlgorithmLevel(Level):
         name: str = "AlgorithmLevel",
     ) -> None:
         level_spec = LevelObservation(observation=observation_spec, input=input_spec)
+        if random_warm_up:
+            check_bounded(action_spec, level=name)
         if goal is not None:
             goal.check(level_spec, level=name)
             reward_spec = TensorSpec(())
@@ -88,6 +94,7 @@ class AlgorithmLevel(Level):
         self._algorithm = algorithm
         self._nested_observation = nested_observation
         self._goal = goal
+        self._random_warm_up = random_warm_up
         self._info_spec: Nest = None
 
     @property
@@ -112,7 +119,10 @@ class AlgorithmLevel(Level):
         step = self._algorithm.rollout_step(self._seen(inputs), state)
         if self._info_spec is None:
             self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
-        return step._replace(info=dist_utils.distributions_to_params(step.info))
+        step = step._replace(info=dist_utils.distributions_to_params(step.info))
+        if self._random_warm_up and self._training is not None and self._update_clock.warming_up:
+            step = step._replace(output=uniform_actions(self.action_spec, len(inputs.step_type)))
+        return step
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
         return self._algorithm.predict_step(self._seen(inputs), state)._replace(info=())

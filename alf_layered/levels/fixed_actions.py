@@ -1,4 +1,4 @@
-"""Actions given as numbers, checked against the spec that they must satisfy."""
+"""Actions that need no learning: given as numbers, or drawn uniformly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from typing import Any
 
 import torch
 
+import alf
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+
+def check_bounded(action_spec: Any, *, level: str) -> None:
+    """Raises where there is no uniform distribution over a (nest of) action spec(s)."""
+    for spec in alf.nest.flatten(action_spec):
+        if not isinstance(spec, BoundedTensorSpec):
+            raise ValueError(f"level {level!r} needs a bounded action spec, not {spec}")
+
+
+def uniform_actions(action_spec: Any, batch_size: int) -> Any:
+    """Nest of `[batch_size, ...]`, uniform between the bounds, both included if discrete."""
+    return alf.nest.map_structure(lambda spec: spec.sample([batch_size]), action_spec)
 
 
 def as_actions(value: Any, spec: TensorSpec, *, level: str, leading: int = 0) -> torch.Tensor:

@@ -6,7 +6,8 @@ from typing import Any
 
 import alf
 from alf.data_structures import AlgStep, TimeStep
-from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.tensor_specs import TensorSpec
+from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
 from alf_layered.levels.level import Level
 
 Nest = Any
@@ -28,9 +29,7 @@ class RandomLevel(Level):
         debug_summaries: bool = False,
         name: str = "RandomLevel",
     ) -> None:
-        for spec in alf.nest.flatten(action_spec):
-            if not isinstance(spec, BoundedTensorSpec):
-                raise ValueError(f"level {name!r} needs a bounded action spec, not {spec}")
+        check_bounded(action_spec, level=name)
         super().__init__(
             observation_spec,
             action_spec,
@@ -43,6 +42,5 @@ class RandomLevel(Level):
         )
 
     def rollout_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
-        batch_size = inputs.step_type.shape[0]
-        action = alf.nest.map_structure(lambda spec: spec.sample([batch_size]), self.action_spec)
+        action = uniform_actions(self.action_spec, len(inputs.step_type))
         return AlgStep(output=action, state=state)

@@ -72,6 +72,11 @@ class UpdateClock(nn.Module):
         self.register_buffer("transitions", torch.zeros((), dtype=torch.int64, device="cpu"))
         self.register_buffer("debt", torch.zeros((), dtype=torch.float64, device="cpu"))
 
+    @property
+    def warming_up(self) -> bool:
+        """Whether the warm-up is not over yet."""
+        return int(self.transitions) < self._options.warm_up
+
     def add(self, count: int) -> None:
         """Counts new transitions; those of the warm-up pay for nothing."""
         free = max(self._options.warm_up - int(self.transitions), 0)
