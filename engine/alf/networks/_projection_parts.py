@@ -1,0 +1,90 @@
+"""What continuous projection networks share: the action's range, the spread, replicas."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alf.layers import FC, ParallelFC
+from alf.networks.network import Network
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def check_continuous(spec: Any, name: str, bounded: bool) -> None:
+    """Raises ``ValueError`` unless ``spec`` is of a continuous vector, within limits if so asked."""
+    if not isinstance(spec, TensorSpec) or spec.is_discrete or spec.ndim != 1:
+        raise ValueError(f"{name}: the action must be continuous and of rank 1, got {spec}")
+    if bounded and not isinstance(spec, BoundedTensorSpec):
+        raise ValueError(f"{name}: the action must be bounded, got {spec}")
+
+
+class ActionRange(nn.Module):
+    """Middle and half width of a bounded action, moving with the network between devices."""
+
+    low: Tensor
+    high: Tensor
+    middle: Tensor
+    half_width: Tensor
+
+    def __init__(self, spec: BoundedTensorSpec) -> None:
+        super().__init__()
+        low = torch.as_tensor(spec.minimum, dtype=spec.dtype).expand(spec.shape)
+        high = torch.as_tensor(spec.maximum, dtype=spec.dtype).expand(spec.shape)
+        self.is_unit = bool((low == -1).all() and (high == 1).all())
+        device = torch.empty(()).device
+        self.register_buffer("low", low.to(device).clone(), persistent=False)
+        self.register_buffer("high", high.to(device).clone(), persistent=False)
+        self.register_buffer("middle", (0.5 * (low + high)).to(device), persistent=False)
+        self.register_buffer("half_width", (0.5 * (high - low)).to(device), persistent=False)
+
+
+def fc_ctor(parallelism: int | None) -> Callable[..., Any]:
+    """Makes a fully connected layer, or ``parallelism`` replicas of one."""
+    return FC if parallelism is None else functools.partial(ParallelFC, n=parallelism)
+
+
+class Spread(nn.Module):
+    """Raw scales [B, ..., D]: of the input through a layer, or free parameters."""
+
+    def __init__(
+        self,
+        state_dependent: bool,
+        input_size: int,
+        size: int,
+        parallelism: int | None,
+        gain: float,
+        bias: float,
+    ) -> None:
+        super().__init__()
+        self._bias_init = bias
+        self._layer = None
+        if state_dependent:
+            self._layer = fc_ctor(parallelism)(
+                input_size, size, kernel_init_gain=gain, bias_init_value=bias
+            )
+        else:
+            shape = (size,) if parallelism is None else (parallelism, size)
+            self._free = nn.Parameter(torch.full(shape, float(bias)))
+
+    def reset_parameters(self) -> None:
+        """Draw initial parameters anew."""
+        if self._layer is None:
+            nn.init.constant_(self._free, self._bias_init)
+        else:
+            self._layer.reset_parameters()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self._free if self._layer is None else self._layer(inputs)
+
+
+def with_parallelism(network: Network, n: int) -> Network:
+    """A copy of a network that takes ``parallelism``, with ``n`` replicas."""
+    if network.saved_args.get("parallelism") is not None:
+        raise ValueError(f"{network.name} is parallel already")
+    return network.copy(parallelism=n, name=f"parallel_{network.name}")
