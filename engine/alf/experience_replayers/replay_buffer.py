@@ -9,10 +9,11 @@ import torch
 from alf.config_util import configurable
 from alf.data_structures import StepType, namedtuple
 from alf.experience_replayers._episode_index import EpisodeIndex, EpisodicReturns
+from alf.experience_replayers._indexed_ring import IndexedRing, leaf_number
 from alf.experience_replayers._priorities import SpanPriorities
-from alf.nest import nest
+from alf.experience_replayers._stratified_spans import StratifiedSpans
 from alf.utils import checkpoint_utils
-from alf.utils.data_buffer import RingBuffer, atomic, to_default_device
+from alf.utils.data_buffer import atomic, to_default_device
 
 __all__ = ["BatchInfo", "ReplayBuffer"]
 
@@ -33,7 +34,7 @@ BatchInfo = namedtuple(
 
 
 @configurable
-class ReplayBuffer(RingBuffer):
+class ReplayBuffer(IndexedRing):
     """Records of B environments, each the newest `max_length` of its environment, for training.
 
     Environments may be filled at different rates: `add_batch` takes any subset of them.
@@ -104,7 +105,7 @@ class ReplayBuffer(RingBuffer):
         self._recent_data_ratio = recent_data_ratio
         self._with_replacement = with_replacement
         self._leaf_of = {
-            field: _leaf_number(data_spec, field) for field in ("step_type", "reward", "discount")
+            field: leaf_number(data_spec, field) for field in ("step_type", "reward", "discount")
         }
         if keep_episodic_info:
             self._require_fields("keep_episodic_info", "step_type")
@@ -129,8 +130,7 @@ class ReplayBuffer(RingBuffer):
             if record_episodic_return
             else None
         )
-        # Which environment each row of a batch belongs to, by batch size, see _strata.
-        self._strata_of: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self._stratified = StratifiedSpans(num_environments, with_replacement)
         checkpoint_utils.enable_checkpoint(self, enable_checkpoint)
 
     def _require_fields(self, option: str, *fields: str) -> None:
@@ -265,41 +265,8 @@ class ReplayBuffer(RingBuffer):
         self, batch_size: int, num_starts: torch.Tensor, batch_length: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw from the newest `num_starts` [B] spans of each environment: ids and positions."""
-        env_ids, rank, count = self._strata(batch_size)
-        u = torch.rand(batch_size, dtype=torch.float64, device=self._device)
-        choices = num_starts.index_select(0, env_ids)
-        if self._with_replacement:
-            start = (u * choices).long()
-        else:
-            # An environment's spans lie on a circle, which is turned at random and cut into as many
-            # pieces as spans are wanted from it; one is drawn from each. So all are equally
-            # probable, and none is drawn twice.
-            turn = torch.rand(self._num_envs, dtype=torch.float64, device=self._device)
-            turn = (turn * num_starts).long().index_select(0, env_ids)
-            low = rank * choices // count
-            width = ((rank + 1) * choices // count - low).clamp_(min=1)
-            start = (low + (u * width).long() + turn) % choices
-        newest = self._current_pos.index_select(0, env_ids) - batch_length
-        return env_ids, newest - start
-
-    def _strata(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Spread a batch over the environments; who gets one more than others is drawn.
-
-        Returns for each row its environment, its number among the rows of that environment, and how
-        many these are.
-        """
-        if batch_size in self._strata_of:
-            return self._strata_of[batch_size]
-        each, rest = divmod(batch_size, self._num_envs)
-        count = torch.full((self._num_envs,), each, device=self._device)
-        count[torch.randperm(self._num_envs, device=self._device)[:rest]] += 1
-        env_ids = self._all_env_ids.repeat_interleave(count)
-        before = (count.cumsum(0) - count).index_select(0, env_ids)
-        rank = torch.arange(batch_size, device=self._device) - before
-        strata = env_ids, rank, count.index_select(0, env_ids)
-        if rest == 0:
-            self._strata_of[batch_size] = strata
-        return strata
+        env_ids, back = self._stratified.draw(batch_size, num_starts)
+        return env_ids, self._current_pos.index_select(0, env_ids) - batch_length - back
 
     def _sample_by_priority(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
         rows, _ = self._priorities.sample(batch_size, self._with_replacement)
@@ -400,83 +367,6 @@ class ReplayBuffer(RingBuffer):
             self._current_pos[env_ids],
         )
 
-    # ---- Looking things up ------------------------------------------------------------------
-
-    @torch.no_grad()
-    def get_field(self, field_name: str, env_ids: torch.Tensor, positions: torch.Tensor) -> Any:
-        """A field of chosen records, such as "time_step.observation.position".
-
-        Args:
-            field_name: path of a tensor or of a nest of tensors.
-            env_ids: any shape.
-            positions: any shape that broadcasts against that of `env_ids`.
-
-        Returns a nest of [*shape, ...], on the device of `positions`.
-        """
-        env_ids, pos = self._on_device(env_ids, positions)
-        self._check_stored(env_ids, pos)
-        field, slot = nest.get_field(self._buffer, field_name), self.circular(pos)
-        return nest.map_structure(lambda x: _like(positions, x[env_ids, slot]), field)
-
-    def _on_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
-        return [torch.as_tensor(x, dtype=torch.int64, device=self._device) for x in tensors]
-
-    def _check_stored(self, env_ids: torch.Tensor, pos: torch.Tensor) -> None:
-        """Skipped on accelerators, where looking would wait for them."""
-        if pos.device.type != "cpu":
-            return
-        end = self._current_pos[env_ids]
-        gone = (pos < end - self._current_size[env_ids]) | (pos >= end)
-        if bool(gone.any()):
-            env_id = int(env_ids.expand_as(gone)[gone][0])
-            end = int(self._current_pos[env_id])
-            raise ValueError(
-                f"{self.name}: there is no record at position {int(pos.expand_as(gone)[gone][0])} "
-                f"of environment {env_id}; it has "
-                f"[{end - int(self._current_size[env_id])}, {end})"
-            )
-
-    def _require_episodes(self) -> EpisodeIndex:
-        if self._episodes is None:
-            raise ValueError(
-                f"{self.name}: begin and end of episodes are not kept; "
-                "set ReplayBuffer.keep_episodic_info=True"
-            )
-        return self._episodes
-
-    def get_episode_begin_position(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
-        """Position of the first record of the episode that the record at `pos` belongs to.
-
-        It lies before the oldest record if the begin of the episode has been overwritten.
-
-        Args:
-            pos: positions of stored records, any shape.
-            env_ids: broadcasts against `pos`.
-        """
-        episodes = self._require_episodes()
-        here, env_ids = self._on_device(pos, env_ids)
-        self._check_stored(env_ids, here)
-        return _like(pos, episodes.begin(env_ids, here))
-
-    def steps_to_episode_end(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
-        """Steps from the record at `pos` to the last record of its episode (so far).
-
-        Args:
-            pos: positions of stored records, any shape.
-            env_ids: broadcasts against `pos`.
-        """
-        episodes = self._require_episodes()
-        here, env_ids = self._on_device(pos, env_ids)
-        self._check_stored(env_ids, here)
-        return _like(pos, episodes.end(env_ids, here, self._current_pos[env_ids]) - here)
-
-    def get_disc_0_begin_position(self, pos: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
-        """Refused: not built in this engine."""
-        raise ValueError(
-            f"{self.name}: get_disc_0_begin_position is not supported by this engine; there are "
-            "get_episode_begin_position and steps_to_episode_end"
-        )
-
     # ---- Restoring --------------------------------------------------------------------------
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -488,22 +378,3 @@ class ReplayBuffer(RingBuffer):
         filled = torch.nonzero(self._current_size > 0).flatten()
         slot = self.circular(self._current_pos[filled] - 1)
         self._stored("step_type")[filled, slot] = int(StepType.LAST)
-
-
-def _like(asked: Any, answer: torch.Tensor) -> torch.Tensor:
-    """`answer` on the device of what was asked for."""
-    return answer.to(asked.device) if isinstance(asked, torch.Tensor) else answer
-
-
-def _leaf_number(data_spec: Any, field: str) -> int | None:
-    """Number of the leaf that is `record.<field>` or `record.time_step.<field>`."""
-    numbers = nest.pack_sequence_as(data_spec, list(range(len(nest.flatten(data_spec)))))
-    for record in (numbers, _member(numbers, "time_step")):
-        number = _member(record, field)
-        if isinstance(number, int):
-            return number
-    return None
-
-
-def _member(record: Any, name: str) -> Any:
-    return record.get(name) if isinstance(record, dict) else getattr(record, name, None)

@@ -17,7 +17,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 def check_continuous(spec: Any, name: str, bounded: bool) -> None:
-    """Raises ``ValueError`` unless ``spec`` is of a continuous vector, within limits if so asked."""
+    """Raises ``ValueError`` unless ``spec`` is of a continuous vector, with limits if asked."""
     if not isinstance(spec, TensorSpec) or spec.is_discrete or spec.ndim != 1:
         raise ValueError(f"{name}: the action must be continuous and of rank 1, got {spec}")
     if bounded and not isinstance(spec, BoundedTensorSpec):
