@@ -13,22 +13,16 @@ from typing import Any
 import optree
 import torch
 
+from alf.nest._containers import (
+    children_of,
+    is_namedtuple,
+    is_nested,
+    is_unnamedtuple,  # noqa: F401  (a name of this module, too)
+    outline,
+    with_children,
+)
+
 _flatten = optree.tree_flatten
-
-
-def is_namedtuple(value: Any) -> bool:
-    """Is ``value`` an instance of a named tuple type?"""
-    return isinstance(value, tuple) and hasattr(type(value), "_fields")
-
-
-def is_unnamedtuple(value: Any) -> bool:
-    """Is ``value`` a tuple without field names?"""
-    return isinstance(value, tuple) and not hasattr(type(value), "_fields")
-
-
-def is_nested(value: Any) -> bool:
-    """Is ``value`` a container, empty ones included?"""
-    return not optree.tree_is_leaf(value, none_is_leaf=True)
 
 
 def flatten(nest: Any) -> list[Any]:
@@ -152,50 +146,14 @@ def _raise_at_difference(nest1: Any, nest2: Any, path: str, *, shallow: bool) ->
         _raise_mismatch(path, nest1, nest2)
     if isinstance(nest1, dict) and nest1.keys() != nest2.keys():
         _raise_mismatch(path, nest1, nest2)
-    for (key, value1), (_, value2) in zip(_children(nest1), _children(nest2), strict=True):
+    for (key, value1), (_, value2) in zip(children_of(nest1), children_of(nest2), strict=True):
         _raise_at_difference(value1, value2, f"{path}.{key}" if path else key, shallow=shallow)
 
 
 def _raise_mismatch(path: str, nest1: Any, nest2: Any) -> None:
     raise ValueError(
-        f"nests differ at {path or 'the root'!r}: {_outline(nest1)} against {_outline(nest2)}"
+        f"nests differ at {path or 'the root'!r}: {outline(nest1)} against {outline(nest2)}"
     )
-
-
-def _outline(nest: Any) -> str:
-    """A short text of one level of ``nest``, which never prints a tensor."""
-    if not is_nested(nest):
-        return f"leaf {type(nest).__name__}"
-    keys = [key for key, _ in _children(nest)]
-    if isinstance(nest, dict) or is_namedtuple(nest):
-        return f"{type(nest).__name__}({', '.join(keys)})"
-    return f"{type(nest).__name__} of length {len(keys)}"
-
-
-def _children(nest: Any) -> list[tuple[str, Any]]:
-    """(name, child) of each child of a container, in flatten order."""
-    if isinstance(nest, dict):
-        return [(str(key), nest[key]) for key in _sorted_keys(nest)]
-    if is_namedtuple(nest):
-        return list(zip(type(nest)._fields, nest, strict=True))
-    return [(str(i), child) for i, child in enumerate(nest)]
-
-
-def _sorted_keys(mapping: dict[Any, Any]) -> list[Any]:
-    try:
-        return sorted(mapping)
-    except TypeError:  # keys of several types: the order optree uses
-        return sorted(mapping, key=lambda key: (type(key).__qualname__, key))
-
-
-def _with_children(nest: Any, children: Sequence[Any]) -> Any:
-    """A container like ``nest`` with other ``children``, given in flatten order."""
-    if isinstance(nest, dict):
-        new = dict(zip(_sorted_keys(nest), children, strict=True))
-        return type(nest)((key, new[key]) for key in nest)
-    if is_namedtuple(nest):
-        return type(nest)(*children)
-    return type(nest)(children)
 
 
 def extract_any_leaf_from_nest(nest: Any) -> Any:
@@ -210,7 +168,7 @@ def extract_fields_from_nest(nest: Any) -> Iterator[tuple[str, Any]]:
     """Yields (name, child) of each child of a named tuple or a dict."""
     if not (is_namedtuple(nest) or isinstance(nest, dict)):
         raise ValueError(f"a {type(nest).__name__} has no named fields")
-    yield from (nest.items() if isinstance(nest, dict) else _children(nest))
+    yield from (nest.items() if isinstance(nest, dict) else children_of(nest))
 
 
 def find_field(nest: Any, name: str, ignore_empty: bool = True) -> list[Any]:
@@ -222,7 +180,7 @@ def find_field(nest: Any, name: str, ignore_empty: bool = True) -> list[Any]:
     if not is_nested(nest):
         return []
     found = []
-    for key, child in _children(nest):
+    for key, child in children_of(nest):
         if key != name:
             found.extend(find_field(child, name, ignore_empty))
         elif not ignore_empty or optree.tree_structure(child, none_is_leaf=True).num_leaves:
@@ -245,7 +203,7 @@ def _child(nested: Any, word: str, field: str | None) -> Any:
         return nested[int(word)]
     if not isinstance(nested, dict) and hasattr(nested, word):
         return getattr(nested, word)
-    available = [key for key, _ in _children(nested)] if is_nested(nested) else []
+    available = [key for key, _ in children_of(nested)] if is_nested(nested) else []
     raise ValueError(f"there is no {word!r} of {field!r}; available: {available}")
 
 
@@ -281,7 +239,7 @@ def transform_nests(nests: Sequence[Any], field: str | None, func: Callable[...,
     if isinstance(first, (list, tuple)):
         children = list(first)
         children[int(word)] = new_child
-        return _with_children(first, children)
+        return with_children(first, children)
     raise ValueError(f"cannot set {word!r} of a {type(first).__name__}")
 
 
@@ -312,9 +270,9 @@ def _prune(nest: Any, slim: Any, value_to_match: Any, path: str) -> Any:
         )
     if len(nest) != len(slim):
         _raise_mismatch(path, nest, slim)
-    pairs = zip(_children(nest), _children(slim), strict=True)
+    pairs = zip(children_of(nest), children_of(slim), strict=True)
     children = [_prune(a, b, value_to_match, _join(path, key)) for (key, a), (_, b) in pairs]
-    return _with_children(nest, children)
+    return with_children(nest, children)
 
 
 def _is_same(value: Any, wanted: Any) -> bool:
@@ -329,7 +287,7 @@ def nest_top_level(nested: Any) -> Any:
     """The outermost container of ``nested`` with a leaf (0, 1, ...) for each child."""
     if not is_nested(nested):
         raise ValueError(f"a {type(nested).__name__} is no nest")
-    return _with_children(nested, range(len(nested)))
+    return with_children(nested, range(len(nested)))
 
 
 def transpose(nested: Any, shallow_nest: Any = None, new_shallow_nest: Any = None) -> Any:

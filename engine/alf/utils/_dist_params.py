@@ -32,6 +32,8 @@ from alf.utils.distributions import TruncatedDistribution
 
 NestedParams = Any
 """Nest of tensors."""
+Nested = Any
+"""Nest of tensors, distributions or specs, as the function says."""
 
 
 class DistributionSpec:
@@ -63,6 +65,50 @@ class DistributionSpec:
             lambda x: TensorSpec.from_tensor(x, from_dim), extract_distribution_parameters(dist)
         )
         return cls(make_builder(dist), specs)
+
+
+def distributions_to_params(nests: Nested) -> Nested:
+    """``nests`` with each distribution replaced by the nest of its parameters; tensors stay."""
+    return nest.map_structure(_to_params, nests)
+
+
+def _to_params(leaf: Any) -> Nested:
+    return extract_distribution_parameters(leaf) if isinstance(leaf, td.Distribution) else leaf
+
+
+def extract_spec(nests: Nested, from_dim: int = 1) -> Nested:
+    """The spec of each leaf: TensorSpec for a tensor, DistributionSpec for a distribution.
+
+    The first ``from_dim`` axes are batch axes and left out.
+    """
+
+    def spec_of(leaf: Any) -> Any:
+        if isinstance(leaf, td.Distribution):
+            return DistributionSpec.from_distribution(leaf, from_dim)
+        return TensorSpec.from_tensor(leaf, from_dim)
+
+    return nest.map_structure(spec_of, nests)
+
+
+def params_to_distributions(nests: Nested, nest_spec: Nested) -> Nested:
+    """Inverse of :func:`distributions_to_params`.
+
+    Args:
+        nests: nest of tensors, with parameters where ``nest_spec`` has a DistributionSpec.
+        nest_spec: nest of TensorSpec and DistributionSpec, from :func:`extract_spec`.
+    """
+    return nest.map_structure_up_to(nest_spec, _to_distribution, nest_spec, nests)
+
+
+def _to_distribution(spec: Any, params: Nested) -> Any:
+    return spec.builder(params) if isinstance(spec, DistributionSpec) else params
+
+
+def to_distribution_param_spec(nests: Nested) -> Nested:
+    """``nests`` with each DistributionSpec replaced by the specs of its parameters."""
+    return nest.map_structure(
+        lambda spec: spec.input_params_spec if isinstance(spec, DistributionSpec) else spec, nests
+    )
 
 
 def extract_distribution_parameters(dist: td.Distribution) -> NestedParams:
