@@ -181,7 +181,7 @@ class RLAlgorithm(Algorithm):
             metric_classes.EnvironmentSteps(),
             metric_classes.AverageReturnMetric(**kwargs),
             metric_classes.AverageEpisodeLengthMetric(**kwargs),
-            metric_classes.AverageEnvInfoMetric(**kwargs),
+            metric_classes.AverageEnvInfoMetric(name="AverageEnvInfo", **kwargs),
             metric_classes.AverageDiscountedReturnMetric(**kwargs),
             metric_classes.AverageRewardMetric(**kwargs),
             metric_classes.EpisodicStartAverageDiscountedReturnMetric(**kwargs),
