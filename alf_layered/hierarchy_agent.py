@@ -23,9 +23,10 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, StepType, TimeStep, namedtuple
 from alf.tensor_specs import TensorSpec
 from alf_layered import clock as clocks
-from alf_layered.joints import Joint, check_joint, resolve_joints
+from alf_layered.joints import Joint
+from alf_layered.levels.assembly import bind_maps, build_levels, check_config, joint_specs
 from alf_layered.levels.level import Level, LevelCtor, LevelObservation
-from alf_layered.observation_maps import ObservationMap, bind_map, select
+from alf_layered.observation_maps import ObservationMap, select
 from alf_layered.rows import on_rows, take_rows, where_rows
 
 Nest = Any
@@ -114,14 +115,12 @@ class HierarchyAgent(OffPolicyAlgorithm):
     ) -> None:
         _check_choice("joint_end", joint_end, ("bootstrap", "continue"))
         _check_choice("reward_mode", reward_mode, ("discounted", "mean"))
-        _check_config(config)
-        maps = _bind_maps(observation_maps, len(levels), observation_spec)
-        built = _build_levels(
+        check_config(config)
+        maps = bind_maps(observation_maps, len(levels), observation_spec)
+        built = build_levels(
             levels,
             observation_specs=[m.spec for m in maps],
-            joints=resolve_joints(
-                joints, [_declared(c, "input_spec") for c in levels], observation_spec
-            ),
+            joints=joint_specs(joints, levels, observation_spec),
             action_spec=action_spec,
             reward_spec=reward_spec,
             config=config,
@@ -395,62 +394,6 @@ class HierarchyAgent(OffPolicyAlgorithm):
         return ["_replay_buffer", *self._level_names]
 
 
-def _build_levels(
-    constructors: Sequence[LevelCtor],
-    *,
-    observation_specs: Sequence[Nest],
-    joints: Sequence[Nest],
-    action_spec: Nest,
-    reward_spec: TensorSpec,
-    config: TrainerConfig | None,
-    debug_summaries: bool,
-) -> list[Level]:
-    inputs, actions = [(), *joints], [*joints, action_spec]
-    levels: list[Level] = []
-    for i, ctor in enumerate(constructors):
-        wanted = {"input_spec": inputs[i], "action_spec": actions[i]}
-        free = {key: spec for key, spec in wanted.items() if _declared(ctor, key) is None}
-        level = ctor(
-            observation_spec=observation_specs[i],
-            reward_spec=reward_spec,
-            config=config,
-            debug_summaries=debug_summaries,
-            **free,
-        )
-        if not isinstance(level, Level):
-            raise TypeError(f"level {i} is a {type(level).__name__}, it must be a Level")
-        upper = levels[-1].name if levels else "(nothing above)"
-        check_joint(upper, inputs[i], level.name, level.input_spec)
-        lower = f"level {i + 1}" if i + 1 < len(constructors) else "the environment"
-        check_joint(level.name, level.action_spec, lower, actions[i])
-        levels.append(level)
-    return levels
-
-
-def _declared(ctor: LevelCtor, argument: str) -> Nest | None:
-    """The value that a constructor made by `functools.partial` has for an argument, or None."""
-    return getattr(ctor, "keywords", {}).get(argument)
-
-
-def _bind_maps(maps: Sequence[Any] | None, count: int, observation_spec: Nest) -> list[Any]:
-    if count == 0:
-        raise ValueError("levels is empty, a hierarchy has at least one level")
-    maps = [None] * count if maps is None else maps
-    if len(maps) != count:
-        raise ValueError(
-            f"{len(maps)} observation_maps for {count} levels, give one (or None) for each"
-        )
-    return [bind_map(m, observation_spec) for m in maps]
-
-
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}, it must be one of {list(allowed)}")
-
-
-def _check_config(config: TrainerConfig | None) -> None:
-    if config is not None and config.update_counter_every_mini_batch:
-        raise ValueError(
-            "update_counter_every_mini_batch=True does not go with a hierarchy: levels make "
-            "different numbers of updates, the counter must count iterations"
-        )

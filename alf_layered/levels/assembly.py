@@ -1,0 +1,88 @@
+"""Makes the levels of a hierarchy from their constructors, and checks that they fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alf.algorithms.config import TrainerConfig
+from alf.tensor_specs import TensorSpec
+from alf_layered.joints import Joint, check_joint, resolve_joints
+from alf_layered.levels.level import Level, LevelCtor
+from alf_layered.observation_maps import bind_map
+
+Nest = Any
+
+
+def build_levels(
+    constructors: Sequence[LevelCtor],
+    *,
+    observation_specs: Sequence[Nest],
+    joints: Sequence[Nest],
+    action_spec: Nest,
+    reward_spec: TensorSpec,
+    config: TrainerConfig | None,
+    debug_summaries: bool,
+) -> list[Level]:
+    """The levels, most abstract first, each checked against its neighbours.
+
+    Args:
+        constructors: called with the specs, `config` and `debug_summaries`.
+        observation_specs: what each level sees.
+        joints: what passes between neighbours.
+        action_spec: what the last level decides, the environment's action.
+    """
+    inputs, actions = [(), *joints], [*joints, action_spec]
+    levels: list[Level] = []
+    for i, ctor in enumerate(constructors):
+        wanted = {"input_spec": inputs[i], "action_spec": actions[i]}
+        free = {key: spec for key, spec in wanted.items() if _declared(ctor, key) is None}
+        level = ctor(
+            observation_spec=observation_specs[i],
+            reward_spec=reward_spec,
+            config=config,
+            debug_summaries=debug_summaries,
+            **free,
+        )
+        if not isinstance(level, Level):
+            raise TypeError(f"level {i} is a {type(level).__name__}, it must be a Level")
+        upper = levels[-1].name if levels else "(nothing above)"
+        check_joint(upper, inputs[i], level.name, level.input_spec)
+        lower = f"level {i + 1}" if i + 1 < len(constructors) else "the environment"
+        check_joint(level.name, level.action_spec, lower, actions[i])
+        levels.append(level)
+    return levels
+
+
+def joint_specs(
+    joints: Sequence[Joint] | None, constructors: Sequence[LevelCtor], observation_spec: Nest
+) -> list[Nest]:
+    """The spec of what passes between each pair of neighbours."""
+    declared = [_declared(ctor, "input_spec") for ctor in constructors]
+    return resolve_joints(joints, declared, observation_spec)
+
+
+def _declared(ctor: LevelCtor, argument: str) -> Nest | None:
+    """The value that a constructor made by `functools.partial` has for an argument, or None."""
+    return getattr(ctor, "keywords", {}).get(argument)
+
+
+def bind_maps(maps: Sequence[Any] | None, count: int, observation_spec: Nest) -> list[Any]:
+    """For each level the function from the environment's observation to what the level sees."""
+    if count == 0:
+        raise ValueError("levels is empty, a hierarchy has at least one level")
+    maps = [None] * count if maps is None else maps
+    if len(maps) != count:
+        raise ValueError(
+            f"{len(maps)} observation_maps for {count} levels, give one (or None) for each"
+        )
+    return [bind_map(m, observation_spec) for m in maps]
+
+
+def check_config(config: TrainerConfig | None) -> None:
+    """Raises `ValueError` for trainer settings that do not go with several levels."""
+    if config is not None and config.update_counter_every_mini_batch:
+        raise ValueError(
+            "update_counter_every_mini_batch=True does not go with a hierarchy: levels make "
+            "different numbers of updates, the counter must count iterations"
+        )
