@@ -48,6 +48,8 @@ class ProbabilisticEnsemble(Model):
         partition_batch: whether each member learns from rows of its own: i, i + N, ...
     """
 
+    _unit: torch.Tensor
+
     def __init__(
         self,
         state_space: Space,
@@ -138,6 +140,16 @@ class ProbabilisticEnsemble(Model):
             return 1.0
         return self.symmetry_breaking.learned_share(int(self.n_total_env_steps))
 
+    @property
+    def breaks_symmetry(self) -> bool:
+        """Whether predictions are still mixed with made-up ones."""
+        return self._learned_share(loss_mode=False) < 1.0
+
+    def set_skill_transform(self, to_change: torch.Tensor) -> None:
+        """See `SymmetryBreaking.set_transform`; nothing where the start is not made up."""
+        if self.symmetry_breaking is not None:
+            self.symmetry_breaking.set_transform(to_change)
+
     # ---- learning -------------------------------------------------------------------------------
 
     def loss(self, batch: ModelBatch) -> torch.Tensor:
@@ -211,14 +223,13 @@ class ProbabilisticEnsemble(Model):
         loss_mode: bool,
         generator: torch.Generator | None,
     ) -> Step:
-        """As `members` says, but of the last layer only what is needed is computed, and what does
-        not depend on the state is computed for all steps at once."""
+        """As `members` says, but of the last layer only what is needed is computed."""
         share = self._learned_share(loss_mode)
         scale = self.target_scale
         hidden = self.net.hidden_steps(context, actions)
         heads = self.net.heads()
         unit = (share * scale).repeat(self.n_modes)
-        mean_weight, mean_bias = heads.mean.weight * unit, heads.mean.bias * unit
+        mean_head = heads.mean.scaled(unit)
         breaking = self.symmetry_breaking if share < 1.0 else None
         push = (1.0 - share) * breaking.push(actions, scale) if breaking is not None else None
         # The learned mean starts from the state or from 0, the made-up one always from the state.
@@ -226,13 +237,13 @@ class ProbabilisticEnsemble(Model):
 
         def to_mean(x: torch.Tensor, t: int, state: torch.Tensor, out: torch.Tensor) -> None:
             """The one mode's mean, with neither allocation nor copy."""
-            torch.add(mean_bias, state, alpha=kept, out=out)
+            torch.add(mean_head.bias, state, alpha=kept, out=out)
             if push is not None:
                 out += push[t]
-            out.baddbmm_(x, mean_weight)
+            out.baddbmm_(x, mean_head.weight)
 
         def mixture(x: torch.Tensor, t: int, state: torch.Tensor) -> Mixture:
-            mean = torch.baddbmm(mean_bias, x, mean_weight).unflatten(-1, (self.n_modes, -1))
+            mean = mean_head(x).unflatten(-1, (self.n_modes, -1))
             mean = mean + (kept * state if push is None else kept * state + push[t]).unsqueeze(-2)
             weight = heads.mode(x).softmax(-1)
             if breaking is not None:

@@ -1,6 +1,6 @@
 """N multilayer perceptrons as one batched module.
 
-Axis letters: N members, R rows, H steps.
+Axis letters: N members, R rows.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from alf_layered.networks.mlp import side_by_side
+
 
 class EnsembleMLP(nn.Module):
     """N networks with ReLU between the layers, each with its own random start.
-
-    The input comes in parts (state, context, action) so that a part which many rows share is
-    multiplied with its rows of the first matrix once.
 
     Args:
         widths: dimensions of the parts of the input; 0 for a part that is not there.
@@ -40,51 +39,37 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, *parts: torch.Tensor) -> torch.Tensor:
         """Outputs `[N, *L, out]` for parts `[N or 1, *L, width]`, whose axes L broadcast."""
-        x = self.first(parts)
+        x = side_by_side(parts)
         rows = x.shape[1:-1]
-        x = x.flatten(1, -2)
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            x = torch.baddbmm(bias, torch.relu(x), weight)
+        x = x.flatten(1, -2).expand(self.n_members, -1, -1)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, torch.relu(x) if i else x, weight)
         return x.unflatten(1, rows)
 
-    def first(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The first layer `[N, *L, h]` before its ReLU."""
-        total: torch.Tensor | None = None
-        for part, weight in zip(parts, self.first_weights(), strict=True):
-            if weight.shape[1] == 0:
-                continue
-            product = torch.matmul(part.flatten(1, -2), weight).unflatten(1, part.shape[1:-1])
-            total = product if total is None else total + product
-        assert total is not None, "every part of the input has width 0"
-        return total + self.biases[0].reshape(self.n_members, *[1] * (total.ndim - 2), -1)
+    def hidden_layers(
+        self, weight: torch.Tensor, bias: torch.Tensor, rows: int
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The hidden layers for many calls with inputs `[N, R, I]` of the same shape.
 
-    def first_weights(self) -> tuple[torch.Tensor, ...]:
-        """The rows `[N, width, h]` of the first matrix that belong to each part."""
-        return self.weights[0].split(self.widths, dim=1)
-
-    def hidden_steps(
-        self, known: torch.Tensor, state_weight: torch.Tensor
-    ) -> Callable[[int, torch.Tensor], torch.Tensor]:
-        """The hidden layers at each of H steps for which all inputs but the state are known.
+        Nothing is allocated in a call, so that the activations stay in a CPU's cache. No gradients.
 
         Args:
-            known: `[H, N, R, h]`, the first layer without the state's part; it is overwritten, so
-                that nothing is allocated or copied inside the loop over the steps. No gradients.
-            state_weight: `[N, S, h]`, the first matrix' rows for the state.
+            weight: `[N, I, h]`, first matrix.
+            bias: `[N, 1 or R, h]`, first bias, with what else does not change between the calls.
+            rows: R.
 
         Returns:
-            A function of the step and the states `[N, R, S]` that returns the last hidden layer
-            `[N, R, h']`, which the next call overwrites.
+            A function that returns the last hidden layer `[N, R, h']`; its next call overwrites it.
         """
+        weights, biases = [weight, *self.weights[1:-1]], [bias, *self.biases[1:-1]]
         layers = [
-            (weight, bias, known.new_empty(*known.shape[1:3], weight.shape[-1]))
-            for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True)
+            (w, b, w.new_empty(self.n_members, rows, w.shape[-1]))
+            for w, b in zip(weights, biases, strict=True)
         ]
 
-        def hidden(step: int, state: torch.Tensor) -> torch.Tensor:
-            x = known[step].baddbmm_(state, state_weight).relu_()
-            for weight, bias, out in layers:
-                x = torch.baddbmm(bias, x, weight, out=out).relu_()
+        def hidden(x: torch.Tensor) -> torch.Tensor:
+            for w, b, out in layers:
+                x = torch.baddbmm(b, x, w, out=out).relu_()
             return x
 
         return hidden

@@ -39,6 +39,15 @@ class Head(NamedTuple):
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(self.bias, hidden, self.weight)
 
+    def scaled(self, unit: torch.Tensor) -> Head:
+        """With outputs in another unit `[out]`.
+
+        The matrix lies in memory column by column: with few columns a product takes a third of the
+        time then.
+        """
+        columns = (self.weight * unit).transpose(1, 2).contiguous()
+        return Head(columns.transpose(1, 2), self.bias * unit)
+
 
 class Heads(NamedTuple):
     """The last layer by what it says."""
@@ -118,20 +127,31 @@ class ProbFCDynamics(nn.Module):
     def hidden_steps(
         self, context: torch.Tensor, actions: torch.Tensor
     ) -> Callable[[int, torch.Tensor], torch.Tensor]:
-        """The hidden layers of a rollout, see `EnsembleMLP.hidden_steps`; no gradients.
+        """The hidden layers of a rollout: a function of step and states `[N, R, S]`; no gradients.
+
+        State and action enter side by side. To multiply the actions of all steps beforehand saves
+        fewer operations than it costs to write and read `[H, N, R, h]` numbers.
 
         Args:
             context: `[R, C]`.
-            actions: `[H, R, A]`; their part of the first layer is one product for all H steps.
+            actions: `[H, R, A]`.
         """
+        members, rows = self.net.n_members, actions.shape[1]
         weight, bias = self.net.weights[0], self.net.biases[0]
         if self.inputs is not None:  # the moments go into the matrix: the loop knows nothing of it
             weight = weight / self.inputs.scale[:, None]
             bias = bias - torch.matmul(self.inputs.mean, weight).unsqueeze(1)
         state_weight, context_weight, action_weight = weight.split(self.net.widths, dim=1)
-        known = torch.matmul(actions.unsqueeze(1), action_weight)
-        known += bias if self._ignore_context else bias + torch.matmul(context, context_weight)
-        return self.net.hidden_steps(known, state_weight)
+        if not self._ignore_context:
+            bias = bias + torch.matmul(context, context_weight)
+        weight = torch.cat([state_weight, action_weight], dim=1)
+        hidden = self.net.hidden_layers(weight, bias, rows)
+        x = weight.new_empty(members, rows, weight.shape[1])
+
+        def step(t: int, state: torch.Tensor) -> torch.Tensor:
+            return hidden(torch.cat([state, actions[t].expand(members, -1, -1)], dim=-1, out=x))
+
+        return step
 
     def heads(self) -> Heads:
         """The last layer, for callers that need a part of its outputs."""

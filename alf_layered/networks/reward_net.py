@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import alf
+from alf_layered.networks.mlp import MLP
 from alf_layered.networks.spaces import Space, as_spec, as_vector, width
-from alf_layered.networks.split_mlp import SplitMLP
 
 
 @alf.configurable
@@ -33,7 +33,7 @@ class RewardNet(nn.Module):
         super().__init__()
         self._action_spec = as_spec(action_space)
         spaces = (state_space, context_space, action_space)
-        self._net = SplitMLP([width(as_spec(s)) for s in spaces], hidden, 1)
+        self._net = MLP([width(as_spec(s)) for s in spaces], hidden, 1)
 
     def forward(
         self, state: torch.Tensor, context: torch.Tensor, action: torch.Tensor

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import alf
+from alf_layered.networks.mlp import MLP
 from alf_layered.networks.spaces import Space, as_spec, width
-from alf_layered.networks.split_mlp import SplitMLP
 
 
 @alf.configurable
@@ -27,9 +27,9 @@ class ValueNet(nn.Module):
         self, state_space: Space, context_space: Space, hidden: Sequence[int] = (128, 128)
     ) -> None:
         super().__init__()
-        self._net = SplitMLP([width(as_spec(s)) for s in (state_space, context_space)], hidden, 1)
-        nn.init.zeros_(self._net.layers[-1].weight)
-        nn.init.zeros_(self._net.layers[-1].bias)
+        self._net = MLP([width(as_spec(s)) for s in (state_space, context_space)], hidden, 1)
+        nn.init.zeros_(self._net.last.weight)
+        nn.init.zeros_(self._net.last.bias)
 
     def forward(
         self, state: torch.Tensor, context: torch.Tensor, action: Any = None
