@@ -1,5 +1,7 @@
 """Layers: building blocks of networks, each with a fast form of n replicas where there is one."""
 
+from alf.layers._batch_ensemble import Conv2DBatchEnsemble, FCBatchEnsemble
+from alf.layers._causal_conv import CausalConv1D
 from alf.layers._compose import (
     AMPWrapper,
     Branch,
@@ -11,6 +13,7 @@ from alf.layers._compose import (
     normalize_along_batch_dims,
     reset_parameters,
 )
+from alf.layers._compositional import CompositionalFC, FixedDecodingLayer
 from alf.layers._conv import (
     Conv2D,
     ConvTranspose2D,
@@ -38,17 +41,27 @@ from alf.layers._elementwise import (
     SummarizeGradient,
     Transpose,
 )
+from alf.layers._param_layers import ParamConv2D, ParamFC
+from alf.layers._residue_blocks import BottleneckBlock, ResidueBlock
+from alf.layers._transformer import GFT, TransformerBlock
 
 __all__ = [
     "FC",
+    "GFT",
     "AMPWrapper",
     "AddN",
+    "BottleneckBlock",
     "Branch",
     "Cast",
+    "CausalConv1D",
+    "CompositionalFC",
     "Conv2D",
+    "Conv2DBatchEnsemble",
     "ConvTranspose2D",
     "Detach",
     "ElementwiseLayerBase",
+    "FCBatchEnsemble",
+    "FixedDecodingLayer",
     "GetFields",
     "Identity",
     "Lambda",
@@ -57,16 +70,20 @@ __all__ = [
     "ParallelConv2D",
     "ParallelConvTranspose2D",
     "ParallelFC",
+    "ParamConv2D",
+    "ParamFC",
     "Permute",
     "RandomCrop",
     "ReplicationPad2d",
     "Reshape",
+    "ResidueBlock",
     "Scale",
     "ScaleGradient",
     "Sequential",
     "SimpleAttention",
     "Sum",
     "SummarizeGradient",
+    "TransformerBlock",
     "Transpose",
     "make_parallel_input",
     "make_parallel_net",
