@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, StepType, TimeStep, namedtuple
+from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf_layered.levels.training import TrainingOptions, UpdateClock
 from alf_layered.replay import LevelReplayBuffer
@@ -141,7 +142,7 @@ class Level(OffPolicyAlgorithm):
         if self._replay_buffer is None:
             super().observe_for_replay(exp)  # ALF reads the specs off the first record
             self._replay_buffer = LevelReplayBuffer.in_place_of(
-                self._replay_buffer,
+                cast("ReplayBuffer", self._replay_buffer),
                 prioritized=self._training.priority_replay,
                 name=f"{self.name}_replay_buffer",
             )

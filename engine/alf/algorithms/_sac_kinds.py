@@ -79,8 +79,11 @@ class ContinuousActions:
         """The probabilities [..., A] of the discrete actions; () without any."""
         return ()
 
-    def value_of_policy(self, values: Tensor, probs: Tensor | tuple) -> Tensor:
-        """From the critics' pessimistic answer [B, ...] the value of the policy."""
+    def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
+        """From the critics' pessimistic answer [B, ...] the value of the policy.
+
+        ``probs`` is what ``discrete_probs`` gives.
+        """
         return values
 
     def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
@@ -149,7 +152,7 @@ class DiscreteActions:
     def discrete_probs(self, distribution: Any) -> Tensor:
         return nest.flatten(distribution)[0].probs
 
-    def value_of_policy(self, values: Tensor, probs: Tensor) -> Tensor:
+    def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
         return sac_values.expected_value(values, probs)
 
     @torch.no_grad()
@@ -224,7 +227,7 @@ class MixedActions:
     def discrete_probs(self, distribution: Any) -> Tensor:
         return distribution[0].probs
 
-    def value_of_policy(self, values: Tensor, probs: Tensor) -> Tensor:
+    def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
         return sac_values.expected_value(values, probs)
 
     def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
@@ -274,7 +277,8 @@ def kind_of_actions(action_spec: BoundedTensorSpec | tuple | list | dict) -> Act
     if len(leaves) == 1:
         return DiscreteActions(action_spec)
     is_pair = isinstance(action_spec, tuple | list) and len(action_spec) == 2
-    if not is_pair or nest.is_namedtuple(action_spec) or action_spec[0] is not discrete[0]:
+    first = action_spec[0] if isinstance(action_spec, tuple | list) else None
+    if not is_pair or nest.is_namedtuple(action_spec) or first is not discrete[0]:
         raise ValueError(
             "A mixture of actions must be a pair (discrete_action_spec, continuous_action_spec); "
             f"the action_spec is {action_spec}."

@@ -6,6 +6,7 @@ T time, B batch rows, R critic replicas, n reward dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -76,17 +77,21 @@ def target_entropies(
     if target_kld_per_dim is not None:
         dims = [sum(spec.numel for spec in nest.flatten(part)) for part in parts]
         return [-target_kld_per_dim * dim for dim in dims]
-    given = target_entropy
-    if not isinstance(given, tuple | list):
-        given = [target_entropy] * len(parts)
+    given: Sequence[Any] = [target_entropy] * len(parts)
+    if isinstance(target_entropy, tuple | list):
+        given = target_entropy
     if len(given) != len(parts):
         raise ValueError(
             "SacAlgorithm.target_entropy must be one number or callable for each part of the "
             f"action, here {len(parts)}; got {target_entropy!r}."
         )
-    entropies = []
-    for target, part in zip(given, parts, strict=True):
-        target = dist_utils.calc_default_target_entropy if target is None else target
-        specs = nest.flatten(part)
-        entropies.append(float(sum(map(target, specs)) if callable(target) else target))
-    return entropies
+    return [_target_entropy(target, part) for target, part in zip(given, parts, strict=True)]
+
+
+def _target_entropy(target: Any, part: Any) -> float:
+    if target is None:
+        target = dist_utils.calc_default_target_entropy
+    if callable(target):
+        entropy_of = cast("Callable[[Any], float]", target)
+        return float(sum(map(entropy_of, nest.flatten(part))))
+    return float(target)

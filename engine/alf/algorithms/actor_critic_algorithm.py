@@ -40,6 +40,9 @@ ActorCriticInfo = namedtuple(
 class ActorCriticAlgorithm(OnPolicyAlgorithm):
     """An actor and a value network trained by one loss on each unroll."""
 
+    _value_network: Any
+    """None in an algorithm that can only act; then nobody calls it."""
+
     def __init__(
         self,
         observation_spec: TensorSpec | tuple | list | dict,

@@ -244,7 +244,7 @@ class Agent(RLAlgorithm):
         info = info._replace(rl=rl_step.info, rewards=rewards or ())
         if self._entropy_target_algorithm is not None and self.on_policy:
             step = self._entropy_target_algorithm.rollout_step(
-                (_action_distribution(rl_step), step_type)
+                (_action_distribution(rl_step), step_type), None
             )
             info = info._replace(entropy_target=step.info)
         return AlgStep(output=rl_step.output, state=state._replace(rl=rl_step.state), info=info)
@@ -304,7 +304,7 @@ class Agent(RLAlgorithm):
         rl_step = train("rl", self._rl_algorithm, observation)
         if self._entropy_target_algorithm is not None:
             step = self._entropy_target_algorithm.train_step(
-                (_action_distribution(rl_step), time_step.step_type)
+                (_action_distribution(rl_step), time_step.step_type), None, None
             )
             info = info._replace(entropy_target=step.info)
         return AlgStep(output=rl_step.output, state=state, info=info)

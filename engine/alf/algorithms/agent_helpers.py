@@ -65,10 +65,11 @@ class AgentHelper:
         names: Sequence[str],
         summary_prefix: str,
         summarize_fn: Callable[[str, Any], None],
-    ) -> Tensor:
+    ) -> Any:
         """The weighted sum of ``rewards``, each of them and the sum summarized.
 
-        A reward ``()`` is left out. Rewards [B] are added to each dimension of a reward [B, n].
+        A reward ``()`` is left out, and the sum of none is ``()``. Rewards [B] are added to each
+        dimension of a reward [B, n].
         """
         total = ()
         parts = zip(rewards, weights, names, strict=True)

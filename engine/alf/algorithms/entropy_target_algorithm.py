@@ -50,6 +50,13 @@ class EntropyTargetAlgorithm(Algorithm):
     target, to twice a negative one.
     """
 
+    _log_alpha: Tensor
+    _stage: Tensor
+    _count: Tensor
+    _avg_entropy: Tensor
+    _estimated_max_entropy: Tensor
+    _update_rate: Tensor
+
     def __init__(
         self,
         action_spec: BoundedTensorSpec | tuple | list | dict,

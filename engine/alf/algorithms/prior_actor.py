@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributions as td
@@ -35,7 +35,7 @@ class TruncatedNormal(td.Distribution):
     """A normal distribution restricted to [low, high], one for each element."""
 
     has_rsample = True
-    arg_constraints = {}  # noqa: RUF012 - torch's own convention
+    arg_constraints: ClassVar = {}  # pyright: ignore[reportAssignmentType] (as torch's classes do)
 
     def __init__(
         self,

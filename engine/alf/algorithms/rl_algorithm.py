@@ -174,7 +174,9 @@ class RLAlgorithm(Algorithm):
 
     def _make_metrics(self, example: TimeStep) -> list[StepMetric]:
         example = example.cpu()
-        size = max(self._config.metric_min_buffer_size, self._replay_buffer_num_envs)
+        num_envs = self._replay_buffer_num_envs
+        assert num_envs is not None
+        size = max(self._config.metric_min_buffer_size, num_envs)
         kwargs = {"example_time_step": example, "buffer_size": size}
         return [
             metric_classes.NumberOfEpisodes(),

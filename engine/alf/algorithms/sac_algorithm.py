@@ -68,6 +68,11 @@ class SacAlgorithm(OffPolicyAlgorithm):
     all but the last, where it is 0: with ``mini_batch_length=2`` the critic loss weighs half.
     """
 
+    # These two are None where there are none, and then nobody calls them.
+    _actor_network: Any
+    _critic_networks: Any
+    _training_started: Tensor
+
     def __init__(
         self,
         observation_spec: TensorSpec | tuple | list | dict,
@@ -209,7 +214,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
 
         if actor_optimizer is not None and actor_network is not None:
             self.add_optimizer(actor_optimizer, [actor_network])
-        if critic_optimizer is not None and can_learn:
+        if critic_optimizer is not None and critic_networks is not None:
             self.add_optimizer(critic_optimizer, [critic_networks])
         if alpha_optimizer is not None:
             self.add_optimizer(alpha_optimizer, log_alphas)
@@ -327,7 +332,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
 
     def _actor_loss(self, policy: PolicyStep) -> LossInfo:
         log_pi = policy.log_pi[-1]
-        if self._actor_network is None:
+        if not isinstance(policy.actor_loss, Tensor):
             return LossInfo(extra=SacActorInfo(neg_entropy=log_pi))
         return LossInfo(
             loss=policy.actor_loss + self._alphas()[-1] * log_pi,
@@ -384,8 +389,9 @@ class SacAlgorithm(OffPolicyAlgorithm):
 
     # For the kinds of actions
 
-    def _log_alphas(self) -> Sequence[nn.Parameter]:
-        return [self._log_alpha] if len(self._target_entropies) == 1 else list(self._log_alpha)
+    def _log_alphas(self) -> Sequence[Tensor]:
+        log_alpha = self._log_alpha
+        return list(log_alpha) if isinstance(log_alpha, nn.ParameterList) else [log_alpha]
 
     def _alphas(self) -> list[Tensor]:
         return [log_alpha.detach().exp() for log_alpha in self._log_alphas()]

@@ -26,7 +26,7 @@ _OWN_ATTRIBUTES = (
 _UNSUPPORTED = {"parvi": None, "capacity_ratio": 1.0, "masked_out_value": None}
 
 
-def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
     """A subclass of an optimizer that is made without parameters and can clip gradients.
 
     Its arguments:

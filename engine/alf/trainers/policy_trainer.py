@@ -301,6 +301,7 @@ class RLTrainer(Trainer):
         transformer = create_data_transformer(config.data_transformer_ctor, raw_spec)
         config.data_transformer = transformer
         common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+        assert config.algorithm_ctor is not None  # as the constructor has checked
         algorithm = config.algorithm_ctor(
             observation_spec=transformer.transformed_observation_spec,
             action_spec=env.action_spec(),
@@ -354,6 +355,7 @@ class SLTrainer(Trainer):
         super().__init__(config)
 
     def _create_algorithm(self) -> Any:
+        assert self._config.algorithm_ctor is not None  # as the constructor has checked
         return self._config.algorithm_ctor(config=self._config)
 
     def _evaluate(self) -> list[StepMetric]:
