@@ -23,6 +23,7 @@ setup(
     install_requires=["torch>=2.2", "numpy>=1.26", "gymnasium>=1.1", "pillow>=10"],
     extras_require={
         "plots": PLOTS,
+        "benchmark": ["stable-baselines3>=2.7,<3", "torchrl>=0.10,<1", "tensordict>=0.10,<1"],
         "mujoco": ["gymnasium[mujoco]>=1.1"],
         "dev": [
             *PLOTS,
