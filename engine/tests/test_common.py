@@ -263,7 +263,7 @@ def test_summaries_are_recorded_every_interval(
 
 def test_a_warning_is_given_once(monkeypatch: Any) -> None:
     lines: list[Any] = []
-    monkeypatch.setattr(common.logging, "log", lambda *args: lines.append(args[-1]))
+    monkeypatch.setattr("absl.logging.log", lambda *args: lines.append(args[-1]))
     for value in (1, 1, 2):
         common.warning_once("a test of %d", value)
     assert lines == ["a test of 1", "a test of 2"]

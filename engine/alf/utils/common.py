@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import random
 import socket
 import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from absl import flags, logging
-from torch import nn
+from absl import flags
 
-from alf.config_util import (
-    configurable,
-    get_config_value,
-    get_inoperative_configs,
-    get_operative_configs,
-)
+from alf.config_util import configurable, get_config_value
 from alf.nest import nest
-from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils._exe_mode import (
     EXE_MODE_EVAL,
@@ -59,7 +50,17 @@ from alf.utils._global_env import (
     set_global_env,
     set_transformed_observation_spec,
 )
+from alf.utils._messages import (
+    call_stack,
+    info,
+    info_once,
+    log_metrics,
+    warning,
+    warning_once,
+)
+from alf.utils._module_parameters import get_all_parameters
 from alf.utils._periodic import Periodically, PeriodicReset, TargetUpdater
+from alf.utils._recorded_run import run_under_record_context, summarize_config
 from alf.utils._run_files import (
     ALF_CONFIG_FILE,
     abs_path,
@@ -299,91 +300,6 @@ def set_random_seed(seed: int | None) -> int:
 
 
 # ---------------------------------------------------------------------------------------------
-# Summaries and log
-
-
-def run_under_record_context(
-    func: Callable[[], Any],
-    summary_dir: str,
-    summary_interval: int,
-    flush_secs: int,
-    summarize_first_interval: bool = True,
-    summary_max_queue: int = 10,
-) -> None:
-    """Call `func` with summaries written to `summary_dir` every `summary_interval` steps.
-
-    Args:
-        summarize_first_interval: write every step of the first interval.
-    """
-
-    def is_due() -> bool:
-        step = summary.get_global_counter()
-        return (summarize_first_interval and step < summary_interval) or (
-            step % summary_interval == 0
-        )
-
-    writer = summary.create_summary_writer(
-        abs_path(summary_dir), flush_secs=flush_secs, max_queue=summary_max_queue
-    )
-    try:
-        with summary.push_summary_writer(writer), summary.record_if(is_due):
-            func()
-    finally:
-        writer.close()
-
-
-def summarize_config() -> None:
-    """Write the used and the unused configuration values as texts."""
-
-    def table(configs: Iterable[tuple[str, Any]]) -> str:
-        return "\n".join(f"    {name} = {value!r}" for name, value in configs)
-
-    with summary.record_if(lambda: True):
-        summary.text("config/operative_config", table(get_operative_configs()))
-        summary.text("config/inoperative_config", table(get_inoperative_configs()))
-
-
-def log_metrics(metrics: Iterable[Any], prefix: str = "") -> None:
-    """Log the results of metrics, one line each."""
-    lines = [f"{metric.name} = {_as_numbers(metric.result())}" for metric in metrics]
-    logging.info("%s \n\t\t %s", prefix, "\n\t\t ".join(lines))
-
-
-def _as_numbers(result: Any) -> Any:
-    return nest.map_structure(lambda x: x.item() if isinstance(x, torch.Tensor) else x, result)
-
-
-def info(msg: str, *args: Any) -> None:
-    """Log a message."""
-    logging.info(msg, *args)
-
-
-@functools.cache
-def _once(level: int, text: str) -> None:
-    logging.log(level, "%s", text)
-
-
-def info_once(msg: str, *args: Any) -> None:
-    """Log a message, the same text only once."""
-    _once(logging.INFO, msg % args if args else msg)
-
-
-def warning(msg: str, *args: Any) -> None:
-    """Log a warning."""
-    logging.warning(msg, *args)
-
-
-def warning_once(msg: str, *args: Any) -> None:
-    """Log a warning, the same text only once."""
-    _once(logging.WARNING, msg % args if args else msg)
-
-
-def call_stack() -> list[str]:
-    """The calls that lead here, outermost first, without this function."""
-    return traceback.format_stack()[:-1]
-
-
-# ---------------------------------------------------------------------------------------------
 # Python and the machine
 
 
@@ -421,41 +337,6 @@ def check_numerics(nested: Any) -> None:
             raise ValueError(f"{count} of {x.numel()} values of {path or 'the tensor'} not finite")
 
     nest.py_map_structure_with_path(check, nested)
-
-
-def get_all_parameters(obj: Any) -> list[tuple[str, nn.Parameter]]:
-    """All parameters reachable from `obj` through attributes and containers, with their paths.
-
-    Other than `nn.Module.named_parameters()` this looks into plain lists, tuples, dicts and sets.
-    """
-    found: list[tuple[str, nn.Parameter]] = []
-    _collect_parameters(obj, "", found, set())
-    return found
-
-
-def _collect_parameters(
-    obj: Any, path: str, found: list[tuple[str, nn.Parameter]], visited: set[int]
-) -> None:
-    if id(obj) in visited:
-        return
-    visited.add(id(obj))
-    if isinstance(obj, nn.Parameter):
-        found.append((path, obj))
-        return
-    for name, child in _parts(obj):
-        _collect_parameters(child, f"{path}.{name}" if path else str(name), found, visited)
-
-
-def _parts(obj: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(obj, nn.Module):
-        yield from obj._parameters.items()
-        yield from obj._modules.items()
-        own = {"_parameters", "_modules", "_buffers"}
-        yield from ((k, v) for k, v in obj.__dict__.items() if k not in own)
-    elif isinstance(obj, dict):
-        yield from obj.items()
-    elif isinstance(obj, (list, tuple, set, frozenset)):
-        yield from enumerate(obj)
 
 
 def get_unused_port(start: int, end: int = 65536, n: int = 1) -> int | list[int]:
