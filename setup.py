@@ -28,6 +28,7 @@ setup(
         "dev": [
             *PLOTS,
             "basedpyright>=1.31",
+            "gin-config>=0.5",
             "hypothesis>=6.100",
             "pytest>=8.2",
             "pytest-xdist>=3.6",

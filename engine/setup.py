@@ -27,4 +27,5 @@ setup(
         "imageio>=2.30",
         "imageio-ffmpeg>=0.5",
     ],
+    extras_require={"gin": ["gin-config>=0.5"]},
 )

@@ -6,12 +6,14 @@ import ast
 import os
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from absl import logging
+
+_MODULE_PREFIX = "_alf_conf_"
 
 
 class ConfigModule:
@@ -31,6 +33,7 @@ class _Loaded:
         self.running: list[Path] = []
         self.modules: dict[Path, ConfigModule | None] = {}
         self.texts: dict[Path, str] = {}
+        self.save: Callable[[Path], None] | None = None
 
 
 _loaded = _Loaded()
@@ -38,12 +41,7 @@ _loaded = _Loaded()
 
 def load_root(conf_file: str) -> ConfigModule:
     """Runs the one main conf file of this process."""
-    if _loaded.root is not None:
-        raise ValueError(
-            f"cannot load {conf_file!r}: {str(_loaded.root)!r} is loaded already. "
-            "Call reset_configs() first, or import_config() inside the conf file"
-        )
-    path = _find(conf_file, [Path.cwd(), *_search_path()])
+    path = find_root(conf_file)
     _loaded.root = path
     try:
         return _run(path)
@@ -52,10 +50,40 @@ def load_root(conf_file: str) -> ConfigModule:
         raise
 
 
+def find_root(conf_file: str) -> Path:
+    """Where the one main conf file of this process is."""
+    if _loaded.root is not None:
+        raise ValueError(
+            f"cannot load {conf_file!r}: {str(_loaded.root)!r} is loaded already. "
+            "Call reset_configs() first, or import_config() inside the conf file"
+        )
+    return find(conf_file, [Path.cwd(), *search_path()])
+
+
+def note_root(path: Path, save: Callable[[Path], None]) -> None:
+    """Notes that ``path``, which is no Python file, is the main conf file of this process.
+
+    Args:
+        save: writes what was read to the path it is called with.
+    """
+    _loaded.root = path
+    _loaded.save = save
+
+
+def current_place() -> str:
+    """file:line of the innermost conf file that is running; "" if there is none."""
+    frame = sys._getframe() if _loaded.running else None
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_MODULE_PREFIX):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
 def import_once(conf_file: str) -> ConfigModule:
     """Runs a conf file unless it has run already."""
     here = _loaded.running[-1].parent if _loaded.running else Path.cwd()
-    path = _find(conf_file, [here, *_search_path()])
+    path = find(conf_file, [here, *search_path()])
     if path in _loaded.running:
         circle = " -> ".join(str(p) for p in [*_loaded.running, path])
         raise ValueError(f"conf files import each other in a circle: {circle}")
@@ -71,12 +99,14 @@ def forget_all() -> None:
     _loaded = _Loaded()
 
 
-def _search_path() -> list[Path]:
+def search_path() -> list[Path]:
+    """The directories of the environment variable ``ALF_CONFIG_PATH``."""
     value = os.environ.get("ALF_CONFIG_PATH", "")
     return [Path(directory).expanduser() for directory in value.split(os.pathsep) if directory]
 
 
-def _find(conf_file: str, directories: list[Path]) -> Path:
+def find(conf_file: str, directories: list[Path]) -> Path:
+    """The first of the directories' files of this name; ``FileNotFoundError`` names them all."""
     wanted = Path(conf_file).expanduser()
     candidates = [wanted] if wanted.is_absolute() else [d / wanted for d in directories]
     for candidate in candidates:
@@ -87,7 +117,7 @@ def _find(conf_file: str, directories: list[Path]) -> Path:
 
 
 def _module_name(path: Path) -> str:
-    return f"_alf_conf_{path.stem}"
+    return f"{_MODULE_PREFIX}{path.stem}"
 
 
 def _run(path: Path) -> ConfigModule:
@@ -125,6 +155,9 @@ def save(alf_config_file: str, presets: Mapping[str, Any], preset_texts: Mapping
     if root is None:
         raise ValueError("there is no conf file to save: load_config() was not called")
     target = Path(alf_config_file).expanduser().resolve()
+    if _loaded.save is not None:
+        _loaded.save(target)
+        return
     copies = target.parent / "config_files"
     if root == target:
         # A resumed run: this file was written by a run before, and so were the copies.
@@ -134,7 +167,7 @@ def save(alf_config_file: str, presets: Mapping[str, Any], preset_texts: Mapping
         if path == target or copies in path.parents:
             continue
         if root.parent in path.parents:
-            _write(copies / path.relative_to(root.parent), text)
+            write_text(copies / path.relative_to(root.parent), text)
         else:
             logging.warning(
                 "conf file %s lies outside %s and is not saved with the run", path, root.parent
@@ -142,7 +175,7 @@ def save(alf_config_file: str, presets: Mapping[str, Any], preset_texts: Mapping
     base = copies if copies in root.parents else root.parent
     imported = (Path("config_files") / root.relative_to(base)).as_posix()
     texts = {name: preset_texts.get(name) or _literal(name, presets[name]) for name in presets}
-    _write(target, _text_of_saved_conf(imported, {n: t for n, t in texts.items() if t}))
+    write_text(target, _text_of_saved_conf(imported, {n: t for n, t in texts.items() if t}))
 
 
 def _literal(name: str, value: Any) -> str | None:
@@ -191,7 +224,8 @@ def _text_of_saved_conf(imported: str, preset_texts: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that is there completely or not at all; makes its directory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")

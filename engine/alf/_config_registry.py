@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,19 @@ MISSING = _Missing()
 USER_PREFIX = "_CONFIG._USER."
 
 
+class MadeAnew:
+    """A configured value that is made whenever a parameter takes it, such as gin's ``@Adam()``."""
+
+    __slots__ = ("_text", "make")
+
+    def __init__(self, make: Callable[[], Any], text: str) -> None:
+        self.make = make
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
 @dataclasses.dataclass(eq=False)
 class Parameter:
     """One configurable parameter, e.g. ``alf.optimizers.Adam.lr``."""
@@ -33,6 +46,8 @@ class Parameter:
     configured: Any = MISSING
     is_mutable: bool = True
     is_used: bool = False
+    place: str = ""
+    """Where it was configured, as file:line; "" where that is not known."""
 
     @property
     def value(self) -> Any:
@@ -48,6 +63,7 @@ class Parameter:
         self.configured = MISSING
         self.is_mutable = True
         self.is_used = False
+        self.place = ""
 
 
 class Registry:
@@ -133,12 +149,14 @@ class Registry:
             return " Is the module that defines it imported?"
         return f" The nearest names are: {', '.join(near)}"
 
-    def set(self, name: str, value: Any, *, is_mutable: bool, raise_if_used: bool) -> None:
+    def set(
+        self, name: str, value: Any, *, is_mutable: bool, raise_if_used: bool, place: str = ""
+    ) -> None:
         """Configures the parameter whose full name ends in ``name``."""
-        self._set(self.find(name), value, is_mutable=is_mutable, raise_if_used=raise_if_used)
+        self._set(self.find(name), value, is_mutable, raise_if_used, place)
 
     def _set(
-        self, parameter: Parameter, value: Any, *, is_mutable: bool, raise_if_used: bool
+        self, parameter: Parameter, value: Any, is_mutable: bool, raise_if_used: bool, place: str
     ) -> None:
         if not parameter.is_mutable:
             if not same(parameter.configured, value):
@@ -156,6 +174,7 @@ class Registry:
             )
         parameter.configured = value
         parameter.is_mutable = is_mutable
+        parameter.place = place
         self.version += 1
 
     def preset(self, name: str, value: Any, expression: str | None = None) -> None:
@@ -169,7 +188,7 @@ class Registry:
         if expression is not None:
             self._expressions.setdefault(name, expression)
         if self._matches(name):
-            self.set(name, value, is_mutable=False, raise_if_used=True)
+            self._set(self.find(name), value, False, True, self._place_of_preset(name))
             self._handled.setdefault(name, value)
         elif not same(self._pending.setdefault(name, value), value):
             logging.warning(
@@ -179,8 +198,11 @@ class Registry:
     def _bind_pending(self, parameter: Parameter) -> None:
         for name in [n for n in self._pending if parameter.matches(n)]:
             value = self._pending.pop(name)
-            self._set(parameter, value, is_mutable=False, raise_if_used=True)
+            self._set(parameter, value, False, True, self._place_of_preset(name))
             self._handled[name] = value
+
+    def _place_of_preset(self, name: str) -> str:
+        return f"conf_param {name}={self._expressions[name]}" if name in self._expressions else ""
 
     def check_presets(self) -> None:
         """Raises ``ValueError`` if a preset name belongs to no parameter, or to several."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from alf.config_util import (
     config1,
@@ -19,13 +20,28 @@ from alf.nest import nest
 _env: Any = None
 
 
+class ConfSource(NamedTuple):
+    """What ``parse_config`` was called with: another process can configure itself by it."""
+
+    conf_file: str
+    conf_params: tuple[str, ...]
+
+
+_source: ConfSource | None = None
+
+
+def get_conf_source() -> ConfSource | None:
+    """Where the configuration of this process came from; None: not from ``parse_config``."""
+    return _source
+
+
 def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: bool = True) -> Any:
     """Applies command line parameters and a conf file, then creates the environment.
 
     Args:
-        conf_file: see ``load_config``.
+        conf_file: see ``load_config``. A name ending in ``.gin`` is that of a gin file.
         conf_params: texts ``"NAME=PYTHON-EXPRESSION"``. They win over the conf file. An
-            expression may use ``alf``.
+            expression may use ``alf``. For a gin file they are gin's ``"NAME = VALUE"``.
         create_env: call ``get_env()`` at the end, as every option that it uses is known then.
 
     Returns:
@@ -35,10 +51,17 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
         FileNotFoundError: there is no such conf file.
         ValueError: a parameter is malformed or names no configurable parameter.
     """
-    for text in conf_params or ():
-        name, value, expression = _parse_conf_param(text)
-        pre_config_expression(name, value, expression)
-    module = load_config(conf_file)
+    global _source
+    _source = ConfSource(os.path.abspath(conf_file), tuple(conf_params or ()))
+    if conf_file.endswith(".gin"):
+        from alf import _gin_files
+
+        module = _gin_files.load(conf_file, conf_params or ())
+    else:
+        for text in conf_params or ():
+            name, value, expression = _parse_conf_param(text)
+            pre_config_expression(name, value, expression)
+        module = load_config(conf_file)
     validate_pre_configs()
     if create_env:
         get_env()
@@ -78,7 +101,12 @@ def get_env() -> Any:
     if _env is None:
         from alf.environments.utils import create_environment
         from alf.utils.per_process_context import PerProcessContext
+        from alf.utils.spawned_process_utils import get_spawned_process_context
 
+        spawned = get_spawned_process_context()
+        if spawned is not None and spawned.env_ctor is not None:
+            _env = spawned.create_env()
+            return _env
         context = PerProcessContext()
         seed = _set_seed(max(context.ddp_rank, 0))
         if context.is_distributed:

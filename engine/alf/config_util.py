@@ -10,12 +10,22 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from alf import _conf_files
 from alf._conf_files import ConfigModule
-from alf._config_registry import MISSING, USER_PREFIX, Parameter, Registry, same
+from alf._config_registry import (
+    MISSING,
+    USER_PREFIX,
+    MadeAnew,
+    Parameter,
+    Registry,
+    is_suffix,
+    same,
+)
 
 __all__ = [
     "ConfigModule",
@@ -38,6 +48,9 @@ __all__ = [
 ]
 
 _registry = Registry()
+_configurables: dict[str, Any] = {}
+_ORIGIN = "_alf_origin"
+_MOST_VALUES_NAMED = 5
 
 # Conf files name the parameters of these without importing them. `import alf` stays cheap, so
 # they are imported when a conf file is loaded or a name is looked up that is not there yet.
@@ -89,8 +102,48 @@ def config(
 
 def config1(config_name: str, value: Any, mutable: bool = True, raise_if_used: bool = True) -> None:
     """Sets the value of one parameter; see ``config``."""
+    config_at(_conf_files.current_place(), config_name, value, mutable, raise_if_used)
+
+
+def config_at(
+    place: str, config_name: str, value: Any, mutable: bool = True, raise_if_used: bool = True
+) -> None:
+    """As ``config1``, for a value that comes from ``place`` (file:line)."""
     _import_standard_modules_for(config_name)
-    _registry.set(config_name, value, is_mutable=mutable, raise_if_used=raise_if_used)
+    _registry.set(config_name, value, is_mutable=mutable, raise_if_used=raise_if_used, place=place)
+
+
+def full_config_name(config_name: str) -> str:
+    """The full name of the one parameter that ``config_name`` is the end of.
+
+    Raises:
+        ValueError: there is none, or there are several.
+    """
+    _import_standard_modules_for(config_name)
+    return _registry.find(config_name).name
+
+
+def find_configurable(name: str) -> tuple[str, Any] | None:
+    """(full name, function or class) of the one configurable whose full name ends in ``name``.
+
+    None if there is none. Raises ``ValueError`` if there are several.
+    """
+    matches = [owner for owner in _configurables if is_suffix(name, owner)]
+    if not matches:
+        _import_standard_modules()
+        matches = [owner for owner in _configurables if is_suffix(name, owner)]
+    if name in matches:
+        matches = [name]
+    if len(matches) > 1:
+        raise ValueError(
+            f"the name {name!r} is ambiguous. There are {len(matches)}: {', '.join(matches[:3])}"
+        )
+    return (matches[0], _configurables[matches[0]]) if matches else None
+
+
+def all_configurables() -> list[str]:
+    """The full names of the configurable functions and classes known so far."""
+    return list(_configurables)
 
 
 def _import_standard_modules_for(config_name: str) -> None:
@@ -157,7 +210,7 @@ def get_config_value(config_name: str) -> Any:
     parameter = _registry.find(config_name)
     if parameter.value is MISSING:
         raise ValueError(f"config {parameter.name!r} has no default and was not configured")
-    return parameter.value
+    return _made(parameter.value)
 
 
 def get_all_config_names() -> list[str]:
@@ -218,6 +271,21 @@ def save_config(alf_config_file: str) -> None:
     _conf_files.save(alf_config_file, dict(_registry.handled_presets), _registry.preset_expressions)
 
 
+_T = TypeVar("_T", bound=Callable)
+
+
+@overload
+def configurable(
+    fn_or_name: _T, whitelist: Sequence[str] = ..., blacklist: Sequence[str] = ...
+) -> _T: ...
+
+
+@overload
+def configurable(
+    fn_or_name: str | None = None, whitelist: Sequence[str] = ..., blacklist: Sequence[str] = ...
+) -> Callable[[_T], _T]: ...
+
+
 def configurable(
     fn_or_name: Callable | str | None = None,
     whitelist: Sequence[str] = [],  # ALF's signature; never written to
@@ -247,7 +315,10 @@ def _decorate(
     if whitelist and blacklist:
         raise ValueError(f"{owner}: whitelist and blacklist cannot both be given")
     if not inspect.isclass(target):
-        return _wrap(target, owner, whitelist, blacklist, offset=0)
+        wrapped = _wrap(target, owner, whitelist, blacklist, offset=0)
+        _configurables[owner] = wrapped
+        return wrapped
+    _configurables[owner] = target
     constructor = "__init__"
     if target.__init__ is object.__init__ and target.__new__ is not object.__new__:
         constructor = "__new__"  # named tuples and other immutable types
@@ -282,12 +353,52 @@ def _wrap(
         for position, word, parameter in slots.configured:
             if position >= given and word not in kwargs:
                 parameter.is_used = True
-                kwargs[word] = parameter.configured
+                kwargs[word] = _made(parameter.configured)
         if slots.unused:
             slots.mark_used(given, kwargs)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except (TypeError, ValueError, AttributeError) as error:
+            _note_origin(error, owner, slots.configured, given, kwargs)
+            raise
 
     return wrapper
+
+
+def _made(value: Any) -> Any:
+    return value.make() if type(value) is MadeAnew else value
+
+
+def _note_origin(
+    error: Exception, owner: str, configured: list[_Entry], given: int, kwargs: Mapping[str, Any]
+) -> None:
+    """Keeps with the error which configured values the innermost configurable call has got."""
+    if hasattr(error, _ORIGIN):
+        return
+    taken = [
+        (word, parameter)
+        for position, word, parameter in configured
+        if position >= given
+        and (kwargs.get(word) is parameter.configured or type(parameter.configured) is MadeAnew)
+    ]
+    text = str(error)
+    named = [entry for entry in taken if re.search(rf"\b{entry[0]}\b", text)]
+    values = [
+        f"{word}={reprlib.repr(parameter.configured)}"
+        + (f" ({parameter.place})" if parameter.place else "")
+        for word, parameter in named or taken
+    ]
+    if values:
+        most = values[:_MOST_VALUES_NAMED] + ["..."] * (len(values) > _MOST_VALUES_NAMED)
+        setattr(error, _ORIGIN, f"in {owner}, configured with {', '.join(most)}")
+
+
+def origin_of(error: BaseException) -> str | None:
+    """The configurable in which an error came up and the values that were configured for it.
+
+    None where the call took none from the configuration.
+    """
+    return getattr(error, _ORIGIN, None)
 
 
 _Entry = tuple[int, str, Parameter]

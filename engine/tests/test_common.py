@@ -325,13 +325,6 @@ def test_the_saved_configuration_is_found(tmp_path: Path) -> None:
     assert common.read_conf_file(str(tmp_path)) == "import alf\n"
 
 
-def test_gin_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"x\.gin: gin configuration is not supported"):
-        common.parse_conf_file("x.gin")
-    with pytest.raises(ValueError, match="not supported"):
-        common.get_gin_file()
-
-
 def test_a_snapshot_has_the_code_and_can_be_unpacked(tmp_path: Path, monkeypatch: Any) -> None:
     source = tmp_path / "src"
     (source / "alf" / "__pycache__").mkdir(parents=True)

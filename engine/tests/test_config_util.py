@@ -332,3 +332,16 @@ def test_bad_conf_params_are_named(tmp_path: Path, param: str, text: str) -> Non
     conf = write(tmp_path / "main.py", "import alf\n")
     with pytest.raises(ValueError, match=text):
         config_helpers.parse_config(conf, [param], create_env=False)
+
+
+def test_an_error_in_a_configured_call_names_its_values_and_their_place(tmp_path):
+    from alf.config_util import origin_of
+
+    path = tmp_path / "wrong_conf.py"
+    path.write_text("import alf\n\nalf.config('OriginPart', size='three', rate=1)\n")
+    _origin_part = alf.configurable("OriginPart")(lambda size=3, rate=2: size + rate)
+    alf.load_config(str(path))
+    with pytest.raises(TypeError) as raised:
+        _origin_part(rate=2)
+    origin = origin_of(raised.value)
+    assert origin.endswith(f".OriginPart, configured with size='three' ({path}:3)")

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import torch
 from absl import flags, logging
 
+from alf.config_util import origin_of
 from alf.device_ctx import set_default_device
+from alf.utils import common
 
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError, KeyError)
 _CONF_MODULE_PREFIX = "_alf_conf_"
@@ -28,8 +30,10 @@ def define_common_flags() -> None:
     flags.DEFINE_multi_string(
         "conf_param", None, "NAME=python-expression; overrides the conf file. May be repeated."
     )
-    flags.DEFINE_string("gin_file", None, "Not supported; use --conf.")
-    flags.DEFINE_multi_string("gin_param", None, "Not supported; use --conf_param.")
+    flags.DEFINE_string("gin_file", None, "Gin file, in place of --conf.")
+    flags.DEFINE_multi_string(
+        "gin_param", None, "NAME = gin value; overrides the gin file. May be repeated."
+    )
     flags.DEFINE_bool(
         "force_torch_deterministic",
         True,
@@ -40,24 +44,22 @@ def define_common_flags() -> None:
 def root_dir_and_conf_file() -> tuple[str, str]:
     """The two as absolute paths, from the flags.
 
-    Raises ValueError for a flag that is missing or not supported, FileNotFoundError without conf
-    file.
+    Raises ValueError for a flag that is missing or contradicts another one, FileNotFoundError
+    without conf file.
     """
     values = flags.FLAGS
-    for name, instead in (("gin_file", "conf"), ("gin_param", "conf_param")):
-        if values[name].value:
-            raise ValueError(
-                f"--{name}={values[name].value}: gin files are not supported yet; write a python "
-                f"conf file and use --{instead}"
-            )
+    if values.conf and values.gin_file:
+        raise ValueError(
+            f"--conf={values.conf} and --gin_file={values.gin_file}: only one can be given"
+        )
     if not values.root_dir:
         raise ValueError("--root_dir is missing: the directory where the run is kept")
     root_dir = os.path.abspath(os.path.expanduser(values.root_dir))
-    conf_file = values.conf or os.path.join(root_dir, "alf_config.py")
-    if not values.conf and not os.path.isfile(conf_file):
+    conf_file = common.get_conf_file(root_dir)
+    if conf_file is None:
         raise FileNotFoundError(
-            f"there is no {conf_file}: --root_dir alone works for a run that was started before; "
-            "name the conf file with --conf"
+            f"there is no {os.path.join(root_dir, common.ALF_CONFIG_FILE)}: --root_dir alone works "
+            "for a run that was started before; name the conf file with --conf or --gin_file"
         )
     return root_dir, conf_file
 
@@ -128,6 +130,9 @@ def _message(error: Exception) -> str:
         text = f"{error.strerror}: {error.filename!r}" if error.filename else str(error)
     if not isinstance(error, (ValueError, OSError)) or not text:
         text = f"{type(error).__name__}: {text}"
+    origin = origin_of(error)
+    if origin:
+        text = f"{text} [{origin}]"
     place = _place_in_conf(error.__traceback__)
     return f"{place}: {text}" if place else text
 

@@ -78,7 +78,7 @@ def _parse_config_quietly(conf_file: str) -> None:
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
-        config_helpers.parse_config(conf_file, flags.FLAGS.conf_param or [])
+        common.parse_conf_file(conf_file)
     finally:
         logging.set_verbosity(verbosity)
 

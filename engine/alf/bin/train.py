@@ -35,7 +35,7 @@ def train() -> int:
     if flags.FLAGS.store_snapshot:
         _store_snapshot(root_dir, conf_file)
     try:
-        config_helpers.parse_config(conf_file, flags.FLAGS.conf_param or [])
+        common.parse_conf_file(conf_file)
         trainer = create_trainer(TrainerConfig(root_dir=root_dir, conf_file=conf_file))
         trainer.train()
     finally:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import tarfile
 from typing import Any
 
 from absl import flags
 
 ALF_CONFIG_FILE = "alf_config.py"
+ALF_GIN_FILE = "alf_config.gin"
 _SNAPSHOT_ROOTS = "ALF_SNAPSHOT_REPO_ROOTS"
 _SNAPSHOT_SUFFIXES = {".py", ".json", ".xml", ".cpp", ".png", ".txt", ".so", ".gin", ".typed"}
 
@@ -26,30 +28,55 @@ def _flag(name: str, default: Any = None) -> Any:
 
 
 def get_conf_file(root_dir: str | None = None) -> str | None:
-    """The conf file of this run: `--conf`, else `alf_config.py` in the root directory, else None.
+    """The conf file of this run: `--conf`, else `--gin_file`, else that of the root directory.
+
+    The latter is `alf_config.py`, else `alf_config.gin` or the only gin file there. None if there
+    is none.
 
     Args:
         root_dir: None: that of the flag `--root_dir`.
     """
-    conf = _flag("conf")
+    conf = _flag("conf") or _flag("gin_file")
     if conf:
         return conf
-    if _flag("gin_file"):
-        raise _no_gin("--gin_file")
     root_dir = root_dir or _flag("root_dir")
-    if root_dir is None:
-        return None
-    path = os.path.join(abs_path(root_dir), ALF_CONFIG_FILE)
-    return path if os.path.isfile(path) else None
+    return None if root_dir is None else _saved_conf_file(abs_path(root_dir))
+
+
+def _saved_conf_file(root_dir: str) -> str | None:
+    for name in (ALF_CONFIG_FILE, ALF_GIN_FILE):
+        path = os.path.join(root_dir, name)
+        if os.path.isfile(path):
+            return path
+    gin_files = [str(path) for path in pathlib.Path(root_dir).glob("*.gin")]
+    if len(gin_files) > 1:
+        raise ValueError(
+            f"there are several gin files in {root_dir}: {', '.join(sorted(gin_files))}; name one "
+            "with --gin_file"
+        )
+    return gin_files[0] if gin_files else None
 
 
 def parse_conf_file(conf_file: str) -> Any:
-    """Parse a conf file, with the parameters of the flag `--conf_param`."""
+    """Parse a conf file, with the parameters of the flag `--conf_param` or `--gin_param`."""
     from alf.config_helpers import parse_config
 
+    return parse_config(conf_file, conf_params_for(conf_file))
+
+
+def conf_params_for(conf_file: str) -> list[str]:
+    """The flags `--conf_param`, or `--gin_param` for a gin file.
+
+    Raises ValueError if the other ones are given.
+    """
+    wanted, other = "conf_param", "gin_param"
     if conf_file.endswith(".gin"):
-        raise _no_gin(conf_file)
-    return parse_config(conf_file, _flag("conf_param", []))
+        wanted, other = other, wanted
+    if _flag(other):
+        raise ValueError(
+            f"--{other}={_flag(other)} does not go with {conf_file}; allowed for it: --{wanted}"
+        )
+    return list(_flag(wanted) or [])
 
 
 def read_conf_file(root_dir: str) -> str:
@@ -57,8 +84,8 @@ def read_conf_file(root_dir: str) -> str:
 
     Raises FileNotFoundError if there is none.
     """
-    path = os.path.join(abs_path(root_dir), ALF_CONFIG_FILE)
-    if not os.path.isfile(path):
+    path = _saved_conf_file(abs_path(root_dir))
+    if path is None:
         raise FileNotFoundError(f"there is no {ALF_CONFIG_FILE} in {root_dir!r}")
     with open(path, encoding="utf-8") as file:
         return file.read()
@@ -77,36 +104,46 @@ def write_config(root_dir: str) -> None:
 # Gin
 
 
-def _no_gin(what: str) -> ValueError:
-    return ValueError(
-        f"{what}: gin configuration is not supported; write the settings as a Python conf file "
-        "with alf.config(...) and give it with --conf"
-    )
-
-
 def get_gin_file() -> list[str]:
-    """Refused: gin is not supported."""
-    raise _no_gin("get_gin_file()")
+    """The gin file of this run, `--gin_file` or that of `--root_dir`, as list; else empty."""
+    conf_file = get_conf_file()
+    return [conf_file] if conf_file and conf_file.endswith(".gin") else []
 
 
 def get_gin_confg_strs() -> tuple[str, str]:
-    """Refused: gin is not supported."""
-    raise _no_gin("get_gin_confg_strs()")
+    """The used and the configured but unused values, as lines of gin."""
+    from alf.config_util import get_inoperative_configs, get_operative_configs
+
+    def lines(configs: list[tuple[str, Any]]) -> str:
+        return "\n".join(f"{name} = {value!r}" for name, value in configs)
+
+    return lines(get_operative_configs()), lines(get_inoperative_configs())
 
 
 def copy_gin_configs(root_dir: str, gin_files: list[str]) -> None:
-    """Refused: gin is not supported."""
-    raise _no_gin("copy_gin_configs()")
+    """Copy gin files into the root directory of a run."""
+    os.makedirs(abs_path(root_dir), exist_ok=True)
+    for path in gin_files:
+        shutil.copyfile(path, os.path.join(abs_path(root_dir), os.path.basename(path)))
 
 
 def write_gin_configs(root_dir: str, gin_file: str) -> None:
-    """Refused: gin is not supported."""
-    raise _no_gin("write_gin_configs()")
+    """Save the gin configuration of this run as `<root_dir>/<gin_file>`, includes written out."""
+    from alf.config_util import save_config
+
+    if not gin_file.endswith(".gin"):
+        raise ValueError(f"gin_file is {gin_file!r}; its name has to end with .gin")
+    save_config(os.path.join(abs_path(root_dir), gin_file))
 
 
 def summarize_gin_config() -> None:
-    """Refused: gin is not supported."""
-    raise _no_gin("summarize_gin_config()")
+    """Write the used and the unused configuration values as texts."""
+    from alf.summary import summary_ops as summary
+
+    operative, inoperative = get_gin_confg_strs()
+    with summary.record_if(lambda: True):
+        summary.text("gin/operative_config", f"```\n{operative}\n```")
+        summary.text("gin/inoperative_config", f"```\n{inoperative}\n```")
 
 
 # ---------------------------------------------------------------------------------------------
