@@ -6,6 +6,7 @@ of rows.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -25,7 +26,7 @@ class Model(nn.Module, ABC):
     Args:
         n_models: N.
         n_particles_per_model: P, of each member in sampled rollouts.
-        device: where its parameters are; None: torch's default.
+        device: where a subclass puts its parameters; None: torch's default.
         action_space: discrete actions enter `members` one-hot.
     """
 
@@ -40,15 +41,13 @@ class Model(nn.Module, ABC):
         action_space: Space | None = None,
     ) -> None:
         super().__init__()
-        for what, value in (
-            ("n_models", n_models),
-            ("n_particles_per_model", n_particles_per_model),
-        ):
-            if value < 1:
-                raise ValueError(f"{what} is {value}; a model has at least 1")
+        if n_models < 1 or n_particles_per_model < 1:
+            raise ValueError(
+                f"n_models is {n_models} and n_particles_per_model is {n_particles_per_model}; "
+                "a model has at least 1 of each"
+            )
         self.n_models = n_models
         self.n_particles_per_model = n_particles_per_model
-        self.device = torch.device(device) if device is not None else None
         self._action_spec = () if action_space is None else as_spec(action_space)
         # On the host: the number steers Python, and reading it must not wait for an accelerator.
         self.register_buffer("n_total_env_steps", torch.zeros((), dtype=torch.int64, device="cpu"))
@@ -126,10 +125,8 @@ class Model(nn.Module, ABC):
     ) -> torch.Tensor:
         """A next state `[*L, S]` from a member drawn for each row."""
         drawn = draw(self._mixture(state, context, action), generator)
-        rows = drawn.shape[1:-1]
-        member = torch.randint(
-            self.n_models, (1, *rows, 1), generator=generator, device=drawn.device
-        )
+        one = (1, *drawn.shape[1:-1], 1)
+        member = torch.randint(self.n_models, one, generator=generator, device=drawn.device)
         return drawn.gather(0, member.expand(1, *drawn.shape[1:])).squeeze(0)
 
     def get_log_prob(
@@ -151,12 +148,12 @@ class Model(nn.Module, ABC):
             action: `[*L, A]`, or indices `[*L]`.
             next_state: `[*L, S]`.
             std: deviations in place of the predicted ones, `[S]` or a scalar.
-            loss_mode: whether to leave out the symmetry-breaking start.
+            loss_mode: see `members`.
             transform: of changes of state, see `log_density`; goes with a given `std`.
         """
         mixture = self._mixture(state, context, action, std, loss_mode=loss_mode)
         log_prob = torch.logsumexp(log_density(mixture, next_state, transform, state), dim=0)
-        log_prob = log_prob - torch.tensor(float(self.n_models)).log().to(log_prob)
+        log_prob = log_prob - math.log(self.n_models)
         return log_prob, mixture.term_prob.mean(0), {"means": mixture.overall_mean}
 
     def get_prob(
@@ -167,8 +164,8 @@ class Model(nn.Module, ABC):
         next_state: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """As `get_log_prob`, with the density itself."""
-        log_prob, term_prob, info = self.get_log_prob(state, context, action, next_state)
-        return log_prob.exp(), term_prob, info
+        log_prob, *others = self.get_log_prob(state, context, action, next_state)
+        return log_prob.exp(), *others
 
     def get_member_log_prob(
         self,
@@ -226,9 +223,8 @@ class Model(nn.Module, ABC):
             initial_state: `[B, S]`.
             context: `[B, C]`, constant over the rollout.
             actions: `[B, H, A]`, or indices `[B, H]`.
-            deterministic: whether each step goes to the mean instead of a draw; all particles of
-                a member are then the same.
-            loss_mode: whether to leave out the symmetry-breaking start.
+            deterministic: whether each step goes to the mean; all particles are then the same.
+            loss_mode: see `members`.
             generator: for the draws.
         """
         found = self.imagine(
@@ -269,7 +265,7 @@ class Model(nn.Module, ABC):
             plans: `[B, K, H, A]`, or indices `[B, K, H]`.
             deterministic: one particle that follows the mean, instead of P drawn ones.
             terminations: whether probabilities to terminate are wanted.
-            loss_mode: whether to leave out the symmetry-breaking start.
+            loss_mode: see `members`.
             generator: for the draws.
         """
         return unroll(

@@ -80,7 +80,7 @@ the probabilities `[N, R]` to terminate, or None."""
 
 _ROWS_IN_CACHE = 512
 """Rows of one block on a CPU: the activations of all layers then stay in its cache."""
-_VALUES_IN_CACHE = 4096
+_VALUES_IN_CACHE = 2048
 """The same for functions of single decisions, which have no N of rows beside."""
 
 
@@ -155,8 +155,9 @@ def unroll(
     ends = state.new_empty(path[1:, ..., 0].shape) if terminations else None
     for block in row_blocks(state.shape[0], state.device):
         step = make_step(context[block], actions[:, block])
+        states = path[:, :, block].unbind(0)
         for t in range(horizon):
-            end = step(t, path[t, :, block], path[t + 1, :, block])
+            end = step(t, states[t], states[t + 1])
             if ends is not None and end is not None:
                 ends[t, :, block] = end
     return Imagined(path.unflatten(2, shape), None if ends is None else ends.unflatten(2, shape))

@@ -47,29 +47,29 @@ class EnsembleMLP(nn.Module):
         return x.unflatten(1, rows)
 
     def hidden_layers(
-        self, weight: torch.Tensor, bias: torch.Tensor, rows: int
+        self, first: torch.Tensor, rows: int
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """The hidden layers for many calls with inputs `[N, R, I]` of the same shape.
 
         Nothing is allocated in a call, so that the activations stay in a CPU's cache. No gradients.
 
         Args:
-            weight: `[N, I, h]`, first matrix.
-            bias: `[N, 1 or R, h]`, first bias, with what else does not change between the calls.
+            first: `[N, I, h]`, the first layer; an input of ones stands for its bias.
             rows: R.
 
         Returns:
             A function that returns the last hidden layer `[N, R, h']`; its next call overwrites it.
         """
-        weights, biases = [weight, *self.weights[1:-1]], [bias, *self.biases[1:-1]]
+        start = first.new_empty(self.n_members, rows, first.shape[-1])
         layers = [
             (w, b, w.new_empty(self.n_members, rows, w.shape[-1]))
-            for w, b in zip(weights, biases, strict=True)
+            for w, b in zip(self.weights[1:-1], self.biases[1:-1], strict=True)
         ]
 
         def hidden(x: torch.Tensor) -> torch.Tensor:
-            for w, b, out in layers:
-                x = torch.baddbmm(b, x, w, out=out).relu_()
+            x = torch.bmm(x, first, out=start).clamp_min_(0)
+            for weight, bias, out in layers:
+                x = torch.baddbmm(bias, x, weight, out=out).clamp_min_(0)
             return x
 
         return hidden

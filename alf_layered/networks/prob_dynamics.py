@@ -129,8 +129,9 @@ class ProbFCDynamics(nn.Module):
     ) -> Callable[[int, torch.Tensor], torch.Tensor]:
         """The hidden layers of a rollout: a function of step and states `[N, R, S]`; no gradients.
 
-        State and action enter side by side. To multiply the actions of all steps beforehand saves
-        fewer operations than it costs to write and read `[H, N, R, h]` numbers.
+        State, context, action and a one for the bias lie side by side. To multiply the actions of
+        all steps beforehand would save fewer operations than it costs to write and read
+        `[H, N, R, h]` numbers.
 
         Args:
             context: `[R, C]`.
@@ -141,15 +142,17 @@ class ProbFCDynamics(nn.Module):
         if self.inputs is not None:  # the moments go into the matrix: the loop knows nothing of it
             weight = weight / self.inputs.scale[:, None]
             bias = bias - torch.matmul(self.inputs.mean, weight).unsqueeze(1)
-        state_weight, context_weight, action_weight = weight.split(self.net.widths, dim=1)
+        hidden = self.net.hidden_layers(torch.cat([weight, bias], dim=1), rows)
+        x = weight.new_ones(members, rows, weight.shape[1] + 1)
+        state_slot, context_slot, action_slot, _ = x.split([*self.net.widths, 1], dim=-1)
         if not self._ignore_context:
-            bias = bias + torch.matmul(context, context_weight)
-        weight = torch.cat([state_weight, action_weight], dim=1)
-        hidden = self.net.hidden_layers(weight, bias, rows)
-        x = weight.new_empty(members, rows, weight.shape[1])
+            context_slot.copy_(context)
+        action = actions.unbind(0)
 
         def step(t: int, state: torch.Tensor) -> torch.Tensor:
-            return hidden(torch.cat([state, actions[t].expand(members, -1, -1)], dim=-1, out=x))
+            state_slot.copy_(state)
+            action_slot.copy_(action[t])
+            return hidden(x)
 
         return step
 
