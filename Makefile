@@ -20,7 +20,9 @@ $(READY): setup.py engine/setup.py constraints.txt
 train: $(READY)
 	$(BIN)/python -m alf.bin.train --root_dir $(ROOT) --conf $(CONF)
 	$(BIN)/python -m alf.bin.play --root_dir $(ROOT) --norender --num_episodes 3 --record_file $(ROOT)/play.mp4
-	$(BIN)/python -m alf_layered.plots.learning_curves --out $(ROOT)/curve.png hierarchy=$(ROOT)
+	$(BIN)/python -m alf_layered.plots.learning_curves --out $(ROOT)/curve.png \
+		--tag Metrics_vs_EnvironmentSteps/AverageEnvInfo/success --y-label "success rate" \
+		--threshold 0.9 hierarchy=$(ROOT)
 	@echo "logs:        $(ROOT)  (tensorboard --logdir $(ROOT))"
 	@echo "checkpoints: $(ROOT)/train/algorithm"
 	@echo "video:       $(ROOT)/play.mp4"
@@ -41,6 +43,9 @@ format: $(READY)
 smoke: $(READY)
 	rm -rf runs/smoke
 	$(BIN)/python -m alf.bin.train --root_dir runs/smoke --conf alf_configs/random_maze2d_conf.py
+
+curves: $(READY)
+	$(BIN)/python benchmarks/learning_runs.py --root_dir $(CURVES)
 
 clean:
 	rm -rf $(VENV) build *.egg-info engine/*.egg-info
