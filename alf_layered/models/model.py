@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -164,8 +165,8 @@ class Model(nn.Module, ABC):
         next_state: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """As `get_log_prob`, with the density itself."""
-        log_prob, *others = self.get_log_prob(state, context, action, next_state)
-        return log_prob.exp(), *others
+        log_prob, term_prob, info = self.get_log_prob(state, context, action, next_state)
+        return log_prob.exp(), term_prob, info
 
     def get_member_log_prob(
         self,
@@ -237,12 +238,10 @@ class Model(nn.Module, ABC):
             generator=generator,
         )
         assert found.term_prob is not None
-        state = found.state.squeeze(3).permute(2, 1, 3, 0, 4)
-        ends = found.term_prob.squeeze(3).permute(2, 1, 3, 0)
-        particles = self.n_particles_per_model
+        p = self.n_particles_per_model
+        state = found.state.squeeze(3).permute(2, 1, 3, 0, 4).expand(-1, -1, p, -1, -1)
         return Trajectories(
-            state=state.expand(-1, -1, particles, -1, -1),
-            term_prob=ends.expand(-1, -1, particles, -1),
+            state, found.term_prob.squeeze(3).permute(2, 1, 3, 0).expand(-1, -1, p, -1)
         )
 
     @torch.no_grad()
@@ -265,18 +264,17 @@ class Model(nn.Module, ABC):
             plans: `[B, K, H, A]`, or indices `[B, K, H]`.
             deterministic: one particle that follows the mean, instead of P drawn ones.
             terminations: whether probabilities to terminate are wanted.
-            loss_mode: see `members`.
-            generator: for the draws.
+            loss_mode: see `members`; `generator`: for the draws.
         """
+        make_step = partial(
+            self._step_function,
+            deterministic=deterministic,
+            terminations=terminations,
+            loss_mode=loss_mode,
+            generator=generator,
+        )
         return unroll(
-            lambda context, actions: self._step_function(
-                context,
-                actions,
-                deterministic=deterministic,
-                terminations=terminations,
-                loss_mode=loss_mode,
-                generator=generator,
-            ),
+            make_step,
             state,
             context,
             self._action_vector(plans),
