@@ -16,6 +16,7 @@ LAYERS = (
     {
         "_conf_files",
         "_config_registry",
+        "_configurable",
         "_gin_files",
         "_gin_values",
         "config_util",

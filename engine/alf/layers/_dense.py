@@ -18,7 +18,7 @@ Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
 
-def set_opt_args(parameter: nn.Parameter | None, opt_args: dict[str, Any] | None) -> None:
+def set_opt_args(parameter: Tensor | None, opt_args: dict[str, Any] | None) -> None:
     """Note options for the optimizer (such as ``lr``, ``weight_decay``) on one parameter."""
     if parameter is not None and opt_args is not None:
         parameter.opt_args = opt_args  # type: ignore[attr-defined]
