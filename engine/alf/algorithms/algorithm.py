@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from alf.algorithms import _gradient_step, _replay_training
+from alf.algorithms._module_modes import ModuleModes
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.config_util import configurable
@@ -23,6 +24,7 @@ __all__ = ["AlgStep", "Algorithm", "Loss", "LossInfo", "TimeStep"]
 
 Nest = Any
 Optimizer = torch.optim.Optimizer
+_MODES = "_module_modes"
 
 
 class Algorithm(TrainedModule):
@@ -258,19 +260,10 @@ class Algorithm(TrainedModule):
         """As `train(training)`, but cheap, as it happens twice in an iteration; cycles may be."""
         if self.training == training:
             return
-        stack: list[nn.Module | None] = [self]
-        seen: set[int] = set()
-        while stack:
-            module = stack.pop()
-            if module is None or id(module) in seen:
-                continue
-            seen.add(id(module))
-            if type(module).train is not nn.Module.train:
-                module.train(training)
-                continue
-            # nn.Module's own way to set an attribute takes ten times as long
-            module.__dict__["training"] = training
-            stack.extend(module._modules.values())
+        modes = self.__dict__.get(_MODES)
+        if modes is None or not modes.is_current():
+            modes = self.__dict__[_MODES] = ModuleModes(self)
+        modes.set(training)
 
     def calc_loss(self, info: Nest) -> LossInfo:
         """The default takes infos that are `LossInfo` already."""

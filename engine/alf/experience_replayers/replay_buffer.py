@@ -177,7 +177,9 @@ class ReplayBuffer(IndexedRing):
         self.enqueue(batch, env_ids, blocking)
 
     def _write(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
-        old_size = self._current_size.index_select(0, env_ids)
+        old_size = None
+        if self._episodes is not None:
+            old_size = self._current_size.index_select(0, env_ids)
         pos = super()._write(leaves, env_ids)
         if self._priorities is not None:
             self._priorities.add(env_ids, pos, self._current_size.index_select(0, env_ids))

@@ -68,7 +68,12 @@ class DistributionSpec:
 
 
 def distributions_to_params(nests: Nested) -> Nested:
-    """``nests`` with each distribution replaced by the nest of its parameters; tensors stay."""
+    """``nests`` with each distribution replaced by the nest of its parameters; tensors stay.
+
+    Without distributions it is ``nests`` itself.
+    """
+    if not any(isinstance(leaf, td.Distribution) for leaf in nest.flatten(nests)):
+        return nests
     return nest.map_structure(_to_params, nests)
 
 

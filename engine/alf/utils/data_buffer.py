@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import optree
 import torch
 from torch import nn
 
@@ -80,6 +82,7 @@ class RingBuffer(nn.Module):
         self._num_envs = int(num_environments)
         self._max_length = int(max_length)
         self._data_spec = data_spec
+        self._structure = optree.tree_structure(data_spec, none_is_leaf=True)
         self._leaf_specs: list[TensorSpec] = nest.flatten(data_spec)
         self._leaf_formats = [(tuple(s.shape), s.dtype) for s in self._leaf_specs]
         self._leaf_names = _leaf_names(data_spec)
@@ -118,6 +121,7 @@ class RingBuffer(nn.Module):
     def _refresh_rows(self) -> None:
         buffers = self._buffers
         self._rows = [buffers[n].flatten(0, 1) for n in self._leaf_names]
+        self._has_arrays = all(map(_has_array, self._rows))
 
     def _apply(self, fn: Callable, recurse: bool = True) -> RingBuffer:
         super()._apply(fn, recurse)
@@ -170,17 +174,18 @@ class RingBuffer(nn.Module):
 
     def _checked_leaves(self, batch: Any, n: int) -> list[torch.Tensor]:
         """The leaves of `batch` on the device of the buffer, with shape [n, ...] as specified."""
-        nest.assert_same_structure(batch, self._data_spec)
-        leaves = []
-        for i, leaf in enumerate(nest.flatten(batch)):
-            shape, dtype = self._leaf_formats[i]
-            if leaf.shape[1:] != shape or leaf.dtype != dtype or leaf.shape[:1] != (n,):
+        leaves, structure = optree.tree_flatten(batch, none_is_leaf=True)
+        if structure != self._structure:
+            nest.assert_same_structure(batch, self._data_spec)
+        for i, (leaf, (shape, dtype)) in enumerate(zip(leaves, self._leaf_formats, strict=True)):
+            if leaf.shape != (n, *shape) or leaf.dtype != dtype:
                 raise ValueError(
                     f"{self.name}: field {self._leaf_names[i]!r} was first stored as {dtype} "
                     f"{list(shape)} per record; now {n} records came as {leaf.dtype} "
                     f"{list(leaf.shape)}"
                 )
-            leaves.append(leaf if leaf.device == self._device else leaf.to(self._device))
+            if leaf.device != self._device:
+                leaves[i] = leaf.to(self._device)
         return leaves
 
     def has_space(self, env_ids: torch.Tensor) -> bool:
@@ -217,6 +222,8 @@ class RingBuffer(nn.Module):
 
     def _write(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
         """Write the leaves and advance; returns the positions [n] of the new records."""
+        if self._has_arrays:
+            return self._write_arrays(leaves, env_ids)
         pos = self._current_pos.index_select(0, env_ids)
         rows = self._row_index(env_ids, pos)
         for storage, leaf in zip(self._rows, leaves, strict=True):
@@ -225,6 +232,18 @@ class RingBuffer(nn.Module):
         size = self._current_size.index_select(0, env_ids).add_(1).clamp_(max=self._max_length)
         self._current_size.index_copy_(0, env_ids, size)
         return pos
+
+    def _write_arrays(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
+        """The same by numpy, which takes half the time for a few records."""
+        ids = env_ids.numpy()
+        current_pos, current_size = self._current_pos.numpy(), self._current_size.numpy()
+        pos = current_pos[ids]
+        rows = ids * self._max_length + pos % self._max_length
+        for storage, leaf in zip(self._rows, leaves, strict=True):
+            storage.numpy()[rows] = leaf.numpy(force=True)
+        current_pos[ids] = pos + 1
+        current_size[ids] = np.minimum(current_size[ids] + 1, self._max_length)
+        return torch.from_numpy(pos)
 
     @atomic
     @torch.no_grad()
@@ -288,6 +307,11 @@ class RingBuffer(nn.Module):
                 f"{self.name}: blocking=True needs allow_multiprocess=True, which is unsupported "
                 "(allowed: False)"
             )
+
+
+def _has_array(tensor: torch.Tensor) -> bool:
+    """Can numpy share the memory of this tensor?"""
+    return tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16
 
 
 def _leaf_names(data_spec: Any) -> list[str]:
