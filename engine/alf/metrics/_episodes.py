@@ -25,7 +25,9 @@ class Phases(NamedTuple):
     not_first: np.ndarray
     last: np.ndarray
     any_first: bool
+    num_not_first: int
     num_last: int
+    all_mid: bool
 
 
 class PhasesOfLatest:
@@ -34,6 +36,7 @@ class PhasesOfLatest:
     def __init__(self) -> None:
         self._step_type: Any = None
         self._version = -1
+        self._bytes: bytes | None = None
 
     def __call__(self, step_type: Any) -> Phases:
         # arrays and inference tensors do not tell whether they were written to since
@@ -41,12 +44,27 @@ class PhasesOfLatest:
         version = step_type._version if is_tensor else -1
         if step_type is not self._step_type or version != self._version or version < 0:
             array = as_numpy(step_type)
-            first, last = array == _FIRST, array == _LAST
-            self._phases = Phases(
-                first, ~first, last, bool(first.any()), int(np.count_nonzero(last))
-            )
+            # most steps are MID everywhere, as the step before was
+            content = array.tobytes()
+            if content != self._bytes or array.dtype != self._dtype:
+                self._phases = _phases(array)
+                self._bytes, self._dtype = content, array.dtype
             self._step_type, self._version = step_type, version
         return self._phases
+
+
+def _phases(step_type: np.ndarray) -> Phases:
+    first, last = step_type == _FIRST, step_type == _LAST
+    num_first, num_last = int(np.count_nonzero(first)), int(np.count_nonzero(last))
+    return Phases(
+        first=first,
+        not_first=~first,
+        last=last,
+        any_first=num_first > 0,
+        num_not_first=first.size - num_first,
+        num_last=num_last,
+        all_mid=num_first == num_last == 0,
+    )
 
 
 phases_of = PhasesOfLatest()

@@ -21,6 +21,8 @@ from alf.metrics.metric import StepMetric
 from alf.nest import nest
 
 _NOT_STARTED = np.zeros((0, 0))
+# So many steps are kept before they are gathered: for one step that costs ten times as much.
+_MOST_WAITING = 64
 
 
 @configurable
@@ -37,7 +39,8 @@ class EnvironmentSteps(StepMetric):
         self.register_buffer("_environment_steps", torch.zeros((), dtype=dtype, device="cpu"))
 
     def call(self, time_step: TimeStep) -> TimeStep:
-        self._environment_steps += int(np.count_nonzero(phases_of(time_step.step_type).not_first))
+        steps = self._buffers["_environment_steps"].numpy()
+        steps += phases_of(time_step.step_type).num_not_first
         return time_step
 
     def result(self) -> torch.Tensor:
@@ -115,18 +118,35 @@ class AverageEpisodicAggregationMetric(StepMetric):
         phases = phases_of(time_step.step_type)
         if self._accumulator.shape != columns.shape:
             self._start(columns.shape)
+            self._waiting = np.empty((_MOST_WAITING, *columns.shape), np.float64)
+            self._num_waiting = 0
+        if phases.all_mid:
+            self._waiting[self._num_waiting] = columns
+            self._num_waiting += 1
+            if self._num_waiting == _MOST_WAITING:
+                self._gather_waiting()
+            return time_step
+        self._gather_waiting()
         if phases.any_first:
             self._open(phases.first)
             columns = np.where(phases.first, 0, columns)
-        self._gather(columns, phases.not_first)
+        self._gather(columns[None], phases.not_first)
         if phases.num_last:
             values = self._closed(phases.last)
             for buffer, episode_values in zip(self._rings(), values, strict=True):
                 buffer.extend(episode_values)
         return time_step
 
-    # A subclass that gathers something else than a sum overrides the next four. `values` is [K, B]
-    # for K values, 0 at FIRST steps; `rows` is a mask [B].
+    def _gather_waiting(self) -> None:
+        """Gather the steps since the last one that was FIRST or LAST somewhere, all at once."""
+        count, self._num_waiting = self._num_waiting, 0
+        if count:
+            values = self._waiting[:count]
+            self._gather(values, np.ones(values.shape[-1], bool))
+
+    # A subclass that gathers something else than a sum overrides the next four. `values` is
+    # [N, K, B], K values of N steps in a row, 0 at FIRST steps; `rows` is a mask [B]: those which
+    # are not FIRST.
 
     def _start(self, shape: tuple[int, ...]) -> None:
         self._accumulator = np.zeros(shape, np.float64)
@@ -135,7 +155,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
         self._accumulator[:, rows] = 0
 
     def _gather(self, values: np.ndarray, rows: np.ndarray) -> None:
-        self._accumulator += values
+        self._accumulator += values.sum(0)
 
     def _closed(self, rows: np.ndarray) -> np.ndarray:
         """The values `[K, number of rows]` of the episodes which have just ended."""
@@ -219,8 +239,12 @@ class AverageEpisodeLengthMetric(AverageEpisodicAggregationMetric):
     ) -> None:
         super().__init__(name, prefix, dtype, buffer_size, example_time_step)
 
+    _ones = np.ones(0)
+
     def _extract_metric_values(self, time_step: TimeStep) -> Any:
-        return np.ones(time_step.step_type.shape)
+        if self._ones.shape != time_step.step_type.shape:
+            self._ones = np.ones(time_step.step_type.shape)
+        return self._ones
 
 
 @configurable
@@ -281,7 +305,7 @@ class AverageDiscountedReturnMetric(AverageEpisodicAggregationMetric):
             discount: gamma.
             reward_transformer: applied to the rewards `[B]` or `[B, n]` first.
         """
-        self._discount = discount
+        self._powers = discount ** np.arange(_MOST_WAITING + 1)
         self._reward_transformer = reward_transformer
         super().__init__(name, prefix, dtype, buffer_size, example_time_step)
 
@@ -300,9 +324,12 @@ class AverageDiscountedReturnMetric(AverageEpisodicAggregationMetric):
         self._steps[rows] = 0
 
     def _gather(self, values: np.ndarray, rows: np.ndarray) -> None:
-        self._steps += rows
-        self._weight = (self._weight * self._discount + 1) * rows
-        self._accumulator += self._weight * values
+        count = len(values)
+        self._steps += count * rows
+        powers = self._powers[: count + 1, None]
+        weights = (powers[1:] * self._weight + powers[:-1].cumsum(0)) * rows
+        self._weight = weights[-1]
+        self._accumulator += (weights[:, None] * values).sum(0)
 
     def _closed(self, rows: np.ndarray) -> np.ndarray:
         # an environment may start with a LAST step before any step was counted
@@ -331,8 +358,10 @@ class EpisodicStartAverageDiscountedReturnMetric(AverageDiscountedReturnMetric):
         self._weight[rows] = 1
 
     def _gather(self, values: np.ndarray, rows: np.ndarray) -> None:
-        self._accumulator += self._weight * values
-        self._weight[rows] *= self._discount
+        count = len(values)
+        powers = self._powers[: count + 1, None]
+        self._accumulator += ((powers[:-1] * self._weight)[:, None] * values).sum(0)
+        self._weight = np.where(rows, powers[-1] * self._weight, self._weight)
 
     def _closed(self, rows: np.ndarray) -> np.ndarray:
         return self._accumulator[:, rows]
