@@ -34,6 +34,7 @@ class Unroller:
         self._policy_state: Nest = ()
         self._transform_state: Nest = ()
         self._initial_state: Nest = ()
+        self._has_state = False
 
     def unroll(self, length: int, keep: bool = True) -> Experience | None:
         """Make `length` steps in each environment.
@@ -48,8 +49,8 @@ class Unroller:
             self._begin()
         steps = []
         for _ in range(length):
-            step = self._step()
-            if keep:
+            step = self._step(keep)
+            if step is not None:
                 steps.append(step)
         if torch.is_grad_enabled():
             self._policy_state = common.detach(self._policy_state)
@@ -67,13 +68,16 @@ class Unroller:
         _check_reward(self._time_step)
         self._policy_state = self._alg.get_initial_rollout_state(batch_size)
         self._initial_state = self._alg.get_initial_rollout_state(batch_size)
+        self._has_state = len(nest.flatten(self._initial_state)) > 0
         self._transform_state = self._alg.get_initial_transform_state(batch_size)
 
-    def _step(self) -> Experience:
+    def _step(self, keep: bool) -> Experience | None:
         alg, time_step = self._alg, self._time_step
-        policy_state = common.reset_state_if_necessary(
-            self._policy_state, self._initial_state, time_step.is_first()
-        )
+        policy_state = self._policy_state
+        if self._has_state:
+            policy_state = common.reset_state_if_necessary(
+                policy_state, self._initial_state, time_step.is_first()
+            )
         transformed, self._transform_state = alg.transform_timestep(
             time_step, self._transform_state
         )
@@ -91,6 +95,8 @@ class Unroller:
             if not alg.on_policy:
                 alg.observe_for_replay(make_experience(raw, policy_step, policy_state))
         self._time_step, self._policy_state = next_time_step, policy_step.state
+        if not keep:
+            return None
         return Experience(
             time_step=transformed,
             action=policy_step.output,

@@ -47,9 +47,12 @@ def map_structure(func: Callable[..., Any], *nests: Any) -> Any:
     Raises:
         ValueError: the structures differ; the text names the first path where they do.
     """
-    leaves, structure = _flatten(nests[0], none_is_leaf=True)
     if len(nests) == 1:
+        if isinstance(nests[0], torch.Tensor):
+            return func(nests[0])
+        leaves, structure = _flatten(nests[0], none_is_leaf=True)
         return structure.unflatten(map(func, leaves))
+    leaves, structure = _flatten(nests[0], none_is_leaf=True)
     columns = [leaves]
     for other in nests[1:]:
         other_leaves, other_structure = _flatten(other, none_is_leaf=True)

@@ -98,6 +98,15 @@ class DiagMultivariateNormal(td.Independent):
     def stddev(self) -> Tensor:
         return self.base_dist.scale
 
+    def sample(
+        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size([])
+    ) -> Tensor:
+        if len(sample_shape):
+            return super().sample(torch.Size(sample_shape))
+        # the same draw without working out shapes, which takes longer than drawing
+        with torch.no_grad():
+            return torch.normal(self.base_dist.loc, self.base_dist.scale)
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagMultivariateNormal:
         shape = torch.Size(batch_shape) + self.event_shape
         return type(self)(self.loc.expand(shape), self.scale.expand(shape))
