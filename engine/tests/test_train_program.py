@@ -76,6 +76,7 @@ alf.config(
     clear_replay_buffer=False,
     replay_buffer_length=20,
     evaluate=True,
+    async_eval=False,
     eval_interval=6,
     num_eval_episodes=2,
 )

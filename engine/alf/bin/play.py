@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
 
 from absl import app, flags, logging
 
 from alf import config_helpers
 from alf.algorithms.config import TrainerConfig
-from alf.algorithms.data_transformer import create_data_transformer
 from alf.bin import _program
 from alf.config_util import config
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.utils import create_environment  # noqa: F401 (configured below)
 from alf.trainers._play import play_episodes, try_window
+from alf.trainers._player import create_player
 from alf.utils import common
 from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
@@ -123,25 +122,6 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
         )
     if recorder is not None:
         print(f"video: {recorder.path}")
-
-
-def create_player(trainer_config: TrainerConfig, env: AlfEnvironment) -> Any:
-    """The configured algorithm, made for predicting only."""
-    if trainer_config.algorithm_ctor is None:
-        raise ValueError("TrainerConfig.algorithm_ctor is None: it has to be the algorithm")
-    raw_spec = env.observation_spec()
-    transformer = create_data_transformer(trainer_config.data_transformer_ctor, raw_spec)
-    trainer_config.data_transformer = transformer
-    common.set_transformed_observation_spec(transformer.transformed_observation_spec)
-    algorithm = trainer_config.algorithm_ctor(
-        observation_spec=transformer.transformed_observation_spec,
-        action_spec=env.action_spec(),
-        reward_spec=env.reward_spec(),
-        config=trainer_config,
-    )
-    algorithm.set_path("")
-    algorithm.eval()
-    return algorithm
 
 
 def _is_window_wanted(env: AlfEnvironment) -> bool:

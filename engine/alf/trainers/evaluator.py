@@ -2,178 +2,91 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from absl import logging
 
 from alf.algorithms.config import TrainerConfig
-from alf.data_structures import StepType, TimeStep, namedtuple
+from alf.config_helpers import ConfSource, get_conf_source
 from alf.environments.utils import create_environment
-from alf.metrics import (
-    AverageDiscountedReturnMetric,
-    AverageEnvInfoMetric,
-    AverageEpisodeLengthMetric,
-    AverageReturnMetric,
-    AverageRewardMetric,
-    EpisodicStartAverageDiscountedReturnMetric,
+from alf.trainers._eval_process import EvalJob, EvalProcess, EvaluationError
+from alf.trainers._sync_evaluator import (
+    SyncEvaluator,
+    evaluate,
+    play_steps,
+    untouched_training,
 )
-from alf.metrics.metric import StepMetric
-from alf.nest import nest
-from alf.summary import summary_ops as summary
-from alf.utils import common
 from alf.utils.rng_state import preserved_rng_state
 
-_SEED_OFFSET = 13579
+__all__ = [
+    "EvalJob",
+    "EvaluationError",
+    "Evaluator",
+    "SyncEvaluator",
+    "evaluate",
+    "play_steps",
+    "untouched_training",
+]
 
-EvalJob = namedtuple(
-    "EvalJob", ["type", "global_counter", "step_metrics", "state_dict"], default_value=()
-)
+_SEED_OFFSET = 13579
 
 
 class Evaluator:
     """Evaluates in environments made for it from the configuration.
 
-    With `async_eval` too the evaluation happens in the training process; it says so once.
+    With `async_eval` a spawned process does it, which parses the conf file again; the training only
+    waits until a copy of the parameters is taken, and where an evaluation takes longer than the
+    time between two of them. A training that was configured without conf file is evaluated in its
+    own process.
 
     Args:
-        conf_file: the conf file that is being used.
+        conf_file: the conf file that is being used; "": there is none.
     """
 
     def __init__(self, config: TrainerConfig, conf_file: str):
-        if config.async_eval:
-            logging.info("TrainerConfig.async_eval: this engine evaluates in the training process")
         seed = None if config.random_seed is None else config.random_seed + _SEED_OFFSET
+        self._process: EvalProcess | None = None
+        self._sync: SyncEvaluator | None = None
+        if config.async_eval and conf_file:
+            source = get_conf_source() or ConfSource(conf_file, ())
+            self._process = EvalProcess(config, source, seed)
+            return
+        if config.async_eval:
+            logging.warning(
+                "TrainerConfig.async_eval=True needs a conf file that another process can parse; "
+                "without one the evaluation happens in the training process"
+            )
         with preserved_rng_state():
             self._env = create_environment(
                 for_evaluation=True,
                 num_parallel_environments=config.num_eval_environments,
                 seed=seed,
             )
-        self._evaluator = SyncEvaluator(self._env, config)
+        self._sync = SyncEvaluator(self._env, config)
 
-    def eval(self, algorithm: Any, step_metric_values: Mapping[str, int]) -> list[StepMetric]:
-        """Evaluate now; see `SyncEvaluator.eval`."""
-        return self._evaluator.eval(algorithm, step_metric_values)
+    def eval(self, algorithm: Any, step_metric_values: Mapping[str, int]) -> list[Any]:
+        """Evaluates the algorithm as it is now; see `SyncEvaluator.eval`.
 
-    def close(self) -> None:
-        """Close the environments and the summary file."""
-        self._evaluator.close()
-        self._env.close()
-
-
-class SyncEvaluator:
-    """Evaluates in the given environment and writes the summaries of `<root_dir>/eval`."""
-
-    def __init__(self, env: Any, config: TrainerConfig):
-        self._env = env
-        self._config = config
-        self._writer = summary.create_summary_writer(
-            common.abs_path(config.root_dir) + "/eval",
-            flush_secs=config.summaries_flush_secs,
-            max_queue=config.summary_max_queue,
-        )
-
-    def eval(self, algorithm: Any, step_metric_values: Mapping[str, int]) -> list[StepMetric]:
-        """Play `num_eval_episodes` episodes; nothing of the training changes.
-
-        Args:
-            step_metric_values: values of the step metrics of the training, by name. The results are
-                also written against each of them.
-
-        Returns the metrics.
+        Returns the metrics, asynchronously those of the last evaluation that is complete. Raises
+        `EvaluationError` if the process has failed in an earlier one.
         """
-        metrics = evaluate(self._env, algorithm, self._config.num_eval_episodes)
-        with (
-            summary.push_summary_writer(self._writer),
-            summary.record_if(lambda: True),
-        ):
-            for metric in metrics:
-                metric.gen_summaries(
-                    train_step=summary.get_global_counter(), other_steps=step_metric_values
-                )
-        self._writer.flush()
-        return metrics
+        if self._process is not None:
+            return list(self._process.eval(algorithm, step_metric_values))
+        assert self._sync is not None
+        return list(self._sync.eval(algorithm, step_metric_values))
+
+    def wait(self) -> list[Any] | None:
+        """Waits until all evaluations are complete and returns the metrics of the last one.
+
+        None where that is what `eval()` has returned.
+        """
+        return None if self._process is None else list(self._process.wait())
 
     def close(self) -> None:
-        """Close the summary file."""
-        self._writer.close()
-
-
-@torch.no_grad()
-def evaluate(env: Any, algorithm: Any, num_episodes: int) -> list[StepMetric]:
-    """Play at least `num_episodes` episodes with `predict_step` and return their metrics.
-
-    The first ceil(num_episodes / B) episodes of each of the B environments count, so that short
-    episodes are not preferred. Random numbers, modes and summaries of the training are untouched.
-    """
-    episodes_per_env = math.ceil(num_episodes / env.batch_size)
-    num_ended = torch.zeros(env.batch_size, dtype=torch.int64, device="cpu")
-    metrics: list[StepMetric] = []
-    with untouched_training(algorithm):
-        for raw_time_step, _ in play_steps(env, algorithm):
-            time_step = _on_cpu(raw_time_step)
-            metrics = metrics or _create_metrics(time_step, episodes_per_env * env.batch_size)
-            finished = num_ended >= episodes_per_env
-            # A FIRST step counts for no metric.
-            step_type = time_step.step_type.masked_fill(finished, int(StepType.FIRST))
-            for metric in metrics:
-                metric(time_step._replace(step_type=step_type))
-            num_ended += step_type == int(StepType.LAST)
-            if bool((num_ended >= episodes_per_env).all()):
-                break
-    return metrics
-
-
-def play_steps(env: Any, algorithm: Any) -> Iterator[tuple[TimeStep, Any]]:
-    """Reset `env` and play for ever with `predict_step`.
-
-    Yields every raw time step, the first one included, with the AlgStep that answers it; the action
-    is executed when the next item is asked for.
-    """
-    time_step = env.reset()
-    initial_state = algorithm.get_initial_predict_state(env.batch_size)
-    state = initial_state
-    transform_state = algorithm.get_initial_transform_state(env.batch_size)
-    while True:
-        state = common.reset_state_if_necessary(state, initial_state, time_step.is_first())
-        transformed, transform_state = algorithm.transform_timestep(time_step, transform_state)
-        policy_step = algorithm.predict_step(transformed, state)
-        yield time_step, policy_step
-        state = policy_step.state
-        time_step = env.step(policy_step.output)
-
-
-@contextlib.contextmanager
-def untouched_training(algorithm: Any) -> Iterator[None]:
-    """The algorithm is in evaluation mode inside; afterwards everything is as it was before."""
-    modes = [(module, module.training) for module in algorithm.modules()]
-    with (
-        preserved_rng_state(),
-        common.eval_context(),
-        summary.record_if(lambda: False),
-    ):
-        algorithm.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-
-
-def _create_metrics(example: TimeStep, buffer_size: int) -> list[StepMetric]:
-    return [
-        AverageReturnMetric(example, buffer_size=buffer_size),
-        AverageEpisodeLengthMetric(example, buffer_size=buffer_size),
-        AverageEnvInfoMetric(example, name="AverageEnvInfo", buffer_size=buffer_size),
-        AverageDiscountedReturnMetric(example, buffer_size=buffer_size),
-        EpisodicStartAverageDiscountedReturnMetric(example, buffer_size=buffer_size),
-        AverageRewardMetric(example, buffer_size=buffer_size),
-    ]
-
-
-def _on_cpu(time_step: TimeStep) -> TimeStep:
-    return nest.map_structure(lambda x: x.cpu() if isinstance(x, torch.Tensor) else x, time_step)
+        """Ends the process, or closes environments and summary file."""
+        if self._process is not None:
+            self._process.close()
+        if self._sync is not None:
+            self._sync.close()
+            self._env.close()

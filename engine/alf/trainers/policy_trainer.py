@@ -71,7 +71,7 @@ class Trainer:
         self._schedule = CheckpointSchedule(self._progress, config.num_checkpoints)
         self._eval_interval = _interval(config, config.num_evals, config.eval_interval)
         self._summary_interval = _interval(config, config.num_summaries, config.summary_interval)
-        self._last_evaluation: list[StepMetric] = []
+        self._last_evaluation: list[Any] = []
         self.stop_signal: int | None = None
         self._algorithm: Any = self._create_algorithm()
         self._checkpointer = Checkpointer(
@@ -144,8 +144,12 @@ class Trainer:
     def _build_lazy_parts(self) -> None:
         """Make the algorithm build whatever it builds at its first iteration."""
 
-    def _evaluate(self) -> list[StepMetric]:
+    def _evaluate(self) -> list[Any]:
         return []
+
+    def _await_evaluation(self) -> list[Any] | None:
+        """The results of evaluations that were going on, if there are newer ones."""
+        return None
 
     def _close(self) -> None:
         """Free everything, whether or not training came to its end."""
@@ -177,6 +181,8 @@ class Trainer:
                     self._save_checkpoint(self._schedule.is_temporary())
             self._save_checkpoint()
             self.stop_signal = requests.stop_signal
+        if not self.stop_signal:
+            self._last_evaluation = self._await_evaluation() or self._last_evaluation
         self._conclude(time.monotonic() - start, progress.env_steps - start_steps)
 
     def _save_checkpoint(self, temporary: bool = False) -> None:
@@ -331,10 +337,13 @@ class RLTrainer(Trainer):
     def _start(self) -> None:
         self._env.reset()
 
-    def _evaluate(self) -> list[StepMetric]:
+    def _evaluate(self) -> list[Any]:
         assert self._evaluator is not None
         with record_time("time/evaluation"):
             return self._evaluator.eval(self._algorithm, self._step_metric_values())
+
+    def _await_evaluation(self) -> list[Any] | None:
+        return self._evaluator.wait() if self._evaluator is not None else None
 
     def _close(self) -> None:
         self._algorithm.finish_train()

@@ -63,6 +63,20 @@ def extract_sub_state_dict_from_checkpoint(
     return state
 
 
+def model_state(algorithm: nn.Module) -> dict[str, Any]:
+    """What a checkpoint's model file holds of an algorithm: no optimizers, no replay buffers."""
+    return {
+        key: _plain(value, key)
+        for key, value in algorithm.state_dict().items()
+        if _part_of(key, value) == files.MODEL
+    }
+
+
+def load_model_state(algorithm: nn.Module, state: dict[str, Any]) -> None:
+    """Undo of `model_state`; raises RuntimeError if the state does not fit."""
+    _load_algorithm(algorithm, state, (), [files.OPTIMIZER, files.REPLAY_BUFFER], strict=True)
+
+
 class Checkpointer:
     """Saves and loads a set of objects in ALF's file layout.
 
