@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -57,7 +58,7 @@ def configurable(
 def _decorate(
     target: Any, name: str | None, whitelist: Sequence[str], blacklist: Sequence[str]
 ) -> Any:
-    owner = f"{target.__module__}.{name or target.__qualname__}"
+    owner = f"{_public_module(target)}.{name or target.__qualname__}"
     if whitelist and blacklist:
         raise ValueError(f"{owner}: whitelist and blacklist cannot both be given")
     if not inspect.isclass(target):
@@ -74,6 +75,12 @@ def _decorate(
     wrapper = _wrap(function, owner, whitelist, blacklist, offset=1)
     setattr(target, constructor, staticmethod(wrapper) if constructor == "__new__" else wrapper)
     return target
+
+
+def _public_module(target: Any) -> str:
+    """Where users know a class or function: a private module names its `PUBLIC_MODULE`."""
+    module = sys.modules.get(target.__module__)
+    return getattr(module, "PUBLIC_MODULE", target.__module__)
 
 
 def _wrap(

@@ -345,3 +345,12 @@ def test_an_error_in_a_configured_call_names_its_values_and_their_place(tmp_path
         _origin_part(rate=2)
     origin = origin_of(raised.value)
     assert origin.endswith(f".OriginPart, configured with size='three' ({path}:3)")
+
+
+def test_a_class_in_a_private_file_is_configured_under_its_public_module():
+    from alf.networks import NormalProjectionNetwork
+
+    name = "alf.networks.projection_networks.NormalProjectionNetwork.squash_mean"
+    assert NormalProjectionNetwork.__module__ != "alf.networks.projection_networks"
+    alf.config("projection_networks.NormalProjectionNetwork", squash_mean=False)
+    assert alf.get_config_value(name) is False

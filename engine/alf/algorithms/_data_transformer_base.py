@@ -11,6 +11,8 @@ from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep
 from alf.nest import nest
 
+PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
+
 
 class DataTransformer(nn.Module):
     """Transforms what comes from the environment, and from the replay buffer, for an algorithm.

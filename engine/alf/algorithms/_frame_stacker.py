@@ -13,6 +13,8 @@ from alf.data_structures import Experience, TimeStep, namedtuple
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
+PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
+
 FrameStackState = namedtuple("FrameStackState", ["steps", "prev_frames"])
 """State of `FrameStacker`.
 

@@ -12,6 +12,8 @@ from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep
 from alf.nest import nest
 
+PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
+
 
 @configurable
 def l2_dist_close_reward_fn(

@@ -18,6 +18,8 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import common
 from alf.utils.normalizers import AdaptiveNormalizer, EMNormalizer, Normalizer, WindowNormalizer
 
+PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
+
 _IS_UPDATE_TIME = {
     "replay": common.is_replay,
     "rollout": common.is_rollout,

@@ -14,6 +14,8 @@ from alf.data_structures import TimeStep
 from alf.utils import common
 from alf.utils.normalizers import AdaptiveNormalizer, Normalizer
 
+PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
+
 
 class RewardTransformer(SimpleDataTransformer):
     """Base of transformers of the reward; can also be called with a reward itself.

@@ -11,6 +11,8 @@ from gymnasium import spaces
 
 from alf.config_util import configurable
 
+PUBLIC_MODULE = "alf.environments.gym_wrappers"  # under which these names are configured
+
 
 def _is_continuous(space: spaces.Space) -> TypeGuard[spaces.Box]:
     return isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)

@@ -16,6 +16,8 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
+PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
+
 
 class _ActionWrapper(AlfEnvironmentBaseWrapper):
     """Base of the wrappers whose actions differ from those of the wrapped environment."""

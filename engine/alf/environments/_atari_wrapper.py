@@ -11,6 +11,8 @@ from gymnasium import spaces
 from alf.config_util import configurable
 from alf.environments import _frame_wrappers as frames
 
+PUBLIC_MODULE = "alf.environments.gym_wrappers"  # under which these names are configured
+
 
 @configurable
 class DMAtariPreprocessing(gymnasium.Wrapper):

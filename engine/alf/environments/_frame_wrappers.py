@@ -12,6 +12,8 @@ from gymnasium import spaces
 
 from alf.config_util import configurable
 
+PUBLIC_MODULE = "alf.environments.gym_wrappers"  # under which these names are configured
+
 
 def transform_space(
     observation_space: spaces.Space, field: str | None, func: Callable[[spaces.Space], Any]

@@ -18,6 +18,8 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import TensorSpec
 
+PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
+
 _LAST = np.int32(StepType.LAST)
 
 

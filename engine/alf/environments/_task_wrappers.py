@@ -17,6 +17,8 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
+PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
+
 
 @configurable
 class TensorWrapper(AlfEnvironmentBaseWrapper):

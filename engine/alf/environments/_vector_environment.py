@@ -19,6 +19,8 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import TensorSpec
 
+PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
+
 
 def actions_to_numpy(action: Any) -> Any:
     """A nest of tensors or arrays as arrays."""
@@ -34,9 +36,16 @@ def _leaf_to_numpy(leaf: Any) -> np.ndarray:
 def time_step_to_tensors(time_step: TimeStep) -> TimeStep:
     """A time step of arrays as tensors on the default device, sharing memory where it can."""
     device = get_default_device()
-    if device == "cpu":
-        return nest.map_structure(torch.as_tensor, time_step)
-    return nest.map_structure(lambda x: torch.as_tensor(x, device=device), time_step)
+    if device != "cpu":
+        return nest.map_structure(lambda x: torch.as_tensor(x, device=device), time_step)
+    return TimeStep._make(map(_to_tensors, time_step))
+
+
+def _to_tensors(arrays: Any) -> Any:
+    """A field of a time step, most of which are one array."""
+    if type(arrays) is np.ndarray:
+        return torch.from_numpy(arrays)
+    return nest.map_structure(torch.as_tensor, arrays) if len(arrays) else arrays
 
 
 def split_actions(action: Any, batch_size: int) -> Sequence[Any] | np.ndarray:

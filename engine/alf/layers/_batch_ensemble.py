@@ -15,6 +15,8 @@ from alf.layers._conv import Conv2D, Size
 from alf.layers._dense import FC, Activation, Initializer
 from alf.utils.math_ops import identity
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 def _member_parameter(ensemble_group: int, *shape: int) -> nn.Parameter:
     """A parameter whose first axis is that of the members, as particle-based optimizers expect."""

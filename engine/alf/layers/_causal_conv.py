@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from alf.config_util import configurable
 from alf.layers._dense import Activation, Initializer, init_bias, init_kernel
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 @configurable
 class CausalConv1D(nn.Module):

@@ -14,6 +14,8 @@ from alf.nest import nest
 from alf.nest.utils import get_nested_field, make_nested_module
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 def reset_parameters(module: nn.Module) -> None:
     """Draw the initial parameters of ``module`` and all its descendants anew.

@@ -12,6 +12,8 @@ from alf.config_util import configurable
 from alf.layers._dense import Activation, Initializer, init_bias, init_kernel
 from alf.utils.math_ops import identity
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 @configurable
 class CompositionalFC(nn.Module):

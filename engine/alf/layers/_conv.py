@@ -18,6 +18,8 @@ from alf.layers._dense import (
     set_opt_args,
 )
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 Size = int | tuple[int, int]
 
 

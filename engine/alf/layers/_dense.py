@@ -14,6 +14,8 @@ from alf.config_util import configurable
 from alf.initializers import variance_scaling_init
 from alf.utils.math_ops import identity
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 

@@ -18,6 +18,8 @@ from alf.nest import nest
 from alf.nest.utils import get_nested_field
 from alf.utils.tensor_utils import scale_gradient
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 class ElementwiseLayerBase(nn.Module):
     """A layer without parameters that acts on each element or row alone, so n of it are itself."""

@@ -18,6 +18,8 @@ from alf.layers._conv import Size, _pair
 from alf.layers._dense import Activation, Initializer, init_kernel
 from alf.norm_layers import ParamLayerNorm, ParamLayerNorm1d, ParamLayerNorm2d
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 class _ParamLayer(nn.Module, abc.ABC):
     """A layer with ``n_groups`` sets of weights that :meth:`set_parameters` gives it."""

@@ -13,6 +13,8 @@ from alf.layers._compose import reset_parameters
 from alf.layers._conv import Size, _pair
 from alf.layers._dense import Activation, set_opt_args
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 def _conv(
     in_channels: int, out_channels: int, kernel: Size, stride: Size, transpose: bool, bias: bool

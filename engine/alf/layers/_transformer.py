@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from alf.config_util import configurable
 from alf.layers._dense import FC, Activation
 
+PUBLIC_MODULE = "alf.layers"  # under which these names are configured
+
 
 @configurable
 class TransformerBlock(nn.Module):

@@ -31,6 +31,8 @@ from alf.utils.dist_utils import (
 from alf.utils.distributions import TruncatedDistribution, TruncatedNormal
 from alf.utils.math_ops import identity
 
+PUBLIC_MODULE = "alf.networks.projection_networks"  # under which these names are configured
+
 
 @configurable
 class BetaProjectionNetwork(Network):

@@ -19,6 +19,8 @@ from alf.utils.dist_utils import (
     OneHotCategoricalStraightThrough,
 )
 
+PUBLIC_MODULE = "alf.networks.projection_networks"  # under which these names are configured
+
 
 def _check_discrete(spec: Any, name: str) -> int:
     """The number of values of a discrete action that counts from 0."""

@@ -13,6 +13,8 @@ from alf.layers import FC, Conv2D, ConvTranspose2D, Reshape
 from alf.networks.containers import _Sequential
 from alf.tensor_specs import TensorSpec
 
+PUBLIC_MODULE = "alf.networks.encoding_networks"  # under which these names are configured
+
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 

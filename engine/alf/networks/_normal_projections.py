@@ -30,6 +30,8 @@ from alf.utils.dist_utils import (
 )
 from alf.utils.math_ops import identity
 
+PUBLIC_MODULE = "alf.networks.projection_networks"  # under which these names are configured
+
 
 @configurable
 class NormalProjectionNetwork(Network):

@@ -176,7 +176,7 @@ class _TransformedBuilder:
         if not any(self._batched):
             return transformed_distribution(self._base(params), self._transforms)
         transforms = [
-            AffineTransform(p["loc"], p["scale"], event_dim=t.event_dim) if batched else t
+            _with_params(t, p) if batched else t
             for t, batched, p in zip(
                 self._transforms, self._batched, params["transforms"], strict=True
             )
@@ -221,8 +221,18 @@ class _MixtureBuilder:
         )
 
 
+def _with_params(transform: Any, params: NestedParams) -> Transform:
+    """A transform like ``transform`` for other rows of the batch."""
+    if isinstance(transform, td.AffineTransform):
+        return AffineTransform(params["loc"], params["scale"], event_dim=transform.event_dim)
+    return transform.with_params(params)
+
+
 def _is_batched(transform: Transform, dist: td.Distribution) -> bool:
-    """Whether ``transform`` is affine with one setting per row of the batch.
+    """Whether ``transform`` has one setting per row of the batch.
+
+    That is an affine one, or one that has ``params``, a nest of tensors [B, ...], and
+    ``with_params(params)``.
 
     Raises:
         ValueError: for another transform of which that is true.
@@ -230,6 +240,8 @@ def _is_batched(transform: Transform, dist: td.Distribution) -> bool:
     rank = len(dist.event_shape)
     if isinstance(transform, td.PowerTransform) and transform.exponent.ndim > rank:
         raise ValueError(f"cannot take a {type(dist).__name__} apart: its exponents are batched")
+    if hasattr(transform, "with_params"):
+        return getattr(transform, "params", ()) != ()
     if not isinstance(transform, td.AffineTransform):
         return False
     return any(isinstance(x, Tensor) and x.ndim > rank for x in (transform.loc, transform.scale))
@@ -238,6 +250,8 @@ def _is_batched(transform: Transform, dist: td.Distribution) -> bool:
 def _transform_params(transform: Transform, dist: td.Distribution) -> NestedParams:
     if not _is_batched(transform, dist):
         return ()
+    if not isinstance(transform, td.AffineTransform):
+        return getattr(transform, "params", ())
     shape = dist.batch_shape + dist.event_shape
     one = _any_tensor(extract_distribution_parameters(dist.base_dist)).new_ones(())
     return {

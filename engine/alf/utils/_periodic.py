@@ -14,6 +14,8 @@ from torch import nn
 from alf.config_util import configurable
 from alf.utils.schedulers import as_scheduler
 
+PUBLIC_MODULE = "alf.utils.common"  # under which these names are configured
+
 
 def _as_list(x: Any) -> list[Any]:
     return list(x) if isinstance(x, (list, tuple, nn.ModuleList)) else [x]

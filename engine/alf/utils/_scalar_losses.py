@@ -9,6 +9,8 @@ from alf.config_util import configurable
 from alf.utils._unit_losses import multi_quantile_huber_loss
 from alf.utils.math_ops import InvertibleTransform
 
+PUBLIC_MODULE = "alf.utils.losses"  # under which these names are configured
+
 
 class ScalarPredictionLoss:
     """A loss, called as `loss(pred, target)` with target [B] and loss [B]."""

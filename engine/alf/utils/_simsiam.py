@@ -10,6 +10,8 @@ from alf.config_util import configurable
 from alf.data_structures import LossInfo
 from alf.summary import summary_ops as summary
 
+PUBLIC_MODULE = "alf.utils.losses"  # under which these names are configured
+
 
 @configurable
 class AsymmetricSimSiamLoss(nn.Module):

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 
 from alf.config_util import configurable
 
+PUBLIC_MODULE = "alf.utils.losses"  # under which these names are configured
+
 
 @configurable
 def element_wise_huber_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
