@@ -239,6 +239,8 @@ class RingBuffer(nn.Module):
         current_pos, current_size = self._current_pos.numpy(), self._current_size.numpy()
         pos = current_pos[ids]
         rows = ids * self._max_length + pos % self._max_length
+        if len(ids) == 1:
+            rows = slice(rows[0], rows[0] + 1)
         for storage, leaf in zip(self._rows, leaves, strict=True):
             storage.numpy()[rows] = leaf.numpy(force=True)
         current_pos[ids] = pos + 1
