@@ -45,7 +45,9 @@ def _to_tensors(arrays: Any) -> Any:
     """A field of a time step, most of which are one array."""
     if type(arrays) is np.ndarray:
         return torch.from_numpy(arrays)
-    return nest.map_structure(torch.as_tensor, arrays) if len(arrays) else arrays
+    if type(arrays) is tuple and not arrays:
+        return arrays
+    return nest.map_structure(torch.as_tensor, arrays)
 
 
 def split_actions(action: Any, batch_size: int) -> Sequence[Any] | np.ndarray:
