@@ -5,20 +5,25 @@ from alf.networks.actor_distribution_networks import (
     ActorDistributionNetwork,
     ActorDistributionNetworkBase,
     ActorDistributionRNNNetwork,
+    LatentActorDistributionNetwork,
     ParallelActorDistributionNetwork,
     UnitNormalActorDistributionNetwork,
 )
 from alf.networks.actor_networks import ActorNetwork, ActorNetworkBase, ActorRNNNetwork
 from alf.networks.containers import Branch, Echo, Parallel, Sequential
-from alf.networks.critic_networks import CriticNetwork, CriticRNNNetwork
+from alf.networks.critic_networks import CriticNetwork, CriticQuantileNetwork, CriticRNNNetwork
+from alf.networks.dynamics_networks import DynamicsNetwork, ParallelDynamicsNetwork
 from alf.networks.encoding_networks import (
+    AutoShapeImageDeconvNetwork,
     EncodingNetwork,
     ImageDecodingNetwork,
     ImageDecodingNetworkV2,
     ImageEncodingNetwork,
     LSTMEncodingNetwork,
     ParallelEncodingNetwork,
+    SpatialBroadcastDecodingNetwork,
 )
+from alf.networks.memory import FIFOMemory, Memory, MemoryWithUsage
 from alf.networks.network import (
     BatchSquashNetwork,
     NaiveParallelNetwork,
@@ -36,6 +41,9 @@ from alf.networks.networks import (
     Residue,
     TemporalPool,
 )
+from alf.networks.normalizing_flow_networks import NormalizingFlowNetwork, RealNVPNetwork
+from alf.networks.ou_process import OUProcess
+from alf.networks.param_networks import ParamConvNet, ParamNetwork
 from alf.networks.preprocessor_networks import PreprocessorNetwork
 from alf.networks.preprocessors import CosineEmbeddingPreprocessor, EmbeddingPreprocessor
 from alf.networks.projection_networks import (
@@ -50,6 +58,8 @@ from alf.networks.projection_networks import (
     TruncatedProjectionNetwork,
 )
 from alf.networks.q_networks import ParallelQNetwork, QNetwork, QNetworkBase, QRNNNetwork
+from alf.networks.relu_mlp import ReluMLP
+from alf.networks.transformer_networks import SocialAttentionNetwork, TransformerNetwork
 from alf.networks.value_networks import (
     ParallelValueNetwork,
     ValueNetwork,
@@ -65,6 +75,7 @@ __all__ = [
     "ActorNetwork",
     "ActorNetworkBase",
     "ActorRNNNetwork",
+    "AutoShapeImageDeconvNetwork",
     "BatchSquashNetwork",
     "BetaProjectionNetwork",
     "Branch",
@@ -72,39 +83,55 @@ __all__ = [
     "CauchyProjectionNetwork",
     "CosineEmbeddingPreprocessor",
     "CriticNetwork",
+    "CriticQuantileNetwork",
     "CriticRNNNetwork",
     "Delay",
+    "DynamicsNetwork",
     "Echo",
     "EmbeddingPreprocessor",
     "EncodingNetwork",
+    "FIFOMemory",
     "GRUCell",
     "ImageDecodingNetwork",
     "ImageDecodingNetworkV2",
     "ImageEncodingNetwork",
     "LSTMCell",
     "LSTMEncodingNetwork",
+    "LatentActorDistributionNetwork",
+    "Memory",
+    "MemoryWithUsage",
     "MixtureProjectionNetwork",
     "NaiveParallelNetwork",
     "Network",
     "NetworkWrapper",
     "NoisyFC",
     "NormalProjectionNetwork",
+    "NormalizingFlowNetwork",
+    "OUProcess",
     "OnehotCategoricalProjectionNetwork",
     "Parallel",
     "ParallelActorDistributionNetwork",
     "ParallelCategoricalProjectionNetwork",
+    "ParallelDynamicsNetwork",
     "ParallelEncodingNetwork",
     "ParallelQNetwork",
     "ParallelValueNetwork",
+    "ParamConvNet",
+    "ParamNetwork",
     "PreprocessorNetwork",
     "QNetwork",
     "QNetworkBase",
     "QRNNNetwork",
+    "RealNVPNetwork",
+    "ReluMLP",
     "Residue",
     "Sequential",
     "SimpleActionEncoder",
+    "SocialAttentionNetwork",
+    "SpatialBroadcastDecodingNetwork",
     "StableNormalProjectionNetwork",
     "TemporalPool",
+    "TransformerNetwork",
     "TruncatedProjectionNetwork",
     "UnitNormalActorDistributionNetwork",
     "ValueNetwork",

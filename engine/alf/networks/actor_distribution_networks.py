@@ -6,20 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.distributions as td
 from torch import Tensor
 
 from alf.config_util import configurable
 from alf.layers import make_parallel_spec
 from alf.nest import nest
+from alf.networks._projection_parts import ActionRange, check_continuous
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.network import Network, nested_modules
+from alf.networks.normalizing_flow_networks import RealNVPNetwork
 from alf.networks.projection_networks import (
     CategoricalProjectionNetwork,
     NormalProjectionNetwork,
     make_projection_nets,
 )
-from alf.tensor_specs import TensorSpec
-from alf.utils.dist_utils import DiagMultivariateNormal
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.dist_utils import (
+    AffineTransform,
+    DiagMultivariateNormal,
+    StableTanh,
+    transformed_distribution,
+)
 
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
@@ -225,3 +233,65 @@ class UnitNormalActorDistributionNetwork(Network):
         shape = (first.shape[0], *self._shape)
         zeros = torch.zeros(shape, device=first.device)
         return DiagMultivariateNormal(zeros, torch.ones_like(zeros)), state
+
+
+@configurable
+class LatentActorDistributionNetwork(Network):
+    """A simple distribution pushed through a normalising flow.
+
+    Haarnoja et al., arXiv:1804.02808, section 4: latent actions of a prior policy become actions by
+    an invertible map that may depend on the observation.
+
+    Args:
+        input_tensor_spec: nest of TensorSpec of the observations.
+        action_spec: one continuous TensorSpec of rank 1; bounded if scaled.
+        prior_actor_distribution_network_ctor: makes the network of the latent distribution, called
+            with ``input_tensor_spec`` and ``action_spec``.
+        normalizing_flow_network_ctor: makes the flow, called with ``input_tensor_spec`` (that of
+            the action) and ``conditional_input_tensor_spec``.
+        conditional_flow: the flow depends on the observation.
+        scale_distribution: squash the samples by ``dist_squashing_transform``, then scale and shift
+            them into the action's range.
+        dist_squashing_transform: an invertible transform from all numbers to (-1, 1).
+        name: for printing.
+    """
+
+    def __init__(
+        self,
+        input_tensor_spec: Any,
+        action_spec: TensorSpec,
+        prior_actor_distribution_network_ctor: Callable[
+            ..., Network
+        ] = UnitNormalActorDistributionNetwork,
+        normalizing_flow_network_ctor: Callable[..., Any] = RealNVPNetwork,
+        conditional_flow: bool = True,
+        scale_distribution: bool = False,
+        dist_squashing_transform: td.Transform = StableTanh(),
+        name: str = "LatentActorDistributionNetwork",
+    ) -> None:
+        super().__init__(input_tensor_spec, (), name)
+        check_continuous(action_spec, name, bounded=scale_distribution)
+        self._prior = prior_actor_distribution_network_ctor(
+            input_tensor_spec=input_tensor_spec, action_spec=action_spec
+        )
+        if self._prior.state_spec != ():
+            raise ValueError(f"{name}: the network of the latent distribution must have no state")
+        self._flow = normalizing_flow_network_ctor(
+            input_tensor_spec=TensorSpec(action_spec.shape),
+            conditional_input_tensor_spec=input_tensor_spec if conditional_flow else None,
+        )
+        self._range = None
+        if scale_distribution:
+            assert isinstance(action_spec, BoundedTensorSpec)
+            self._range = ActionRange(action_spec)
+        self._squash = dist_squashing_transform
+
+    def forward(self, inputs: Any, state: Any = ()) -> tuple[td.Distribution, Any]:
+        latent, _ = self._prior(inputs)
+        z = inputs if self._flow.use_conditional_inputs else None
+        transforms = [self._flow.make_invertible_transform(z)]
+        if self._range is not None:
+            transforms.append(self._squash)
+            if not self._range.is_unit:
+                transforms.append(AffineTransform(self._range.middle, self._range.half_width))
+        return transformed_distribution(latent, transforms), state

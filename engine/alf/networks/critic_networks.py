@@ -11,31 +11,17 @@ from torch import Tensor
 from alf.config_util import configurable
 from alf.initializers import small_uniform_init
 from alf.nest.utils import NestConcat
+from alf.networks._critic_parts import encoder_if_needed, input_specs
+from alf.networks._quantile_critic import CriticQuantileNetwork
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.network import NaiveParallelNetwork, Network
 from alf.tensor_specs import TensorSpec
 from alf.utils.math_ops import identity
 
+__all__ = ["CriticNetwork", "CriticQuantileNetwork", "CriticRNNNetwork"]
+
 Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
-
-
-def _encoder_if_needed(spec: Any, **kwargs: Any) -> Any:
-    """An encoding network, or None for the identity if one tensor is to be left as it is."""
-    shaping = {"activation", "kernel_initializer", "use_fc_bn", "use_fc_ln", "name"}
-    asked = any(value is not None for key, value in kwargs.items() if key not in shaping)
-    if isinstance(spec, TensorSpec) and not asked:
-        return None
-    return EncodingNetwork(spec, **kwargs)
-
-
-def _input_specs(input_tensor_spec: Any, name: str) -> tuple[Any, Any]:
-    if not isinstance(input_tensor_spec, list | tuple) or len(input_tensor_spec) != 2:
-        raise ValueError(
-            f"{name}: input_tensor_spec must be (observation_spec, action_spec), "
-            f"got {input_tensor_spec}"
-        )
-    return input_tensor_spec[0], input_tensor_spec[1]
 
 
 @configurable
@@ -92,9 +78,9 @@ class CriticNetwork(EncodingNetwork):
         use_naive_parallel_network: bool = False,
         name: str = "CriticNetwork",
     ) -> None:
-        observation_spec, action_spec = _input_specs(input_tensor_spec, name)
+        observation_spec, action_spec = input_specs(input_tensor_spec, name)
         encoders = [
-            _encoder_if_needed(
+            encoder_if_needed(
                 observation_spec,
                 input_preprocessors=observation_input_processors,
                 input_preprocessors_ctor=observation_input_processors_ctor,
@@ -107,7 +93,7 @@ class CriticNetwork(EncodingNetwork):
                 use_fc_ln=use_fc_ln,
                 name=f"{name}.obs_encoder",
             ),
-            _encoder_if_needed(
+            encoder_if_needed(
                 action_spec,
                 input_preprocessors=action_input_processors,
                 input_preprocessors_ctor=action_input_processors_ctor,
@@ -174,9 +160,9 @@ class CriticRNNNetwork(LSTMEncodingNetwork):
         kernel_initializer: Initializer | None = None,
         name: str = "CriticRNNNetwork",
     ) -> None:
-        observation_spec, action_spec = _input_specs(input_tensor_spec, name)
+        observation_spec, action_spec = input_specs(input_tensor_spec, name)
         encoders = [
-            _encoder_if_needed(
+            encoder_if_needed(
                 observation_spec,
                 input_preprocessors=observation_input_processors,
                 preprocessing_combiner=observation_preprocessing_combiner,
@@ -186,7 +172,7 @@ class CriticRNNNetwork(LSTMEncodingNetwork):
                 kernel_initializer=kernel_initializer,
                 name=f"{name}.obs_encoder",
             ),
-            _encoder_if_needed(
+            encoder_if_needed(
                 action_spec,
                 input_preprocessors=action_input_processors,
                 preprocessing_combiner=action_preprocessing_combiner,

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from alf.config_util import configurable
 from alf.layers import FC, ParallelFC, Reshape, make_parallel_net, make_parallel_spec
+from alf.networks._image_decoders import (
+    AutoShapeImageDeconvNetwork,
+    SpatialBroadcastDecodingNetwork,
+)
 from alf.networks._image_networks import (
     ImageDecodingNetwork,
     ImageDecodingNetworkV2,
@@ -25,12 +29,14 @@ from alf.tensor_specs import TensorSpec
 from alf.utils.math_ops import identity
 
 __all__ = [
+    "AutoShapeImageDeconvNetwork",
     "EncodingNetwork",
     "ImageDecodingNetwork",
     "ImageDecodingNetworkV2",
     "ImageEncodingNetwork",
     "LSTMEncodingNetwork",
     "ParallelEncodingNetwork",
+    "SpatialBroadcastDecodingNetwork",
 ]
 
 Activation = Callable[[Tensor], Tensor]
