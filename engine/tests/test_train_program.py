@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -148,6 +149,17 @@ def test_train_continue_and_play(tmp_path, conf):
     status, out, err = _run("play", "--root_dir", root, "--num_episodes", 1)
     assert status == 0, err
     assert "nothing is rendered: there is no display" in out
+
+    result = tmp_path / "result.json"
+    status, out, err = _run(
+        *("play", "--root_dir", root, "--num_episodes", 5, "--checkpoint_step", 6),
+        *("--parallel_play", 2, "--result_file", result),
+    )
+    assert status == 0, err
+    assert "average of 6: return 4.00  length 5  success 1.00" in out
+    content = json.loads(result.read_text())
+    assert content["checkpoint"] == 6
+    assert content["episodes"] == [{"episode_return": 4.0, "length": 5, "success": 1.0}] * 6
 
     before = _checkpoints(root)
     status, _, err = _run("play", "--root_dir", root, "--checkpoint_step", 13)

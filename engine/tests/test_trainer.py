@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import alf
 from alf.algorithms.config import TrainerConfig
@@ -149,6 +150,26 @@ def test_a_run_leaves_the_documented_files(tmp_path):
     assert trainer.stop_signal is None
 
 
+def test_a_run_leaves_its_setting_as_texts(tmp_path):
+    code = tmp_path / "code.py"
+    code.write_text("answer = 42\n")
+    _trainer(tmp_path, 8, code_snapshots=[str(code)]).train()
+    events = EventAccumulator(str(tmp_path / "train"))
+    events.Reload()
+    texts = {
+        tag.removesuffix("/text_summary"): events.Tensors(tag)[0].tensor_proto.string_val[0]
+        for tag in events.Tags()["tensors"]
+    }
+    assert texts["seed"] == b"7"
+    assert "commandline" in texts
+    assert b"answer = 42" in texts[f"code/{code}"]
+    # Made in the first iteration that trains.
+    assert b"ReplayBuffer.max_length = 50" not in texts["config/inoperative_config"]
+    assert b"ReplayBuffer.enable_checkpoint = True" in texts["config/operative_config"]
+    assert b'"lr": "0.01"' in texts["optimizers"]
+    assert b"target_critic" in texts["unoptimized_parameters"]
+
+
 def test_continuing_restores_everything(tmp_path):
     first = _trainer(tmp_path, 10)
     first.train()
@@ -285,7 +306,10 @@ class _Regression(torch.nn.Module):
         self.evaluations.append(int(self.epochs))
 
     def get_optimizer_info(self):
-        return []
+        return "[]"
+
+    def get_unoptimized_parameter_info(self):
+        return ""
 
 
 def test_supervised_training_counts_epochs(tmp_path):

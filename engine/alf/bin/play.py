@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import pathlib
+import subprocess
 import sys
 
 from absl import app, flags, logging
@@ -20,7 +23,7 @@ from alf.utils import common
 from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
 
-_UNSUPPORTED = {"alg_render": False, "parallel_play": 1, "selective_mode": False}
+_UNSUPPORTED = {"alg_render": False, "selective_mode": False}
 
 
 def define_flags() -> None:
@@ -35,21 +38,33 @@ def define_flags() -> None:
     flags.DEFINE_integer("append_blank_frames", 0, "Black frames after each episode.")
     flags.DEFINE_bool("render", True, "Show a window, where there is a display.")
     flags.DEFINE_list("ignored_parameter_prefixes", [], "Parameters that are not loaded.")
-    flags.DEFINE_bool("use_alf_snapshot", False, "Not supported: the installed alf is used.")
+    flags.DEFINE_bool("use_alf_snapshot", False, "Play with the code that was trained with.")
+    flags.DEFINE_integer(
+        "parallel_play",
+        1,
+        "Number of environments that play at the same time; above 1 nothing is shown.",
+        lower_bound=1,
+    )
+    flags.DEFINE_string("result_file", None, "json file to write what came out to.")
     flags.DEFINE_bool("alg_render", False, "Not supported.")
-    flags.DEFINE_integer("parallel_play", 1, "Only 1 is supported.")
     flags.DEFINE_bool("selective_mode", False, "Not supported.")
 
 
 def play() -> int:
     """Do what the flags say and return the exit status."""
     values = flags.FLAGS
-    for name, allowed in {**_UNSUPPORTED, "use_alf_snapshot": False}.items():
+    for name, allowed in _UNSUPPORTED.items():
         if values[name].value != allowed:
             raise ValueError(
                 f"--{name}={values[name].value} is not supported yet; allowed: {allowed}"
             )
+    if values.record_file and values.parallel_play > 1:
+        raise ValueError(
+            f"--record_file shows one environment, but --parallel_play={values.parallel_play}"
+        )
     root_dir, conf_file = _program.root_dir_and_conf_file()
+    if values.use_alf_snapshot:
+        return _play_with_snapshot(root_dir)
     checkpoint_dir = os.path.join(root_dir, "train", "algorithm")
     if not Checkpointer(checkpoint_dir).has_checkpoint():
         raise FileNotFoundError(f"there is no checkpoint in {checkpoint_dir}: train first")
@@ -58,8 +73,8 @@ def play() -> int:
     config(
         {
             "create_environment.for_evaluation": True,
-            "create_environment.num_parallel_environments": 1,
-            "create_environment.nonparallel": True,
+            "create_environment.num_parallel_environments": values.parallel_play,
+            "create_environment.nonparallel": values.parallel_play == 1,
             "TrainerConfig.random_seed": values.random_seed,
         },
         mutable=False,
@@ -70,6 +85,13 @@ def play() -> int:
     finally:
         config_helpers.close_env()
     return 0
+
+
+def _play_with_snapshot(root_dir: str) -> int:
+    """The same in another process, which finds the packages of the snapshot first."""
+    common.unzip_alf_snapshot(root_dir)
+    command = [sys.executable, "-m", "alf.bin.play", *sys.argv[1:], "--nouse_alf_snapshot"]
+    return subprocess.run(command, env=common.get_alf_snapshot_env_vars(root_dir)).returncode
 
 
 def _parse_config_quietly(conf_file: str) -> None:
@@ -112,7 +134,7 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
                     path=values.record_file,
                 )
             )
-        play_episodes(
+        episodes = play_episodes(
             env,
             algorithm,
             values.num_episodes,
@@ -122,11 +144,14 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
         )
     if recorder is not None:
         print(f"video: {recorder.path}")
+    if values.result_file:
+        content = {"checkpoint": step, "episodes": [e._asdict() for e in episodes]}
+        pathlib.Path(values.result_file).write_text(json.dumps(content, indent=1))
 
 
 def _is_window_wanted(env: AlfEnvironment) -> bool:
     """Whether to show a window; where a recording is made, or it cannot be shown, not."""
-    if not flags.FLAGS.render or flags.FLAGS.record_file:
+    if not flags.FLAGS.render or flags.FLAGS.record_file or flags.FLAGS.parallel_play > 1:
         return False
     reason = try_window(env)
     if reason is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from alf.data_structures import TimeStep
+from alf.data_structures import StepType, TimeStep
 from alf.trainers.evaluator import play_steps, untouched_training
 from alf.utils.video_recorder import VideoRecorder
 
@@ -36,42 +37,68 @@ def play_episodes(
     recorder: VideoRecorder | None = None,
     render: bool = False,
 ) -> list[Episode]:
-    """Play with `predict_step` in an environment of batch size 1 and print each episode.
+    """Play with `predict_step` and print each episode.
+
+    Of each of the B environments the first ceil(num_episodes / B) episodes count, so that short
+    ones are not preferred.
 
     Args:
         sleep_time_per_step: seconds to wait after each step, where a window is shown.
-        recorder: gets every frame.
-        render: show a window.
+        recorder: gets every frame; B has to be 1.
+        render: show a window; B has to be 1.
     """
-    if env.batch_size != 1:
-        raise ValueError(f"play needs an environment of batch size 1, not {env.batch_size}")
+    B = env.batch_size
+    if (recorder is not None or render) and B != 1:
+        raise ValueError(f"showing or recording needs an environment of batch size 1, not {B}")
     episodes: list[Episode] = []
     if num_episodes < 1:
         return episodes
-    total: Any = 0.0
-    length = 0
-    success: torch.Tensor | None = None
+    missing = [math.ceil(num_episodes / B)] * B
+    tallies = [_Tally() for _ in range(B)]
     with untouched_training(algorithm):
         for time_step, _ in play_steps(env, algorithm):
-            is_last = bool(time_step.is_last())
-            if bool(time_step.is_first()):
-                total, length, success = 0.0, 0, None
-            else:
-                total = total + time_step.reward[0].double()
-                length += 1
-                success = _with_success(success, time_step)
             if recorder is not None:
-                recorder.capture_frame(is_last_step=is_last)
+                recorder.capture_frame(is_last_step=bool(time_step.is_last()))
             if render:
                 env.render("human")
                 time.sleep(sleep_time_per_step)
-            if is_last:
-                episodes.append(_episode(total, length, success))
+            for i, tally in enumerate(tallies):
+                tally.add(time_step, i)
+                if not missing[i] or not bool(time_step.step_type[i] == StepType.LAST):
+                    continue
+                missing[i] -= 1
+                episodes.append(tally.episode())
                 print(f"episode {len(episodes)}: {_described(episodes[-1])}", flush=True)
-                if len(episodes) >= num_episodes:
-                    break
+            if not any(missing):
+                break
     print(f"average of {len(episodes)}: {_described(_average(episodes))}", flush=True)
     return episodes
+
+
+class _Tally:
+    """What has come out of the episode of one environment so far."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._total: Any = 0.0
+        self._length = 0
+        self._success: float | None = None
+
+    def add(self, time_step: TimeStep, i: int) -> None:
+        """Count the step of environment `i`."""
+        if bool(time_step.step_type[i] == StepType.FIRST):
+            self._start()
+            return
+        self._total = self._total + time_step.reward[i].double()
+        self._length += 1
+        success = _success(time_step, i)
+        if success is not None:
+            self._success = max(success, self._success or 0.0)
+
+    def episode(self) -> Episode:
+        return Episode(torch.as_tensor(self._total).tolist(), self._length, self._success)
 
 
 def window_is_possible() -> bool:
@@ -94,20 +121,13 @@ def try_window(env: Any) -> str | None:
     return None
 
 
-def _with_success(success: torch.Tensor | None, time_step: TimeStep) -> torch.Tensor | None:
-    """Largest success reported so far in the episode."""
+def _success(time_step: TimeStep, i: int) -> float | None:
+    """What the environment says of success at this step, if it says something."""
     info = time_step.env_info
     for field in _SUCCESS_FIELDS:
         if isinstance(info, dict) and field in info:
-            now = torch.as_tensor(info[field]).reshape(-1)[0].double()
-            return now if success is None else torch.maximum(success, now)
-    return success
-
-
-def _episode(total: Any, length: int, success: torch.Tensor | None) -> Episode:
-    return Episode(
-        torch.as_tensor(total).tolist(), length, None if success is None else float(success)
-    )
+            return float(torch.as_tensor(info[field]).reshape(-1)[i])
+    return None
 
 
 def _average(episodes: list[Episode]) -> Episode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -158,15 +159,19 @@ class Trainer:
         config, progress = self._config, self._progress
         start, start_steps = time.monotonic(), progress.env_steps
         progress.tell_schedulers()
-        self._summarize_setting()
+        self._summarize_start()
         self._start()
         if config.evaluate and progress.iter_num == 0:
             self._last_evaluation = self._evaluate()
         report = ProgressReport(self._metrics(), progress.progress, progress.env_steps)
+        is_setting_complete = False
         with SignalRequests() as requests, report:
             while True:
                 with record_time("time/train_iter"):
-                    self._algorithm.train_iter()
+                    num_trained = self._algorithm.train_iter()
+                if num_trained and not is_setting_complete:
+                    is_setting_complete = True
+                    self._summarize_setting()
                 progress.update(progress.iter_num + 1, self._count_env_steps())
                 report.update(progress.iter_num, progress.env_steps, progress.progress)
                 last = progress.progress >= 1
@@ -222,15 +227,22 @@ class Trainer:
             if isinstance(module, ReplayBuffer) and not is_checkpoint_enabled(module):
                 module.clear()
 
-    def _summarize_setting(self) -> None:
-        common.summarize_config()
+    def _summarize_start(self) -> None:
         with summary.record_if(lambda: True):
-            summary.text("commandline", " ".join(sys.argv))
+            summary.text("commandline", shlex.join(sys.argv))
             summary.text("seed", str(self._config.random_seed))
-            summary.text("optimizers", f"```\n{self._algorithm.get_optimizer_info()}\n```")
             for path in self._config.code_snapshots or ():
                 with open(path, encoding="utf-8") as file:
                     summary.text(f"code/{path}", f"```\n{file.read()}\n```")
+
+    def _summarize_setting(self) -> None:
+        """Once something was trained: what is made lazily is there, its settings count as used."""
+        common.summarize_config()
+        optimizers = self._algorithm.get_optimizer_info()
+        unoptimized = self._algorithm.get_unoptimized_parameter_info()
+        with summary.record_if(lambda: True):
+            summary.text("optimizers", f"```\n{optimizers}\n```")
+            summary.text("unoptimized_parameters", f"```\n{unoptimized}\n```")
 
     def _conclude(self, seconds: float, env_steps: int) -> None:
         """Say what has come out and where it is."""
