@@ -5,6 +5,8 @@ TORCH ?= torch==2.13.0
 ROOT ?= runs/maze
 CONF ?= alf_configs/sac_over_sac_maze2d_conf.py
 CURVES ?= runs/curves
+# Networks of this size run fastest on one thread; the second core is for another run.
+export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
