@@ -8,6 +8,7 @@ references to configurables. A scope ``scope/Name.parameter = value`` gives valu
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -159,6 +160,8 @@ class _Application:
         external = None if configurable else find_external(binding.selector)
         if external is not None:
             return binding.scope, external[0]
+        if configurable and _takes_as_keyword(configurable[1], binding.parameter):
+            return binding.scope, configurable[0]
         name = full_config_name(f"{binding.selector}.{binding.parameter}")
         return (binding.scope, name.rpartition(".")[0]) if binding.scope else None
 
@@ -181,6 +184,13 @@ class _Application:
                 self._referenced.add(key)
                 arguments.update(self._local[key])
         return arguments
+
+
+def _takes_as_keyword(function: Any, name: str) -> bool:
+    """Is `name` one of the ``**kwargs`` of `function`, which the registry does not know?"""
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return takes_any and name not in parameters
 
 
 def load(gin_file: str, gin_params: Sequence[str]) -> ConfigModule:
