@@ -215,7 +215,7 @@ def test_closure_is_evaluated_before_clipping():
 
 
 @pytest.mark.parametrize(
-    "option", [{"parvi": "svgd"}, {"capacity_ratio": 0.5}, {"masked_out_value": 0.0}]
+    "option", [{"parvi": "minmax"}, {"capacity_ratio": 0.5}, {"masked_out_value": 0.0}]
 )
 def test_options_that_are_not_built_are_refused(option):
     with pytest.raises(ValueError, match=next(iter(option))):

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from alf.config_util import configurable
-from alf.optimizers import adam_tf
+from alf.optimizers import _parvi, adam_tf, nero_plus
 from alf.summary import summary_ops as summary
 from alf.utils.schedulers import as_scheduler
 from alf.utils.tensor_utils import clip_by_global_norm, clip_by_norms
 
-__all__ = ["SGD", "Adam", "AdamTF", "AdamW", "wrap_optimizer"]
+__all__ = ["SGD", "Adam", "AdamTF", "AdamW", "NeroPlus", "wrap_optimizer"]
 
 # torch copies and pickles only its own attributes of an optimizer.
 _OWN_ATTRIBUTES = (
@@ -21,9 +21,11 @@ _OWN_ATTRIBUTES = (
     "_gradient_clipping",
     "_clip_by_global_norm",
     "_lr_scheduler",
+    "_parvi",
+    "_repulsive_weight",
     "_step_supports_amp_scaling",
 )
-_UNSUPPORTED = {"parvi": None, "capacity_ratio": 1.0, "masked_out_value": None}
+_UNSUPPORTED = {"capacity_ratio": 1.0, "masked_out_value": None}
 
 
 def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
@@ -32,7 +34,9 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
     Its arguments:
         gradient_clipping: largest norm of gradients; None for no limit.
         clip_by_global_norm: the limit is for all parameters together, not for each of them.
-        parvi, repulsive_weight: particle-based updates; not supported.
+        parvi: "svgd" or "gfsf": parameters of ensembles (such as of `alf.layers.FCBatchEnsemble`)
+            are particles which repel each other; see `alf.optimizers._parvi`. None for no such.
+        repulsive_weight: weight of that repulsion.
         capacity_ratio, min_capacity, masked_out_value: training of a part of the parameters; not
             supported.
         name: name of the optimizer.
@@ -56,7 +60,9 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
             name: str | None = None,
             **kwargs: Any,
         ):
-            _refuse_unsupported(cls.__name__, parvi, capacity_ratio, masked_out_value)
+            _refuse_unsupported(cls.__name__, capacity_ratio, masked_out_value)
+            if parvi is not None and parvi not in _parvi.METHODS:
+                raise ValueError(f"parvi must be None or one of {_parvi.METHODS}, got {parvi!r}")
             if gradient_clipping is not None and gradient_clipping <= 0:
                 raise ValueError(
                     f"gradient_clipping has to be positive or None, got {gradient_clipping}"
@@ -64,6 +70,7 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
             self.name = name or cls.__name__
             self._gradient_clipping = gradient_clipping
             self._clip_by_global_norm = clip_by_global_norm
+            self._parvi, self._repulsive_weight = parvi, repulsive_weight
             self._lr_scheduler = None
             if "lr" in kwargs:
                 self._lr_scheduler = as_scheduler(kwargs["lr"])
@@ -104,6 +111,9 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
                 with torch.enable_grad():
                     loss = closure()
             self._schedule_lr()
+            if self._parvi is not None:
+                params = (p for group in self.param_groups for p in group["params"])
+                _parvi.repel(params, self._parvi, self._repulsive_weight)
             if self._gradient_clipping is not None:
                 self._clip_gradients()
             super().step()
@@ -157,3 +167,4 @@ Adam = configurable(wrap_optimizer(torch.optim.Adam))
 AdamW = configurable(wrap_optimizer(torch.optim.AdamW))
 SGD = configurable(wrap_optimizer(torch.optim.SGD))
 AdamTF = configurable(wrap_optimizer(adam_tf.AdamTF))
+NeroPlus = configurable(wrap_optimizer(nero_plus.NeroPlus))

@@ -1,5 +1,6 @@
 """Shelf of the summary functions: scalars, scopes, writers, the global counter."""
 
+from alf.summary import render
 from alf.summary.summary_ops import (
     EnsureSummary,
     create_summary_writer,
@@ -40,6 +41,7 @@ __all__ = [
     "is_summary_enabled",
     "push_summary_writer",
     "record_if",
+    "render",
     "reset_global_counter",
     "scalar",
     "scope",
