@@ -6,6 +6,7 @@ from alf.environments._alf_action_wrappers import (
     NormalizedActionWrapper,
     TemporallyCorrelatedNoiseWrapper,
 )
+from alf.environments._goal_replay_wrapper import GoalReplayEnvWrapper
 from alf.environments._single_wrappers import (
     ActionObservationWrapper,
     AlfEnvironmentBaseWrapper,
@@ -32,6 +33,7 @@ __all__ = [
     "BatchedTensorWrapper",
     "CurriculumWrapper",
     "DiscreteActionWrapper",
+    "GoalReplayEnvWrapper",
     "MultitaskWrapper",
     "NonEpisodicAgent",
     "NormalizedActionWrapper",
