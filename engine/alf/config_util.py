@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from alf import _conf_files
@@ -260,4 +260,10 @@ def save_config(alf_config_file: str) -> None:
     The loaded conf and all confs it imported from below its own directory are copied into
     ``config_files/`` beside ``alf_config_file``.
     """
-    _conf_files.save(alf_config_file, dict(registry.handled_presets), registry.preset_expressions)
+    save_config_without(alf_config_file, ())
+
+
+def save_config_without(alf_config_file: str, names: Collection[str]) -> None:
+    """As ``save_config``, without the pre-configs of these names."""
+    presets = {name: value for name, value in registry.handled_presets if name not in names}
+    _conf_files.save(alf_config_file, presets, registry.preset_expressions)

@@ -161,6 +161,12 @@ def test_train_continue_and_play(tmp_path, conf):
     assert content["checkpoint"] == 6
     assert content["episodes"] == [{"episode_return": 4.0, "length": 5, "success": 1.0}] * 6
 
+    page = tmp_path / "pages" / "compare.html"
+    runs = ("--root_dir", root, "--root_dir", root)
+    status, out, err = _run("compare", *runs, "--seeds", 3, "--output", page)
+    assert status == 0, err
+    assert page.read_text().count("4.00 in 5 steps<video") == 2
+
     before = _checkpoints(root)
     status, _, err = _run("play", "--root_dir", root, "--checkpoint_step", 13)
     assert status == 1

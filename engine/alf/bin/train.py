@@ -33,7 +33,7 @@ def train() -> int:
     _program.log_to_files(root_dir, "py_train")
     _program.set_up_torch()
     if flags.FLAGS.store_snapshot:
-        _store_snapshot(root_dir, conf_file)
+        store_snapshot(root_dir, conf_file)
     try:
         common.parse_conf_file(conf_file)
         trainer = create_trainer(TrainerConfig(root_dir=root_dir, conf_file=conf_file))
@@ -51,7 +51,8 @@ def create_trainer(config: TrainerConfig) -> Trainer:
     return trainers[config.ml_type](config)
 
 
-def _store_snapshot(root_dir: str, conf_file: str) -> None:
+def store_snapshot(root_dir: str, conf_file: str) -> None:
+    """Keep a copy of the source of alf in the root directory, if that does not lie inside it."""
     source = common.alf_root()
     if os.path.commonpath([os.path.abspath(source), root_dir]) == os.path.abspath(source):
         logging.info("no snapshot of %s is stored: root_dir lies inside it", source)
