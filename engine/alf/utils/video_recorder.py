@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alf.summary.render import Image
+
 _DEFAULT_FRAMES_PER_SEC = 30
 
 
@@ -53,11 +55,11 @@ class VideoRecorder:
         """Write what the environment shows now.
 
         Args:
-            pred_info: has to be None; pictures of the algorithm are not drawn by this engine.
+            pred_info: info of `predict_step()`; the pictures in it (`alf.summary.render.Image`) are
+                put beside the frame.
             is_last_step: whether the episode ends here.
         """
-        _check_no_pred_info(pred_info)
-        frame = self.capture_env_frame()
+        frame = _with_pictures(self.capture_env_frame(), pred_info)
         self._write(frame)
         if is_last_step:
             for _ in range(self._last_step_repeats):
@@ -77,8 +79,7 @@ class VideoRecorder:
 
     def cache_frame_and_pred_info(self, frame: np.ndarray, pred_info: Any = None) -> None:
         """Keep a frame back."""
-        _check_no_pred_info(pred_info)
-        self._cache.append(frame)
+        self._cache.append(_with_pictures(frame, pred_info))
 
     def generate_video_from_cache(self) -> None:
         """Write the frames kept back."""
@@ -153,11 +154,14 @@ def _fitted(frame: np.ndarray, max_width: int, size: tuple[int, int] | None) -> 
         return frame
     if 0 <= frame.shape[1] - size[0] <= 1 and 0 <= frame.shape[0] - size[1] <= 1:
         return frame[: size[1], : size[0]]
-    from PIL import Image
+    from PIL import Image as PilImage
 
-    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(PilImage.fromarray(frame).resize(size, PilImage.Resampling.BILINEAR))
 
 
-def _check_no_pred_info(pred_info: Any) -> None:
-    if pred_info is not None:
-        raise ValueError("pred_info has to be None: pictures of the algorithm are not supported")
+def _with_pictures(frame: np.ndarray, pred_info: Any) -> np.ndarray:
+    """The frame with the pictures of `pred_info`, which get its height, at its right."""
+    pictures = None if pred_info is None else Image.pack_image_nest(pred_info)
+    if pictures is None:
+        return frame
+    return Image.stack_images([Image(frame), pictures.resize(height=frame.shape[0])]).data
