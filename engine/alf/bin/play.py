@@ -17,13 +17,12 @@ from alf.bin import _program
 from alf.config_util import config
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.utils import create_environment  # noqa: F401 (configured below)
+from alf.summary import render
 from alf.trainers._play import play_episodes, try_window
 from alf.trainers._player import create_player
 from alf.utils import common
 from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
-
-_UNSUPPORTED = {"alg_render": False, "selective_mode": False}
 
 
 def define_flags() -> None:
@@ -46,22 +45,14 @@ def define_flags() -> None:
         lower_bound=1,
     )
     flags.DEFINE_string("result_file", None, "json file to write what came out to.")
-    flags.DEFINE_bool("alg_render", False, "Not supported.")
+    flags.DEFINE_bool("alg_render", False, "Record what the algorithm draws, beside the frames.")
     flags.DEFINE_bool("selective_mode", False, "Not supported.")
 
 
 def play() -> int:
     """Do what the flags say and return the exit status."""
     values = flags.FLAGS
-    for name, allowed in _UNSUPPORTED.items():
-        if values[name].value != allowed:
-            raise ValueError(
-                f"--{name}={values[name].value} is not supported yet; allowed: {allowed}"
-            )
-    if values.record_file and values.parallel_play > 1:
-        raise ValueError(
-            f"--record_file shows one environment, but --parallel_play={values.parallel_play}"
-        )
+    _check_flags()
     root_dir, conf_file = _program.root_dir_and_conf_file()
     if values.use_alf_snapshot:
         return _play_with_snapshot(root_dir)
@@ -87,6 +78,18 @@ def play() -> int:
     return 0
 
 
+def _check_flags() -> None:
+    values = flags.FLAGS
+    if values.selective_mode:
+        raise ValueError("--selective_mode=True is not supported yet; allowed: False")
+    if values.record_file and values.parallel_play > 1:
+        raise ValueError(
+            f"--record_file shows one environment, but --parallel_play={values.parallel_play}"
+        )
+    if values.alg_render and not values.record_file:
+        raise ValueError("--alg_render draws into the recording; give --record_file=<file>.mp4")
+
+
 def _play_with_snapshot(root_dir: str) -> int:
     """The same in another process, which finds the packages of the snapshot first."""
     common.unzip_alf_snapshot(root_dir)
@@ -107,6 +110,7 @@ def _parse_config_quietly(conf_file: str) -> None:
 def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
     values = flags.FLAGS
     env = config_helpers.get_env()
+    render.enable_rendering(values.alg_render)
     algorithm = create_player(trainer_config, env)
     checkpointer = Checkpointer(checkpoint_dir, algorithm=algorithm)
     step = "latest" if values.checkpoint_step is None else values.checkpoint_step
@@ -141,6 +145,7 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
             sleep_time_per_step=values.sleep_time_per_step,
             recorder=recorder,
             render=_is_window_wanted(env),
+            render_algorithm=values.alg_render,
         )
     if recorder is not None:
         print(f"video: {recorder.path}")

@@ -36,6 +36,7 @@ def play_episodes(
     sleep_time_per_step: float = 0.0,
     recorder: VideoRecorder | None = None,
     render: bool = False,
+    render_algorithm: bool = False,
 ) -> list[Episode]:
     """Play with `predict_step` and print each episode.
 
@@ -46,6 +47,7 @@ def play_episodes(
         sleep_time_per_step: seconds to wait after each step, where a window is shown.
         recorder: gets every frame; B has to be 1.
         render: show a window; B has to be 1.
+        render_algorithm: record the pictures in the info of `predict_step`, too.
     """
     B = env.batch_size
     if (recorder is not None or render) and B != 1:
@@ -56,9 +58,10 @@ def play_episodes(
     missing = [math.ceil(num_episodes / B)] * B
     tallies = [_Tally() for _ in range(B)]
     with untouched_training(algorithm):
-        for time_step, _ in play_steps(env, algorithm):
+        for time_step, policy_step in play_steps(env, algorithm):
             if recorder is not None:
-                recorder.capture_frame(is_last_step=bool(time_step.is_last()))
+                pictures = policy_step.info if render_algorithm else None
+                recorder.capture_frame(pictures, is_last_step=bool(time_step.is_last()))
             if render:
                 env.render("human")
                 time.sleep(sleep_time_per_step)

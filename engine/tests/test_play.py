@@ -1,0 +1,59 @@
+"""Playing: which episodes count, and what is recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_rl import CountingEnv, TinyOnPolicy
+
+from alf.data_structures import AlgStep, TimeStep
+from alf.summary.render import Image
+from alf.trainers._play import Episode, play_episodes
+from alf.utils.video_recorder import VideoRecorder
+
+
+class _Drawing(TinyOnPolicy):
+    """Draws the step of the episode as grey."""
+
+    def predict_step(self, inputs: TimeStep, state: torch.Tensor) -> AlgStep:
+        step = self._act(inputs, state)
+        grey = np.full((4, 4), int(inputs.observation[0, 1]), np.uint8)
+        return step._replace(info={"picture": Image(grey), "other": state})
+
+
+class _Frames(VideoRecorder):
+    """Keeps what would be written."""
+
+    def __init__(self, env: CountingEnv, **kwargs: int) -> None:
+        super().__init__(env, path="none.mp4", **kwargs)
+        self.frames: list[np.ndarray] = []
+
+    def capture_env_frame(self) -> np.ndarray:
+        return np.full((4, 2, 3), 100, np.uint8)
+
+    def _write(self, frame: np.ndarray) -> None:
+        self.frames.append(frame)
+
+
+def test_the_first_episodes_of_each_environment_count(capsys):
+    env = CountingEnv(batch_size=3, length=4)
+    episodes = play_episodes(env, _Drawing(), 4)
+    # rewards 1 + 2 + 3 + 4; two of each environment
+    assert episodes == [Episode(10.0, 4, None)] * 6
+    assert "average of 6: return 10.00  length 4" in capsys.readouterr().out
+
+
+def test_frames_are_written_with_pictures_repeats_and_blanks():
+    env = CountingEnv(batch_size=1, length=2)
+    recorder = _Frames(env, last_step_repeats=2, append_blank_frames=1)
+    play_episodes(env, _Drawing(), 1, recorder=recorder, render_algorithm=True)
+    assert [frame.shape for frame in recorder.frames] == [(4, 6, 3)] * 6
+    assert [frame[0, 5, 0] for frame in recorder.frames] == [0, 1, 2, 2, 2, 0]
+    assert [frame[0, 0, 0] for frame in recorder.frames] == [100] * 5 + [0]
+
+
+def test_one_environment_is_recorded():
+    env = CountingEnv(batch_size=2)
+    with pytest.raises(ValueError, match="batch size 1, not 2"):
+        play_episodes(env, _Drawing(), 1, recorder=_Frames(env))
