@@ -83,6 +83,7 @@ def test_encodings_that_are_multiplied_have_one_size() -> None:
 def test_a_latent_actor_is_a_density_that_survives_its_parameters(
     conditional: bool, scaled: bool
 ) -> None:
+    torch.manual_seed(0)
     net = LatentActorDistributionNetwork(
         OBSERVATION, ACTION, conditional_flow=conditional, scale_distribution=scaled
     )

@@ -49,7 +49,8 @@ def test_log_det_is_that_of_the_jacobian(conditional: bool) -> None:
             return one(v.unsqueeze(0))[0]
 
         jacobian = torch.autograd.functional.jacobian(single, x[row])
-        torch.testing.assert_close(log_det[row], torch.linalg.slogdet(jacobian)[1])
+        expected = torch.linalg.slogdet(jacobian)[1]
+        torch.testing.assert_close(log_det[row], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_first_part_passes_one_layer_unchanged() -> None:
@@ -61,10 +62,11 @@ def test_the_first_part_passes_one_layer_unchanged() -> None:
 
 
 def test_the_density_of_a_flow_integrates_to_one() -> None:
+    torch.manual_seed(0)
     flow = RealNVPNetwork(TensorSpec((2,)), fc_layer_params=(8,), activation=torch.tanh)
     base = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
     dist = torch.distributions.TransformedDistribution(base, [flow.make_invertible_transform()])
-    axis = torch.linspace(-12, 12, 401)
+    axis = torch.linspace(-20, 20, 801)
     grid = torch.cartesian_prod(axis, axis)
     density = dist.log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
     torch.testing.assert_close(density, torch.ones(()), atol=1e-2, rtol=0)
