@@ -1,0 +1,370 @@
+"""TD-MPC2 (Hansen, Su and Wang, 2024, arXiv 2310.16828) as an ALF algorithm.
+
+Axis letters: B environments or spans, T = H + 1 records, H horizon, A action.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+import alf
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
+from alf.optimizers import Adam
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.rows import on_rows, where_rows
+from alf_layered.tdmpc2 import losses, planning
+from alf_layered.tdmpc2.losses import Spans
+from alf_layered.tdmpc2.q_scale import QScale
+from alf_layered.tdmpc2.settings import TDMPC2Settings
+from alf_layered.tdmpc2.world_model import WorldModel
+
+Nest = Any
+
+TDMPC2State = namedtuple("TDMPC2State", ["mean", "actions", "left"], default_value=())
+TDMPC2State.__doc__ = """What is remembered of an environment.
+
+Fields:
+    mean: `[B, H, A]`, of the last search; the next one starts from it, shifted.
+    actions: `[B, H, A]`, the plan that is executed, in [-1, 1].
+    left: `[B]`, int64, decisions of it that are still to be made; 0: a new plan is due.
+"""
+
+TDMPC2Info = namedtuple(
+    "TDMPC2Info", ["observation", "prev_action", "reward", "discount", "step_type"]
+)
+TDMPC2Info.__doc__ = "The fields of a time step that are learned from, `[T, B, ...]`."
+
+
+@alf.configurable
+class TDMPC2Algorithm(OffPolicyAlgorithm):
+    """Learns a latent world model and plans with it.
+
+    Trains from spans of `horizon + 1` records, so `mini_batch_length` of its configuration must be
+    that. While the replay buffer holds less than `initial_collect_steps` records, actions are
+    uniformly random.
+
+    Args:
+        observation_spec: a nest of vectors and images.
+        action_spec: one bounded tensor of real numbers.
+        reward_spec: of one reward.
+        settings: of networks, learning and planning.
+        gamma: discount factor of a time step; multiplied with the time step's own discount.
+        goal_field: the field of the observation that conditions reward, termination, policy and
+            action values but not the dynamics, and has an encoder of its own; None: there is none.
+    """
+
+    _low: Tensor
+    _high: Tensor
+    _updates: Tensor
+    _passage: Tensor
+
+    def __init__(
+        self,
+        observation_spec: Nest,
+        action_spec: BoundedTensorSpec,
+        reward_spec: TensorSpec = TensorSpec(()),
+        settings: TDMPC2Settings = TDMPC2Settings(),
+        gamma: float = 0.99,
+        goal_field: str | None = None,
+        env: Any = None,
+        config: TrainerConfig | None = None,
+        checkpoint: str | None = None,
+        debug_summaries: bool = False,
+        name: str = "TDMPC2Algorithm",
+    ) -> None:
+        check_spaces(action_spec, reward_spec, name=name)
+        _check_config(config, settings, name=name)
+        plan_spec = TensorSpec((settings.horizon, action_spec.numel))
+        state_spec = TDMPC2State(plan_spec, plan_spec, TensorSpec((), dtype=torch.int64))
+        super().__init__(
+            observation_spec=observation_spec,
+            action_spec=action_spec,
+            reward_spec=reward_spec,
+            train_state_spec=(),
+            rollout_state_spec=state_spec,
+            predict_state_spec=state_spec,
+            env=env,
+            config=config,
+            optimizer=_adam(settings, name="model"),
+            checkpoint=checkpoint,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+        self._settings = settings
+        self._gamma = gamma
+        self._goal_field = goal_field
+        seen_spec, goal_spec = self._split(observation_spec)
+        self._world_model = WorldModel(
+            seen_spec,
+            action_spec.numel,
+            goal_spec,
+            settings=settings.model,
+            log_prob=settings.log_prob,
+        )
+        slow = {"lr": settings.lr * settings.encoder_lr_scale}
+        for encoder in self._world_model.encoders:
+            for parameter in encoder.parameters():
+                parameter.opt_args = slow  # type: ignore[attr-defined]
+        self.add_optimizer(_adam(settings, name="policy", eps=1e-5), [self._world_model.policy])
+        self._target_q = copy.deepcopy(self._world_model.q).requires_grad_(False)
+        self._q_scale = QScale(settings.tau)
+        self._set_bounds(action_spec)
+        # On the host whatever the default device is: the number steers Python.
+        self.register_buffer("_updates", torch.zeros((), dtype=torch.int64, device="cpu"))
+        # Mean discount of a time step that ends nothing, below 1 where decisions take longer.
+        self.register_buffer("_passage", torch.ones(()))
+        options = settings.compile
+        compiled = (lambda f: f) if options is None else torch.compile(**options)
+        self._plan_value = compiled(planning.plan_value)
+        self._model_losses = compiled(losses.world_model_losses)
+        self._policy_value = compiled(losses.policy_value)
+
+    def _set_bounds(self, spec: BoundedTensorSpec) -> None:
+        for key, bound in (("_low", spec.minimum), ("_high", spec.maximum)):
+            bound = torch.as_tensor(bound, dtype=torch.float32).broadcast_to(spec.shape)
+            self.register_buffer(key, bound.reshape(-1).clone(), persistent=False)
+
+    @property
+    def world_model(self) -> WorldModel:
+        """What is learned and planned with."""
+        return self._world_model
+
+    @property
+    def settings(self) -> TDMPC2Settings:
+        """The settings of networks, learning and planning."""
+        return self._settings
+
+    def _trainable_attributes_to_ignore(self) -> list[str]:
+        return ["_target_q"]
+
+    # ---- acting ---------------------------------------------------------------------------------
+
+    def rollout_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
+        if self._collects_at_random():
+            return self.random_step(inputs, state)
+        return self._act(inputs, state, explores=True)
+
+    def predict_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
+        """Acts by the plan or by the policy's mean, without noise; `info` is `()`."""
+        return self._act(inputs, state, explores=False)
+
+    def random_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
+        """An action at random; the next plan starts afresh."""
+        batch = inputs.step_type.shape[0]
+        action = 2 * torch.rand(batch, len(self._low), device=self._low.device) - 1
+        nothing = alf.nest.map_structure(torch.zeros_like, state)
+        return AlgStep(output=self._to_spec(action), state=nothing)
+
+    def _collects_at_random(self) -> bool:
+        if self._config is None or self._config.initial_collect_steps <= 0:
+            return False
+        stored = self._replay_buffer
+        # The update count: a buffer that was not saved does not make a trained agent random.
+        return int(self._updates) == 0 and (
+            stored is None or stored.total_size < self._config.initial_collect_steps
+        )
+
+    @torch.no_grad()
+    def _act(self, inputs: TimeStep, state: TDMPC2State, *, explores: bool) -> AlgStep:
+        if self._settings.planning.acts_by == "policy":
+            return AlgStep(output=self._to_spec(self._policy_action(inputs, explores)), state=state)
+        interval = self._settings.planning.plan_interval
+        first = inputs.is_first()
+        shifted = torch.cat(
+            [state.mean[:, interval:], torch.zeros_like(state.mean[:, :interval])], dim=1
+        )
+        start = where_rows(first, torch.zeros_like(shifted), shifted)
+        # What is decided at the end of an episode is not executed: no plan for it.
+        due = (first | (state.left <= 0)) & ~inputs.is_last()
+
+        def plan_rows(rows: Nest) -> tuple[Tensor, Tensor]:
+            return self._plan(*rows, explores=explores)
+
+        mean, actions = on_rows(
+            due, plan_rows, (inputs.observation, start), (state.mean, state.actions)
+        )
+        left = torch.where(due, interval, state.left)
+        now = (interval - left).clamp(0, interval - 1)
+        action = torch.take_along_dim(actions, now[:, None, None], dim=1)[:, 0]
+        new_state = TDMPC2State(mean=mean, actions=actions, left=(left - 1).clamp(min=0))
+        return AlgStep(output=self._to_spec(action), state=new_state)
+
+    def _plan(self, observation: Nest, start: Tensor, *, explores: bool) -> tuple[Tensor, Tensor]:
+        """The search's mean and the actions to execute, both `[R, H, A]`."""
+        options = self._settings.planning
+        mppi = options.search(len(self._low), int(self._updates))
+        if not explores:
+            mppi = dataclasses.replace(mppi, return_mode=options.evaluates_by)
+        model = self._world_model
+        seen, goal = self._split(observation)
+        with self._autocast():
+            found = planning.search_plan(
+                model,
+                model.encode(seen),
+                start,
+                model.encode_goal(goal),
+                options=mppi,
+                discount=self._gamma * self._passage,
+                n_policy_plans=options.n_policy_plans,
+                value=self._plan_value,
+            )
+        actions = found.plan
+        if explores:
+            actions = (actions + found.std * torch.randn_like(actions)).clamp(-1, 1)
+        return found.mean, actions
+
+    def _policy_action(self, inputs: TimeStep, explores: bool) -> Tensor:
+        model = self._world_model
+        seen, goal = self._split(inputs.observation)
+        shape = inputs.step_type.shape[0], len(self._low)
+        device = self._low.device
+        noise = torch.randn(shape, device=device) if explores else torch.zeros(shape, device=device)
+        with self._autocast():
+            return model.pi(model.encode(seen), noise, model.encode_goal(goal)).action
+
+    # ---- training -------------------------------------------------------------------------------
+
+    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
+        """Hands on what is learned from; the action is the next time step's `prev_action`."""
+        info = TDMPC2Info(**{name: getattr(inputs, name) for name in TDMPC2Info._fields})
+        return AlgStep(output=(), state=state, info=info)
+
+    def spans(self, info: TDMPC2Info) -> Spans:
+        """What is learned from spans `[T, B, ...]`."""
+        seen, goal = self._split(info.observation)
+        return Spans(
+            observation=seen,
+            goal=goal,
+            action=self._from_spec(info.prev_action[1:]),
+            reward=info.reward[1:].reshape(info.discount[1:].shape),
+            discount=self._gamma * info.discount[1:],
+            is_transition=info.step_type[:-1] != int(StepType.LAST),
+        )
+
+    def calc_loss(self, info: TDMPC2Info) -> LossInfo:
+        """The losses of world model and policy; they train different parameters."""
+        settings, spans = self._settings, self.spans(info)
+        self._learn_passage(spans)
+        with self._autocast():
+            learned = self._model_losses(
+                self._world_model, self._target_q, spans, settings=settings
+            )
+            policy = self._policy_value(self._world_model, learned.latent, learned.goal)
+        parts = learned.losses
+        policy_loss = losses.policy_loss(
+            policy,
+            self._q_scale.update(policy.q[0]),
+            entropy_coef=settings.entropy_coef,
+            rho=settings.rho,
+        )
+        model_loss = (
+            settings.consistency_coef * parts.consistency
+            + settings.reward_coef * parts.reward
+            + settings.value_coef * parts.value
+            + settings.termination_coef * parts.termination
+        )
+        extra = {
+            **parts._asdict(),
+            "policy": policy_loss,
+            "q": policy.q.mean(),
+            "q_scale": self._q_scale.value,
+            "entropy": -policy.log_prob.mean(),
+        }
+        extra = {key: value.detach() for key, value in extra.items()}
+        return LossInfo(loss=model_loss + policy_loss, extra=extra)
+
+    @torch.no_grad()
+    def _learn_passage(self, spans: Spans) -> None:
+        """Follows the mean discount of transitions that end nothing, for plans."""
+        counts = (spans.is_transition & (spans.discount > 0)).float()
+        mean = (counts * spans.discount).sum() / (self._gamma * counts.sum().clamp(min=1))
+        rate = torch.where(counts.sum() > 0, 1.0 if int(self._updates) == 0 else 0.01, 0.0)
+        self._passage.lerp_(mean, rate)
+
+    @torch.no_grad()
+    def after_update(self, root_inputs: Nest, info: Nest) -> None:
+        """Lets the target action values follow."""
+        online: list[Tensor] = list(self._world_model.q.parameters())
+        target: list[Tensor] = list(self._target_q.parameters())
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            target, online, self._settings.tau
+        )
+        self._updates += 1
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self._low.device.type, dtype=torch.bfloat16, enabled=self._settings.bf16
+        )
+
+    # ---- spaces ---------------------------------------------------------------------------------
+
+    def _split(self, observation: Nest) -> tuple[Nest, Nest]:
+        """An observation, or its spec, without the goal, and the goal."""
+        field = self._goal_field
+        if field is None:
+            return observation, ()
+        if isinstance(observation, dict):
+            if field not in observation:
+                raise ValueError(
+                    f"goal_field {field!r} of {self.name!r} is not in the observation, which has "
+                    f"{sorted(observation)}"
+                )
+            return {k: v for k, v in observation.items() if k != field}, observation[field]
+        fields = getattr(observation, "_fields", ())
+        if field not in fields:
+            raise ValueError(
+                f"goal_field {field!r} of {self.name!r} is not in the observation, which has "
+                f"{list(fields)}"
+            )
+        return observation._replace(**{field: ()}), getattr(observation, field)
+
+    def _to_spec(self, action: Tensor) -> Tensor:
+        """Actions `[B, *spec.shape]` of vectors `[B, A]` in [-1, 1]."""
+        spec = cast("BoundedTensorSpec", self.action_spec)
+        scaled = self._low + (action + 1) / 2 * (self._high - self._low)
+        return scaled.to(spec.dtype).reshape(-1, *spec.shape)
+
+    def _from_spec(self, action: Tensor) -> Tensor:
+        """Vectors `[H, B, A]` in [-1, 1] of actions `[H, B, *spec.shape]`."""
+        vectors = action.reshape(*action.shape[:2], -1)
+        return (vectors - self._low) / (self._high - self._low) * 2 - 1
+
+
+def check_spaces(action_spec: Any, reward_spec: TensorSpec, *, name: str) -> None:
+    """Raises for actions and rewards that TD-MPC2 is not made for."""
+    if not isinstance(action_spec, BoundedTensorSpec) or not action_spec.dtype.is_floating_point:
+        raise ValueError(
+            f"{name!r} decides one bounded tensor of real numbers, the action spec is {action_spec}"
+        )
+    if reward_spec.numel != 1:
+        raise ValueError(f"{name!r} learns from one reward, the reward spec is {reward_spec}")
+
+
+def _check_config(config: TrainerConfig | None, settings: TDMPC2Settings, *, name: str) -> None:
+    if config is None:
+        return
+    length = settings.horizon + 1
+    if config.mini_batch_length != length:
+        raise ValueError(
+            f"mini_batch_length is {config.mini_batch_length}, but {name!r} with horizon "
+            f"{settings.horizon} learns from spans of {length} records"
+        )
+    if config.priority_replay:
+        raise ValueError(f"priority_replay is True, but the loss of {name!r} gives no priorities")
+
+
+def _adam(settings: TDMPC2Settings, *, name: str, eps: float = 1e-8) -> torch.optim.Optimizer:
+    return Adam(
+        lr=settings.lr,
+        eps=eps,
+        gradient_clipping=settings.gradient_clipping,
+        clip_by_global_norm=True,
+        name=name,
+    )
