@@ -35,7 +35,7 @@ LAYERS = (
     {"environments"},
     {"config_helpers"},
     {"trainers"},
-    {"bin"},
+    {"bin", "examples"},
     {""},  # the shelf `alf` itself, which no part of the engine imports
 )
 
