@@ -24,10 +24,13 @@ from alf_layered import (
     subgoal,
 )
 from alf_layered.environments import maze2d_alf
+from alf_layered.plots.plans import PlansOverEnvironment
 
 # own transitions before a level's first update: --conf_param _CONFIG._USER.reach_warm_up=...
 planner_warm_up = alf.define_config("planner_warm_up", 1000)
 reach_warm_up = alf.define_config("reach_warm_up", 2000)
+# whether plans are drawn over the maze: play with --conf_param _CONFIG._USER.draw_plans=True
+draw_plans = alf.define_config("draw_plans", False)
 
 alf.config(
     "create_environment",
@@ -48,6 +51,9 @@ alf.config(
 alf.config("OneStepTDLoss", gamma=0.98)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
+# Positions and subgoals are numbers from 0 to 8.
+alf.config("ProbFCDynamics", normalize_inputs=True)
+
 alf.config(
     "HierarchyAgent",
     levels=[
@@ -57,6 +63,7 @@ alf.config(
             predictor_factory=get_default_predictor_factory(sb_start_duration=0, n_modes=1),
             planner=ICEM(n_samples=128, n_iterations=5),
             horizon=12,
+            callback=PlansOverEnvironment() if draw_plans else None,
             # The model does not see the goal, so it cannot tell where episodes end.
             objective=PlanObjective(use_term_prob=False),
             exploration=Exploration(
@@ -105,7 +112,7 @@ alf.config(
     evaluate=True,
     num_evals=10,
     num_eval_episodes=100,
-    num_eval_environments=20,
+    num_eval_environments=50,
     async_eval=False,
     confirm_checkpoint_upon_crash=False,
     summary_interval=100,
