@@ -42,7 +42,8 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
         conf_file: see ``load_config``. A name ending in ``.gin`` is that of a gin file.
         conf_params: texts ``"NAME=PYTHON-EXPRESSION"``. They win over the conf file. An
             expression may use ``alf``. For a gin file they are gin's ``"NAME = VALUE"``.
-        create_env: call ``get_env()`` at the end, as every option that it uses is known then.
+        create_env: call ``get_env()`` at the end, as every option that it uses is known then;
+            not for supervised training (``TrainerConfig.ml_type="sl"``).
 
     Returns:
         An object with the globals of the conf file as attributes.
@@ -63,7 +64,7 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
             pre_config_expression(name, value, expression)
         module = load_config(conf_file)
     validate_pre_configs()
-    if create_env:
+    if create_env and get_config_value("TrainerConfig.ml_type") != "sl":
         get_env()
     return module
 

@@ -722,4 +722,4 @@ def test_the_buffer_holds_raw_observations_and_training_sees_transformed_ones() 
     assert seen["rollout"][:, 1].tolist() == [30, 30]
     assert seen["root_inputs"][:, 0, 1].tolist() == [0, 10, 20, 30]
     assert set(seen["train"][:, 1].tolist()) <= {0.0, 10.0, 20.0, 30.0}
-    assert alg._unroller._transform_state.tolist() == [4, 4]
+    assert alg._unroller._interaction._transform_state.tolist() == [4, 4]

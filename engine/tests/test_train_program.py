@@ -269,4 +269,4 @@ def test_root_dir_that_cannot_be_written_is_named(tmp_path, conf):
 def test_flags_that_are_not_supported_say_what_is(tmp_path, conf):
     arguments = ("--root_dir", tmp_path / "run", "--conf", conf)
     assert "--conf_param" in _error(*arguments, "--gin_param", "a=1")
-    assert "multi-gpu is not supported" in _error(*arguments, "--distributed", "multi-gpu")
+    assert "there is no GPU here" in _error(*arguments, "--distributed", "multi-gpu")

@@ -23,30 +23,16 @@ def test_defaults_train_from_the_whole_buffer() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("async_unroll", True),
-        ("sync_progress_to_envs", True),
-        ("ddp_paras_check_interval", 10),
-        ("summarize_gradient_noise_scale", True),
-        ("summarize_output", True),
-        ("offline_buffer_dir", "/data"),
-        ("offline_buffer_length", 100),
-        ("rl_train_after_update_steps", 5),
-        ("rl_train_every_update_steps", 2),
-        ("visualize_alf_tree", True),
-    ],
-)
-def test_what_is_not_supported_is_refused_by_name_and_value(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"TrainerConfig\.{name}={value!r} is not supported"):
-        TrainerConfig(root_dir="/nowhere", **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
         ("unroll_length", 0),
         ("num_updates_per_train_iter", 0),
         ("mini_batch_size", 0),
         ("replay_buffer_length", -1),
+        ("unroll_queue_size", 0),
+        ("unroll_step_interval", -0.1),
+        ("unroll_parameter_update_period", 0),
+        ("ddp_paras_check_interval", -1),
+        ("offline_buffer_length", 0),
+        ("rl_train_every_update_steps", 0),
         ("epsilon_greedy", 1.5),
         ("ml_type", "magic"),
     ],
@@ -65,6 +51,12 @@ def test_a_value_out_of_range_is_refused_by_name_and_value(name: str, value: Any
         ),
         ({"priority_replay": True}, ("whole_replay_buffer_training=True", "priority_replay=True")),
         ({"num_iterations": 0, "num_env_steps": 0}, ("num_iterations=0", "num_env_steps=0")),
+        ({"async_unroll": True, "unroll_length": 0}, ("unroll_length=0", "max_unroll_length=0")),
+        (
+            {"async_unroll": True, "unroll_with_grad": True},
+            ("async_unroll=True", "unroll_with_grad=True"),
+        ),
+        ({"offline_buffer_dir": "/data"}, ("whole_replay_buffer_training", "offline_buffer_dir")),
         ({"eval_uncertainty": True}, ("eval_uncertainty=True", "ml_type='sl'")),
     ],
 )
@@ -85,6 +77,11 @@ def test_alpha_and_beta_may_be_numbers_or_schedulers() -> None:
         assert config.priority_replay_beta() == 0.25
     finally:
         update_progress("percent", 0.0)
+
+
+def test_settings_of_offline_training_alone_are_pointed_out(caplog: Any) -> None:
+    TrainerConfig(root_dir="/nowhere", rl_train_after_update_steps=5)
+    assert "rl_train_after_update_steps=5 has no effect without offline_buffer_dir" in caplog.text
 
 
 def test_a_copy_has_its_own_settings() -> None:

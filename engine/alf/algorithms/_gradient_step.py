@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from alf.data_structures import LossInfo
 from alf.nest import nest
 from alf.summary import summary_ops as summary
+from alf.utils import distributed
 from alf.utils.schedulers import as_scheduler
 from alf.utils.summary_utils import record_time, summarize_per_category_loss
 
@@ -27,11 +28,34 @@ def update(
     masks = _importance(alg, batch_info)
     if valid_masks is not None:
         masks = valid_masks if masks is None else masks * valid_masks
-    loss_info = loss_info._replace(
+    if alg._gns_estimator is not None:
+        loss_info = loss_info._replace(gns=_noise_scale(alg, loss_info.loss, masks))
+    loss_info = mean_loss(loss_info, masks)
+    return loss_info, _step(alg, _total(loss_info, weight))
+
+
+def mean_loss(loss_info: LossInfo, masks: Tensor | None) -> LossInfo:
+    """`loss_info` with means in place of `[T, B]`; what is masked out counts as 0."""
+    return loss_info._replace(
         loss=_mean(loss_info.loss, masks),
         extra=nest.map_structure(lambda x: _mean(x, masks), loss_info.extra),
     )
-    return loss_info, _step(alg, _total(loss_info, weight))
+
+
+def with_scalar_loss(loss_info: LossInfo, other: LossInfo) -> LossInfo:
+    """`loss_info` with all of another loss, a mean, added to its `scalar_loss`."""
+    parts = (loss_info.scalar_loss, other.loss, other.scalar_loss)
+    parts = [x for x in parts if isinstance(x, Tensor)]
+    return loss_info._replace(scalar_loss=sum(parts[1:], parts[0])) if parts else loss_info
+
+
+def _noise_scale(alg: Any, loss: Any, masks: Tensor | None) -> Any:
+    """Estimate of the gradient noise scale; `()` where there is no loss per sample."""
+    if not isinstance(loss, Tensor) or loss.ndim == 0:
+        return ()
+    if masks is not None and loss.ndim == 2:
+        loss = loss * masks
+    return alg._gns_estimator(loss, [p for _, p in alg._setup_optimizers().params])
 
 
 def _importance(alg: Any, batch_info: Any) -> Tensor | None:
@@ -87,6 +111,8 @@ def _step(alg: Any, loss: Tensor | None) -> list[tuple[str, nn.Parameter]]:
     with record_time("time/backward"):
         scaler = _scaler(alg)
         (loss if scaler is None else scaler.scale(loss)).backward()
+        if distributed.is_shared(alg):
+            distributed.average_gradients(p for _, p in assignment.params)
     _warn_about_missing_gradients(alg, assignment)
     for optimizer in assignment.optimizers:
         if scaler is None:

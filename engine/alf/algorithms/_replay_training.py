@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 
@@ -60,93 +61,156 @@ def _make_buffer(alg: Any, exp: Experience) -> bool:
 # ---- Sampling -------------------------------------------------------------------------------
 
 
+class Method(NamedTuple):
+    """How an algorithm is trained from one kind of data.
+
+    Attributes:
+        train_step: called with time step, state and rollout info.
+        calc_loss: called with the infos.
+        processed_spec: attribute of the algorithm with the spec of the preprocessed experience.
+        info_spec: attribute of the algorithm with the spec of the infos.
+    """
+
+    train_step: Callable[..., Any]
+    calc_loss: Callable[..., LossInfo]
+    processed_spec: str
+    info_spec: str
+
+
+def online(alg: Any) -> Method:
+    """How `alg` is trained from its own experience."""
+    return Method(alg.train_step, alg.calc_loss, "_processed_experience_spec", "_train_info_spec")
+
+
+def is_ready(alg: Any) -> bool:
+    """Is there enough own experience to train from?"""
+    buffer = alg._replay_buffer
+    return buffer is not None and buffer.total_size >= max(alg._config.initial_collect_steps, 1)
+
+
 def train(alg: Any, update_global_counter: bool) -> int:
     """One iteration of training from the replay buffer; returns the number of trained samples."""
-    config, buffer = alg._config, alg._replay_buffer
-    if buffer is None or buffer.total_size < max(config.initial_collect_steps, 1):
+    if not is_ready(alg):
         return 0
-    mini_batch_size = config.mini_batch_size or buffer.num_environments
+    config = alg._config
+    num_epochs = config.num_updates_per_train_iter if config.whole_replay_buffer_training else 1
     with record_time("time/replay"):
         if config.whole_replay_buffer_training:
-            experience, batch_info = buffer.gather_all(ignore_earliest_frames=True)
-            num_epochs, batch_length = config.num_updates_per_train_iter, config.mini_batch_length
+            sampled = alg._replay_buffer.gather_all(ignore_earliest_frames=True)
         else:
-            if config.mini_batch_length is None:
-                raise ValueError(
-                    f"{alg.name!r} samples sequences, but mini_batch_length of its config is None"
-                )
-            experience, batch_info = buffer.get_batch(
-                mini_batch_size * config.num_updates_per_train_iter, config.mini_batch_length
-            )
-            num_epochs, batch_length = 1, config.mini_batch_length
+            sampled = sample(alg, alg._replay_buffer)
     with record_time("time/train"):
-        steps = _train_experience(
-            alg,
-            experience,
-            batch_info,
-            num_epochs,
-            mini_batch_size,
-            batch_length,
-            config.update_counter_every_mini_batch and update_global_counter,
+        experience, batch_info = prepare(
+            alg, *sampled, alg._replay_buffer, alg.experience_spec, online(alg)
         )
+        size = mini_batch_size(alg, alg._replay_buffer)
+        batches = mini_batches(experience, batch_info, size, num_epochs)
+        num_updates = num_epochs * math.ceil(experience.step_type.shape[1] / size)
+        count = config.update_counter_every_mini_batch and update_global_counter
+        for batch in summarized_at_end(batches, num_updates, count):
+            _update(alg, *batch)
     if config.clear_replay_buffer:
-        buffer.clear()
-    return steps
-
-
-def _train_experience(
-    alg: Any,
-    experience: Experience,
-    batch_info: BatchInfo,
-    num_epochs: int,
-    mini_batch_size: int,
-    mini_batch_length: int | None,
-    count_mini_batches: bool,
-) -> int:
-    """Train from [B, T, ...], `num_epochs` times, in mini batches of so many rows and steps."""
-    with record_time("time/preprocess_experience"):
-        experience = _preprocess(alg, experience, batch_info)
-    experience, batch_info = _cut(experience, batch_info, mini_batch_length)
-    # time first, as training wants it
-    experience = nest.map_structure(lambda x: x.transpose(0, 1), experience)
-    batch_size = experience.step_type.shape[1]
-    num_mini_batches = math.ceil(batch_size / mini_batch_size)
-    num_updates = num_epochs * num_mini_batches
-    enabled = summary.is_summary_enabled()
-    try:
-        for u in range(num_updates):
-            if u % num_mini_batches == 0 and num_mini_batches > 1:
-                order = torch.randperm(batch_size, device=experience.step_type.device)
-            if count_mini_batches:
-                summary.increment_global_counter()
-            summary.enable_summary(enabled and (count_mini_batches or u == num_updates - 1))
-            if num_mini_batches == 1:
-                _update(alg, experience, batch_info, batch_size / mini_batch_size)
-                continue
-            start = u % num_mini_batches * mini_batch_size
-            rows = order[start : start + mini_batch_size]
-            _update(
-                alg,
-                nest.map_structure(lambda x, rows=rows: x.index_select(1, rows), experience),
-                _map_info(lambda x, rows=rows: x.index_select(0, rows), batch_info),
-                len(rows) / mini_batch_size,
-            )
-    finally:
-        summary.enable_summary(enabled)
+        alg._replay_buffer.clear()
     return num_epochs * experience.step_type.numel()
 
 
-def _preprocess(alg: Any, experience: Experience, batch_info: BatchInfo) -> Experience:
+def mini_batch_size(alg: Any, buffer: ReplayBuffer) -> int:
+    """Sequences in a mini batch."""
+    return alg._config.mini_batch_size or buffer.num_environments
+
+
+def sample(alg: Any, buffer: ReplayBuffer) -> tuple[Experience, BatchInfo]:
+    """Sequences `[B, T, ...]` for all updates of an iteration."""
+    config = alg._config
+    if config.mini_batch_length is None:
+        raise ValueError(
+            f"{alg.name!r} samples sequences, but mini_batch_length of its config is None"
+        )
+    size = mini_batch_size(alg, buffer) * config.num_updates_per_train_iter
+    return buffer.get_batch(size, config.mini_batch_length)
+
+
+def prepare(
+    alg: Any,
+    experience: Experience,
+    batch_info: BatchInfo,
+    buffer: ReplayBuffer,
+    spec: Nest,
+    method: Method,
+) -> tuple[Experience, BatchInfo]:
+    """What training sees of sampled experience.
+
+    Args:
+        experience: [B, T, ...], as it was stored, distributions as parameters.
+        spec: its spec, with distributions.
+
+    Returns:
+        Preprocessed experience `[T, B, ...]`, time first, distributions as parameters, in sequences
+        of `mini_batch_length`.
+    """
+    with record_time("time/preprocess_experience"):
+        experience = _preprocess(alg, experience, batch_info, buffer, spec, method)
+    experience, batch_info = _cut(experience, batch_info, alg._config.mini_batch_length)
+    return nest.map_structure(lambda x: x.transpose(0, 1), experience), batch_info
+
+
+def mini_batches(
+    experience: Experience, batch_info: BatchInfo, size: int, num_epochs: int = 1
+) -> Iterator[tuple[Experience, BatchInfo, float]]:
+    """Mini batches `[T, size, ...]` of `[T, B, ...]` in random order, with their weights.
+
+    All of the experience is in them `num_epochs` times. The last one of an epoch may be smaller,
+    its weight tells.
+    """
+    batch_size = experience.step_type.shape[1]
+    if batch_size <= size:
+        for _ in range(num_epochs):
+            yield experience, batch_info, batch_size / size
+        return
+    for _ in range(num_epochs):
+        order = torch.randperm(batch_size, device=experience.step_type.device)
+        for start in range(0, batch_size, size):
+            rows = order[start : start + size]
+            yield (
+                nest.map_structure(lambda x, rows=rows: x.index_select(1, rows), experience),
+                _map_info(lambda x, rows=rows: x.index_select(0, rows), batch_info),
+                len(rows) / size,
+            )
+
+
+def summarized_at_end(
+    batches: Iterator[Any], num_batches: int, count_mini_batches: bool
+) -> Iterator[Any]:
+    """The batches, with summaries only while the last is worked on, or if each is counted."""
+    enabled = summary.is_summary_enabled()
+    try:
+        for u, batch in enumerate(batches):
+            if count_mini_batches:
+                summary.increment_global_counter()
+            summary.enable_summary(enabled and (count_mini_batches or u == num_batches - 1))
+            yield batch
+    finally:
+        summary.enable_summary(enabled)
+
+
+def _preprocess(
+    alg: Any,
+    experience: Experience,
+    batch_info: BatchInfo,
+    buffer: ReplayBuffer,
+    spec: Nest,
+    method: Method,
+) -> Experience:
     """Transformed and preprocessed experience [B, T, ...], distributions as parameters."""
-    experience = _with_distributions(experience, alg.experience_spec)
-    experience = add_batch_info(experience, batch_info, alg._replay_buffer)
+    experience = _with_distributions(experience, spec)
+    experience = add_batch_info(experience, batch_info, buffer)
     experience = clear_batch_info(alg.transform_experience(experience))
     time_step, rollout_info = alg.preprocess_experience(
         experience.time_step, experience.rollout_info, batch_info
     )
     experience = experience._replace(time_step=time_step, rollout_info=rollout_info)
-    if alg._processed_experience_spec is None:
-        alg._processed_experience_spec = dist_utils.extract_spec(experience, from_dim=2)
+    if getattr(alg, method.processed_spec) is None:
+        setattr(alg, method.processed_spec, dist_utils.extract_spec(experience, from_dim=2))
     return dist_utils.distributions_to_params(experience)
 
 
@@ -195,18 +259,37 @@ def _update(alg: Any, experience: Experience, batch_info: BatchInfo, weight: flo
     """One gradient step from a mini batch [T, B, ...], distributions as parameters."""
     with _gradient_step.autocast(alg):
         train_info, loss_info = alg._compute_train_info_and_loss_info(experience)
-    _update_priorities(alg, batch_info, loss_info)
-    masks = None
-    if alg._config.mask_out_loss_for_last_step:
-        masks = (experience.step_type != StepType.LAST).to(torch.float32)
-    loss_info, params = alg.update_with_gradient(loss_info, masks, weight, batch_info)
+    update_priorities(alg, batch_info, loss_info)
+    loss_info, params = alg.update_with_gradient(
+        loss_info, valid_masks(alg, experience), weight, batch_info
+    )
+    conclude(alg, experience, train_info, loss_info, params, online(alg))
+
+
+def conclude(
+    alg: Any,
+    experience: Experience,
+    train_info: Nest,
+    loss_info: LossInfo,
+    params: Any,
+    method: Method,
+) -> None:
+    """What follows a gradient step."""
     alg.after_update(experience.time_step, train_info)
     if summary.should_record_summaries():
-        experience = _with_distributions(experience, alg.processed_experience_spec)
+        experience = _with_distributions(experience, getattr(alg, method.processed_spec))
         alg.summarize_train(experience, train_info, loss_info, params)
 
 
-def _update_priorities(alg: Any, batch_info: BatchInfo, loss_info: LossInfo) -> None:
+def valid_masks(alg: Any, experience: Experience) -> torch.Tensor | None:
+    """[T, B], 0 where the loss does not count; None: it counts everywhere."""
+    if not alg._config.mask_out_loss_for_last_step:
+        return None
+    return (experience.step_type != StepType.LAST).to(torch.float32)
+
+
+def update_priorities(alg: Any, batch_info: BatchInfo, loss_info: LossInfo) -> None:
+    """Tell a prioritized replay buffer what the loss says of the sampled spans."""
     config = alg._config
     if isinstance(loss_info.priority, torch.Tensor):
         if isinstance(batch_info.importance_weights, torch.Tensor):
@@ -221,51 +304,51 @@ def _update_priorities(alg: Any, batch_info: BatchInfo, loss_info: LossInfo) -> 
         )
 
 
-def train_info_and_loss(alg: Any, experience: Experience) -> tuple[Nest, LossInfo]:
-    """See `Algorithm._compute_train_info_and_loss_info()`."""
+def train_info_and_loss(alg: Any, experience: Experience, method: Method) -> tuple[Nest, LossInfo]:
+    """Infos and loss of a mini batch `[T, B, ...]`, distributions as parameters."""
     independent = alg._config.temporally_independent_train_step
     if independent is None:
         independent = len(nest.flatten(alg.train_state_spec)) == 0
     if independent or experience.step_type.shape[0] == 1:
-        info = _train_steps_at_once(alg, experience)
+        info = _train_steps_at_once(alg, experience, method)
     else:
-        info = _train_steps_in_order(alg, experience)
-    info = _with_distributions(info, alg.train_info_spec)
-    return info, alg.calc_loss(info)
+        info = _train_steps_in_order(alg, experience, method)
+    info = _with_distributions(info, getattr(alg, method.info_spec))
+    return info, method.calc_loss(info)
 
 
-def _train_steps_at_once(alg: Any, experience: Experience) -> Nest:
+def _train_steps_at_once(alg: Any, experience: Experience, method: Method) -> Nest:
     T, B = experience.step_type.shape
     flat = nest.map_structure(lambda x: x.reshape(T * B, *x.shape[2:]), experience)
-    info = _train_step(alg, flat, _first_state(alg, flat))[0]
+    info = _train_step(alg, flat, _first_state(alg, flat), method)[0]
     return nest.map_structure(lambda x: x.reshape(T, B, *x.shape[1:]), info)
 
 
-def _train_steps_in_order(alg: Any, experience: Experience) -> Nest:
+def _train_steps_in_order(alg: Any, experience: Experience, method: Method) -> Nest:
     infos = []
     state: Nest = None
     for t in range(experience.step_type.shape[0]):
         step = nest.map_structure(lambda x, t=t: x[t], experience)
         state = _first_state(alg, step) if t == 0 else state
-        info, state = _train_step(alg, step, state)
+        info, state = _train_step(alg, step, state, method)
         infos.append(info)
     return nest.map_structure(lambda *xs: torch.stack(xs), *infos)
 
 
 def _first_state(alg: Any, step: Experience) -> Nest:
-    """The state [B, ...] before `step`: the stored one, else zeros."""
-    if alg.use_rollout_state:
+    """The state [B, ...] before `step`: the stored one, if there is one, else zeros."""
+    if alg.use_rollout_state and nest.flatten(step.state):
         return step.state
     return alg.get_initial_train_state(step.step_type.shape[0])
 
 
-def _train_step(alg: Any, step: Experience, state: Nest) -> tuple[Nest, Nest]:
+def _train_step(alg: Any, step: Experience, state: Nest, method: Method) -> tuple[Nest, Nest]:
     """Info, distributions as parameters, and state after one train step [B, ...]."""
     if alg._is_rnn:
         initial = alg.get_initial_train_state(step.step_type.shape[0])
         state = common.reset_state_if_necessary(state, initial, step.is_first())
-    step = _with_distributions(step, alg.processed_experience_spec)
-    result = alg.train_step(step.time_step, state, step.rollout_info)
-    if alg._train_info_spec is None:
-        alg._train_info_spec = dist_utils.extract_spec(result.info)
+    step = _with_distributions(step, getattr(alg, method.processed_spec))
+    result = method.train_step(step.time_step, state, step.rollout_info)
+    if getattr(alg, method.info_spec) is None:
+        setattr(alg, method.info_spec, dist_utils.extract_spec(result.info))
     return dist_utils.distributions_to_params(result.info), result.state

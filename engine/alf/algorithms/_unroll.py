@@ -7,12 +7,81 @@ from typing import Any
 
 import torch
 
-from alf.data_structures import Experience, TimeStep, make_experience
+from alf.data_structures import AlgStep, Experience, TimeStep, make_experience, namedtuple
 from alf.nest import nest
 from alf.utils import common, dist_utils
 from alf.utils.summary_utils import record_time
 
 Nest = Any
+
+Interacted = namedtuple(
+    "Interacted", ["time_step", "transformed", "policy_step", "policy_state"], default_value=()
+)
+Interacted.__doc__ = """One rollout step and what it was an answer to.
+
+Fields:
+    time_step: raw `TimeStep`, `[B, ...]`.
+    transformed: the same as the algorithm saw it.
+    policy_step: `AlgStep` of the rollout step.
+    policy_state: the state before it.
+"""
+
+
+class Interaction:
+    """An environment and the algorithm that acts in it, step by step.
+
+    Args:
+        alg: the root algorithm.
+        env: a batched environment.
+    """
+
+    def __init__(self, alg: Any, env: Any) -> None:
+        self._alg = alg
+        self._env = env
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Begin the next step at the environment's current time step, with a new state."""
+        self._time_step: TimeStep | None = None
+        self._policy_state: Nest = ()
+        self._transform_state: Nest = ()
+        self._initial_state: Nest = ()
+        self._has_state = False
+
+    def detach(self) -> None:
+        """Let no gradients go from later steps to earlier ones."""
+        self._policy_state = common.detach(self._policy_state)
+
+    def step(self) -> Interacted:
+        """One rollout step, and one step of the environment with its action."""
+        if self._time_step is None:
+            self._begin()
+        alg, time_step = self._alg, self._time_step
+        policy_state = self._policy_state
+        if self._has_state:
+            policy_state = common.reset_state_if_necessary(
+                policy_state, self._initial_state, time_step.is_first()
+            )
+        transformed, self._transform_state = alg.transform_timestep(
+            time_step, self._transform_state
+        )
+        policy_step = alg.rollout_step(transformed, policy_state)
+        with record_time("time/unroll_env_step"):
+            next_time_step = self._env.step(common.detach(policy_step.output))
+        _check_reward(next_time_step)
+        if alg._overwrite_policy_output:
+            policy_step = policy_step._replace(output=next_time_step.prev_action)
+        self._time_step, self._policy_state = next_time_step, policy_step.state
+        return Interacted(time_step, transformed, policy_step, policy_state)
+
+    def _begin(self) -> None:
+        batch_size = self._env.batch_size
+        self._time_step = common.get_initial_time_step(self._env)
+        _check_reward(self._time_step)
+        self._policy_state = self._alg.get_initial_rollout_state(batch_size)
+        self._initial_state = self._alg.get_initial_rollout_state(batch_size)
+        self._has_state = len(nest.flatten(self._initial_state)) > 0
+        self._transform_state = self._alg.get_initial_transform_state(batch_size)
 
 
 class Unroller:
@@ -26,15 +95,16 @@ class Unroller:
     def __init__(self, alg: Any, env: Any) -> None:
         self._alg = alg
         self._env = env
-        self.start_anew()
+        self._interaction = Interaction(alg, env)
+        self.waits = True
+        """Whether nothing can be trained before there are more steps."""
 
     def start_anew(self) -> None:
         """Begin the next unroll at the environment's current time step, with a new state."""
-        self._time_step: TimeStep | None = None
-        self._policy_state: Nest = ()
-        self._transform_state: Nest = ()
-        self._initial_state: Nest = ()
-        self._has_state = False
+        self._interaction.start_anew()
+
+    def close(self) -> None:
+        """Free what the unroller holds; the environment is not closed."""
 
     def unroll(self, length: int, keep: bool = True) -> Experience | None:
         """Make `length` steps in each environment.
@@ -45,70 +115,50 @@ class Unroller:
         Returns:
             `Experience` [T, B, ...] of transformed time steps.
         """
-        if self._time_step is None:
-            self._begin()
         steps = []
         for _ in range(length):
-            step = self._step(keep)
-            if step is not None:
-                steps.append(step)
+            step = self._interaction.step()
+            observe(self._alg, step)
+            if keep:
+                steps.append(experience_of(step))
         if torch.is_grad_enabled():
-            self._policy_state = common.detach(self._policy_state)
-        if not steps:
-            return None
-        experience = _stack(steps)
-        info = dist_utils.params_to_distributions(
-            experience.rollout_info, self._alg.rollout_info_spec
-        )
-        return experience._replace(rollout_info=info)
-
-    def _begin(self) -> None:
-        batch_size = self._env.batch_size
-        self._time_step = common.get_initial_time_step(self._env)
-        _check_reward(self._time_step)
-        self._policy_state = self._alg.get_initial_rollout_state(batch_size)
-        self._initial_state = self._alg.get_initial_rollout_state(batch_size)
-        self._has_state = len(nest.flatten(self._initial_state)) > 0
-        self._transform_state = self._alg.get_initial_transform_state(batch_size)
-
-    def _step(self, keep: bool) -> Experience | None:
-        alg, time_step = self._alg, self._time_step
-        policy_state = self._policy_state
-        if self._has_state:
-            policy_state = common.reset_state_if_necessary(
-                policy_state, self._initial_state, time_step.is_first()
-            )
-        transformed, self._transform_state = alg.transform_timestep(
-            time_step, self._transform_state
-        )
-        policy_step = alg.rollout_step(transformed, policy_state)
-        if alg._rollout_info_spec is None:
-            alg._rollout_info_spec = dist_utils.extract_spec(policy_step.info)
-        with record_time("time/unroll_env_step"):
-            next_time_step = self._env.step(common.detach(policy_step.output))
-        _check_reward(next_time_step)
-        if alg._overwrite_policy_output:
-            policy_step = policy_step._replace(output=next_time_step.prev_action)
-        with record_time("time/unroll_store_exp"):
-            raw = time_step if time_step.reward.device.type == "cpu" else time_step.cpu()
-            alg.observe_for_metrics(raw)
-            if not alg.on_policy:
-                alg.observe_for_replay(make_experience(raw, policy_step, policy_state))
-        self._time_step, self._policy_state = next_time_step, policy_step.state
-        if not keep:
-            return None
-        return Experience(
-            time_step=transformed,
-            action=policy_step.output,
-            rollout_info=dist_utils.distributions_to_params(policy_step.info),
-            state=common.detach(policy_state),
-        )
+            self._interaction.detach()
+        return stack(self._alg, steps)
 
 
-def _stack(steps: list[Experience]) -> Experience:
+def observe(alg: Any, step: Interacted) -> None:
+    """Show a step to the metrics and, for an off-policy algorithm, to the replay buffer."""
+    if alg._rollout_info_spec is None:
+        alg._rollout_info_spec = dist_utils.extract_spec(step.policy_step.info)
+    with record_time("time/unroll_store_exp"):
+        time_step = step.time_step
+        raw = time_step if time_step.reward.device.type == "cpu" else time_step.cpu()
+        alg.observe_for_metrics(raw)
+        if not alg.on_policy:
+            alg.observe_for_replay(make_experience(raw, step.policy_step, step.policy_state))
+
+
+def experience_of(step: Interacted) -> Experience:
+    """What an unroll returns of one step, `[B, ...]`, distributions as parameters."""
+    policy_step: AlgStep = step.policy_step
+    return Experience(
+        time_step=step.transformed,
+        action=policy_step.output,
+        rollout_info=dist_utils.distributions_to_params(policy_step.info),
+        state=common.detach(step.policy_state),
+    )
+
+
+def stack(alg: Any, steps: list[Experience]) -> Experience | None:
+    """The steps as `[T, B, ...]`, with distributions; None if there are none."""
+    if not steps:
+        return None
     if len(steps) == 1:
-        return nest.map_structure(lambda x: x.unsqueeze(0), steps[0])
-    return nest.map_structure(lambda *xs: torch.stack(xs), *steps)
+        experience = nest.map_structure(lambda x: x.unsqueeze(0), steps[0])
+    else:
+        experience = nest.map_structure(lambda *xs: torch.stack(xs), *steps)
+    info = dist_utils.params_to_distributions(experience.rollout_info, alg.rollout_info_spec)
+    return experience._replace(rollout_info=info)
 
 
 def _check_reward(time_step: TimeStep) -> None:

@@ -178,6 +178,9 @@ class Agent(RLAlgorithm):
         super().set_path(path)
         self._agent_helper.set_path(path)
 
+    def offline_rollout_info(self, action: Any) -> AgentInfo:
+        return AgentInfo(rl=self._rl_algorithm.offline_rollout_info(action))
+
     # Acting
 
     def predict_step(self, time_step: TimeStep, state: AgentState) -> AlgStep:

@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from alf.algorithms import _gradient_step, _replay_training
+from alf.algorithms import _gradient_step, _offline_training, _replay_training
 from alf.algorithms._module_modes import ModuleModes
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, StepType, TimeStep
 from alf.nest import nest
+from alf.optimizers.utils import GradientNoiseScaleEstimator
 from alf.summary import summary_ops as summary
 from alf.utils import summary_utils
 from alf.utils.common import mark_replay
-from alf.utils.distributed import data_distributed
 from alf.utils.spec_utils import zeros_from_spec
 
 __all__ = ["AlgStep", "Algorithm", "Loss", "LossInfo", "TimeStep"]
@@ -39,8 +39,9 @@ class Algorithm(TrainedModule):
         is_on_policy: None: not decided yet.
         optimizer: trains every parameter that no other optimizer trains, see `add_optimizer()`.
         checkpoint: "prefix@path": parameters come from below `prefix` (such as
-            "algorithm._child"; "alg" is another name of "algorithm") of the model file `path`, and
-            are not overwritten by later loading. Without "prefix@" all of the algorithm is meant.
+            "algorithm._child"; "alg" is another name of "algorithm") of the model file `path`.
+            `load_state_dict()` leaves them alone, a `Checkpointer` does not: what a run has saved
+            is newer. Without "prefix@" all of the algorithm is meant.
         config: needed by an algorithm which trains by itself.
         debug_summaries: write more summaries.
         name: used in summary tags and messages.
@@ -76,6 +77,7 @@ class Algorithm(TrainedModule):
         self._use_rollout_state = False
 
         self._replay_buffer: Any = None
+        self._offline_replay_buffer: Any = None
         self._replay_buffer_num_envs: int | None = None
         self._replay_buffer_max_length: int | None = None
         self._prioritized_sampling = False
@@ -84,10 +86,15 @@ class Algorithm(TrainedModule):
         self._processed_experience_spec: Nest = None
         self._train_info_spec: Nest = None
         self._rollout_info_spec: Nest = None
+        self._processed_offline_spec: Nest = None
+        self._offline_train_info_spec: Nest = None
 
         self._data_transformer = None if config is None else config.data_transformer
         stack_size = 1 if self._data_transformer is None else self._data_transformer.stack_size
         self._num_earliest_frames_ignored = stack_size - 1
+        self._gns_estimator: GradientNoiseScaleEstimator | None = None
+        if config is not None and config.summarize_gradient_noise_scale:
+            self._gns_estimator = GradientNoiseScaleEstimator()
         if is_on_policy is not None:
             self.set_on_policy(is_on_policy)
 
@@ -123,8 +130,8 @@ class Algorithm(TrainedModule):
 
     @property
     def has_offline(self) -> bool:
-        """Is there offline data? Not in this engine."""
-        return False
+        """Is there offline data to train from? See `TrainerConfig.offline_buffer_dir`."""
+        return self._offline_replay_buffer is not None
 
     def forward(self, *input: Any) -> Any:
         """Refused: which step is to be made has to be said."""
@@ -209,10 +216,13 @@ class Algorithm(TrainedModule):
         return spec
 
     def activate_ddp(self, rank: int) -> None:
-        """Average gradients over processes from now on.
+        """Average the gradients of each step over all processes from now on.
+
+        So all have to make the same steps: what a process knows alone must not decide whether
+        there is one. A container passes it on to algorithms which make gradient steps themselves.
 
         Args:
-            rank: number of this process, which is also that of its CUDA device.
+            rank: number of this process.
         """
         self._ddp_activated_rank = rank
 
@@ -321,12 +331,14 @@ class Algorithm(TrainedModule):
 
     @mark_replay
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
+        if self.has_offline:
+            return _offline_training.train(self, update_global_counter)
         return _replay_training.train(self, update_global_counter)
 
-    @data_distributed
     def _compute_train_info_and_loss_info(self, experience: Experience) -> tuple[Nest, LossInfo]:
         """Infos and loss of a mini batch `[T, B, ...]`."""
-        return _replay_training.train_info_and_loss(self, experience)
+        method = _replay_training.online(self)
+        return _replay_training.train_info_and_loss(self, experience, method)
 
     def summarize_train(
         self,
@@ -348,6 +360,8 @@ class Algorithm(TrainedModule):
         if params is not None and self._config.summarize_grads_and_vars:
             summary_utils.summarize_variables(params)
             summary_utils.summarize_gradients(params)
+        if isinstance(loss_info.gns, torch.Tensor):
+            summary.scalar("gradient_noise_scale", loss_info.gns)
         summary_utils.summarize_loss(loss_info)
 
 

@@ -12,20 +12,6 @@ from alf.utils.schedulers import Scheduler, as_scheduler
 
 _logger = logging.getLogger("absl")
 
-# Documented fields which this engine cannot honour yet, with the only value they may have.
-_UNSUPPORTED = {
-    "async_unroll": False,
-    "sync_progress_to_envs": False,
-    "ddp_paras_check_interval": 0,
-    "summarize_gradient_noise_scale": False,
-    "summarize_output": False,
-    "offline_buffer_dir": None,
-    "offline_buffer_length": None,
-    "rl_train_after_update_steps": 0,
-    "rl_train_every_update_steps": 1,
-    "visualize_alf_tree": False,
-}
-
 _AT_LEAST = {
     "num_iterations": 0,
     "num_env_steps": 0,
@@ -43,6 +29,14 @@ _AT_LEAST = {
     "mini_batch_size": 1,
     "replay_buffer_length": 1,
     "priority_replay_eps": 0,
+    "max_unroll_length": 0,
+    "unroll_queue_size": 1,
+    "unroll_step_interval": 0,
+    "unroll_parameter_update_period": 1,
+    "ddp_paras_check_interval": 0,
+    "offline_buffer_length": 1,
+    "rl_train_after_update_steps": 0,
+    "rl_train_every_update_steps": 1,
 }
 
 
@@ -67,19 +61,25 @@ class TrainerConfig:
         num_env_steps: number of environment steps; 0: no limit. With both, the environments are
             no longer stepped after so many steps, while training goes on.
         unroll_length: environment steps per environment and iteration. The fraction of a number
-            that is not whole is carried over to the next iteration.
+            that is not whole is carried over to the next iteration. 0 only with `async_unroll`.
         unroll_with_grad: keep gradients while an off-policy algorithm unrolls.
         use_root_inputs_for_after_train_iter: give ``after_train_iter()`` the unrolled time steps.
-        async_unroll: only False.
-        max_unroll_length: used by ``async_unroll`` only.
-        unroll_queue_size: used by ``async_unroll`` only.
-        unroll_step_interval: used by ``async_unroll`` only.
-        unroll_parameter_update_period: used by ``async_unroll`` only.
+        async_unroll: interact with the environment in a process of its own, which goes on while
+            this one trains; not for on-policy algorithms. An iteration takes `unroll_length` steps
+            from it; with `unroll_length=0` those that are there, up to `max_unroll_length`.
+        max_unroll_length: used by ``async_unroll`` with ``unroll_length=0``.
+        unroll_queue_size: with ``async_unroll``: how many steps may wait to be taken; the other
+            process waits while there are so many.
+        unroll_step_interval: with ``async_unroll``: seconds from one environment step to the next,
+            where they would be less; for environments in real time.
+        unroll_parameter_update_period: with ``async_unroll``: iterations between two times that the
+            other process gets the parameters.
         use_rollout_state: store the rollout state in the replay buffer, and start training from it.
         temporally_independent_train_step: call ``train_step()`` once with `[T * B]` rows instead of
             once per step; None: if there is no train state.
         mask_out_loss_for_last_step: the loss of LAST steps counts as 0.
-        sync_progress_to_envs: only False.
+        sync_progress_to_envs: tell environments in other processes each iteration how far the
+            training is, for schedulers there.
         num_checkpoints: how many checkpoints are written during the run.
         confirm_checkpoint_upon_crash: ask on a terminal whether to write one after a crash.
         no_thread_env_for_conf: do not build an environment only to see which settings it uses.
@@ -91,7 +91,8 @@ class TrainerConfig:
         num_eval_episodes: episodes per evaluation.
         num_eval_environments: environments of an evaluation in its own process.
         async_eval: evaluate in a process of its own.
-        ddp_paras_check_interval: only 0.
+        ddp_paras_check_interval: with several processes: iterations between checks that all have
+            the same parameters; 0: never.
         num_summaries: how many times summaries are written; replaces ``summary_interval``.
         summary_interval: steps of the global counter between summaries.
         summarize_first_interval: write every step of the first interval.
@@ -101,12 +102,15 @@ class TrainerConfig:
         metric_min_buffer_size: episodes over which metrics average, at least the environments.
         debug_summaries: write more summaries.
         profiling: profile the training and log the result.
-        enable_amp: automatic mixed precision on CUDA.
-        code_snapshots: source files written as summary texts.
+        enable_amp: automatic mixed precision, float16 with scaled losses. Only on CUDA; elsewhere
+            it is said once that nothing changes.
+        code_snapshots: source files written as summary texts; paths relative to the package alf.
         summarize_grads_and_vars: write gradients and parameters.
-        summarize_gradient_noise_scale: only False.
+        summarize_gradient_noise_scale: write `gradient_noise_scale`, see
+            `alf.optimizers.utils.GradientNoiseScaleEstimator`. An update then takes two to three
+            times as long.
         summarize_action_distributions: write parameters of action distributions.
-        summarize_output: only False.
+        summarize_output: write the outputs of all networks.
         initial_collect_steps: no training before the replay buffer holds so many records, counted
             over all environments.
         num_updates_per_train_iter: gradient steps per iteration; with whole-buffer training, passes
@@ -119,17 +123,23 @@ class TrainerConfig:
         priority_replay_alpha: exponent of a priority, a number or a scheduler.
         priority_replay_beta: exponent of the importance weights, a number or a scheduler.
         priority_replay_eps: added to a priority.
-        offline_buffer_dir: only None.
-        offline_buffer_length: only None.
-        rl_train_after_update_steps: only 0.
-        rl_train_every_update_steps: only 1.
+        offline_buffer_dir: one or several replay buffers saved in checkpoints, to train from as
+            well: the file, or a directory whose newest is taken. Each update then has one mini
+            batch of offline data, and one of the own replay buffer when it is time for that.
+        offline_buffer_length: records of each environment taken from each offline buffer, the
+            newest; None: all.
+        rl_train_after_update_steps: with offline data: pretrain with them alone, without
+            interaction, up to this global counter.
+        rl_train_every_update_steps: with offline data: use the own replay buffer only when the
+            global counter is a multiple of this.
         empty_cache: give cached CUDA memory back each iteration.
         normalize_importance_weights_by_max: divide importance weights by their largest.
         clear_replay_buffer: empty the buffer after it was trained from.
-        visualize_alf_tree: only False.
+        visualize_alf_tree: draw the tree of modules to `<root_dir>/alf_tree.*`; needs the package
+            graphviz.
 
     Raises:
-        ValueError: a value is not allowed, not supported, or contradicts another one.
+        ValueError: a value is not allowed or contradicts another one.
     """
 
     root_dir: str
@@ -201,28 +211,20 @@ class TrainerConfig:
     data_transformer: Any = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._check_supported()
         self._check_ranges()
         self._check_contradictions()
         self.priority_replay_alpha = as_scheduler(self.priority_replay_alpha)
         self.priority_replay_beta = as_scheduler(self.priority_replay_beta)
-
-    def _check_supported(self) -> None:
-        for name, only in _UNSUPPORTED.items():
-            value = getattr(self, name)
-            if value != only:
-                raise ValueError(
-                    f"TrainerConfig.{name}={value!r} is not supported yet; allowed: {only!r}"
-                )
 
     def _check_ranges(self) -> None:
         for name, least in _AT_LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"TrainerConfig.{name} must be at least {least}; got {value!r}")
-        if not self.unroll_length > 0:
+        if not (self.unroll_length > 0 or (self.unroll_length == 0 and self.async_unroll)):
             raise ValueError(
-                f"TrainerConfig.unroll_length must be positive; got {self.unroll_length!r}"
+                f"TrainerConfig.unroll_length must be positive; got {self.unroll_length!r} (0 is "
+                "allowed with async_unroll=True)"
             )
         if not 0 <= self.epsilon_greedy <= 1:
             raise ValueError(
@@ -242,6 +244,8 @@ class TrainerConfig:
                 "TrainerConfig.num_iterations=0 and TrainerConfig.num_env_steps=0: the training "
                 "would never end; one of them must be positive"
             )
+        self._check_async_unroll()
+        self._check_offline()
         if self.whole_replay_buffer_training:
             if self.priority_replay:
                 raise ValueError(
@@ -258,4 +262,38 @@ class TrainerConfig:
             _logger.warning(
                 "TrainerConfig.clear_replay_buffer=True with whole_replay_buffer_training=False "
                 "throws away all records after one sampled batch; set it to False for replay"
+            )
+
+    def _check_async_unroll(self) -> None:
+        if not self.async_unroll:
+            return
+        if self.unroll_length == 0 and self.max_unroll_length == 0:
+            raise ValueError(
+                "TrainerConfig.unroll_length=0 and TrainerConfig.max_unroll_length=0: nothing "
+                "would ever be unrolled; one of them must be positive"
+            )
+        if self.unroll_with_grad:
+            raise ValueError(
+                "TrainerConfig.async_unroll=True unrolls in another process, where gradients stay; "
+                "TrainerConfig.unroll_with_grad=True needs them here; set one of them to False"
+            )
+
+    def _check_offline(self) -> None:
+        if not self.offline_buffer_dir:
+            for name, unused in (
+                ("offline_buffer_length", None),
+                ("rl_train_after_update_steps", 0),
+                ("rl_train_every_update_steps", 1),
+            ):
+                if getattr(self, name) != unused:
+                    _logger.warning(
+                        "TrainerConfig.%s=%r has no effect without offline_buffer_dir",
+                        name,
+                        getattr(self, name),
+                    )
+        elif self.whole_replay_buffer_training:
+            raise ValueError(
+                "TrainerConfig.whole_replay_buffer_training=True trains from the own buffer as a "
+                f"whole, TrainerConfig.offline_buffer_dir={self.offline_buffer_dir!r} needs mini "
+                "batches; set whole_replay_buffer_training to False"
             )

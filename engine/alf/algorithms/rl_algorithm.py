@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from absl import logging
 from torch import nn
 
+from alf.algorithms import _gradient_step, _offline_training
 from alf.algorithms._unroll import Unroller
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.algorithm_interface import AlgorithmInterface
@@ -27,9 +29,8 @@ from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
-from alf.utils import common, summary_utils
+from alf.utils import common, distributed, summary_utils
 from alf.utils.common import mark_rollout
-from alf.utils.distributed import data_distributed_when
 from alf.utils.summary_utils import record_time
 
 __all__ = [
@@ -53,12 +54,21 @@ def adjust_replay_buffer_length(config: TrainerConfig, num_earliest_frames_ignor
     """
     if not config.whole_replay_buffer_training:
         return config.replay_buffer_length
-    return _whole(config.unroll_length) + 1 + num_earliest_frames_ignored
+    length = config.unroll_length or config.max_unroll_length
+    return _whole(length) + 1 + num_earliest_frames_ignored
 
 
 def _whole(length: float) -> int:
     """The largest number of steps that an unroll of `length` has."""
     return int(length) + (length != int(length))
+
+
+def _make_unroller(alg: RLAlgorithm, env: Any) -> Unroller:
+    if not alg._config.async_unroll:
+        return Unroller(alg, env)
+    from alf.algorithms.async_unroller import QueuedUnroller
+
+    return QueuedUnroller(alg, env)
 
 
 class RLAlgorithm(Algorithm):
@@ -159,7 +169,7 @@ class RLAlgorithm(Algorithm):
         if config.unroll_length != int(config.unroll_length):
             fraction = torch.zeros((), dtype=torch.float64, device="cpu")
             self.register_buffer("_unroll_length_fraction", fraction)
-        self._unroller = Unroller(self, env)
+        self._unroller = _make_unroller(self, env)
         self._metrics = self._make_metrics(env.reset())
 
     def _raise_initial_collect_steps(self, length: int, num_envs: int) -> None:
@@ -231,11 +241,27 @@ class RLAlgorithm(Algorithm):
         self._reward_weights.copy_(weights)
 
     def load_offline_replay_buffer(self, untransformed_observation_spec: Nest) -> None:
-        """Does nothing, as `TrainerConfig.offline_buffer_dir` can only be None.
+        """Load what `TrainerConfig.offline_buffer_dir` names, if anything.
 
         Args:
             untransformed_observation_spec: spec of the raw observations.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: what is in it does not fit, or this algorithm cannot train from it.
         """
+        if self._config is None or not self._config.offline_buffer_dir:
+            return
+        if self.on_policy or isinstance(self._replay_buffer, nn.ModuleDict):
+            raise ValueError(
+                f"TrainerConfig.offline_buffer_dir={self._config.offline_buffer_dir!r}: "
+                f"{self._name} does not train from one replay buffer of its own"
+            )
+        self._offline_replay_buffer = _offline_training.load(self, untransformed_observation_spec)
+
+    def offline_rollout_info(self, action: Nest) -> Nest:
+        """The rollout info which `train_step_offline()` gets for a stored action."""
+        return BasicRLInfo(action=action)
 
     def load_state_dict(
         self, state_dict: dict[str, Any], strict: bool = True, skip_preloded: bool = True
@@ -335,20 +361,25 @@ class RLAlgorithm(Algorithm):
         return self._unroll(unroll_length, True)
 
     @mark_rollout
-    @data_distributed_when(lambda self: self.on_policy)
     def _unroll(self, unroll_length: int, keep: bool) -> Experience | None:
         if self._unroller is None:
             raise ValueError(f"{self._name} was made without env, so it cannot be unrolled")
-        with record_time("time/unroll"):
+        mixed = _gradient_step.autocast(self) if self.on_policy else contextlib.nullcontext()
+        with record_time("time/unroll"), mixed:
             return self._unroller.unroll(unroll_length, keep)
 
     def train_iter(self) -> int:
         """One iteration: unroll, then train; returns the number of trained samples."""
         if self._config is not None and self._config.empty_cache and torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if self.on_policy:
-            return self._train_iter_on_policy()
-        return self._train_iter_off_policy()
+        if not self.on_policy:
+            return self._train_iter_off_policy()
+        if self._config.async_unroll:
+            raise ValueError(
+                f"TrainerConfig.async_unroll=True: {self._name} is on-policy, it needs the "
+                "gradients of its rollout steps, which another process cannot give"
+            )
+        return self._train_iter_on_policy()
 
     def _next_unroll_length(self) -> int:
         """A whole number of steps; what is left over counts for the next iteration."""
@@ -362,7 +393,10 @@ class RLAlgorithm(Algorithm):
 
     def _is_interaction_over(self) -> bool:
         limit = self._config.num_env_steps
-        return limit > 0 and int(self.get_step_metrics()[1].result()) >= limit
+        if limit == 0:
+            return False
+        steps = int(self.get_step_metrics()[1].result())
+        return distributed.mean_over_processes(self, steps) >= limit
 
     def _looks_at_unroll(self) -> bool:
         """Does anything need what an unroll returns?"""
@@ -392,16 +426,18 @@ class RLAlgorithm(Algorithm):
         if not config.update_counter_every_mini_batch:
             summary.increment_global_counter()
         self._ensure_rollout_summary.tick()
+        pre_train = _offline_training.is_pretraining(self)
         length = self._next_unroll_length()
-        unrolled = length > 0 and not self._is_interaction_over()
+        unrolls = length > 0 or config.unroll_length == 0
+        unrolls = unrolls and not pre_train and not self._is_interaction_over()
         experience = None
-        if unrolled:
+        if unrolls:
             self._set_training(False)
             with torch.set_grad_enabled(config.unroll_with_grad), self._ensure_rollout_summary:
                 experience = self._unroll(length, self._looks_at_unroll())
                 if experience is not None:
                     self._summarize_unroll(experience)
-        if self._replay_buffer is None:
+        if self._replay_buffer is None and not self.has_offline:
             common.warning_once(
                 "%s has no replay buffer after an unroll: it never trains. A container whose "
                 "children have their own buffers needs self._replay_buffer = nn.ModuleDict()",
@@ -410,7 +446,9 @@ class RLAlgorithm(Algorithm):
             return 0
         self._set_training(True)
         steps = self.train_from_replay_buffer(update_global_counter=True)
-        if unrolled:
+        if self._unroller is not None:
+            self._unroller.waits = steps == 0
+        if unrolls or pre_train:
             with record_time("time/after_train_iter"):
                 self.after_train_iter(
                     self._root_inputs(experience),
@@ -430,3 +468,5 @@ class RLAlgorithm(Algorithm):
 
     def finish_train(self) -> None:
         """Called when the training ends."""
+        if self._unroller is not None:
+            self._unroller.close()

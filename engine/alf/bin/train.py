@@ -12,27 +12,41 @@ from absl import app, flags, logging
 
 from alf import config_helpers
 from alf.algorithms.config import TrainerConfig
-from alf.bin import _program
+from alf.bin import _processes, _program
 from alf.trainers.policy_trainer import RLTrainer, SLTrainer, Trainer
 from alf.utils import common
+from alf.utils.per_process_context import PerProcessContext
 
 
 def define_flags() -> None:
     """Flags of this program."""
     _program.define_common_flags()
     flags.DEFINE_bool("store_snapshot", True, "Keep a copy of the source of alf in root_dir.")
-    flags.DEFINE_enum("distributed", "none", ["none", "multi-gpu"], "Only none is supported.")
+    flags.DEFINE_enum(
+        "distributed",
+        "none",
+        ["none", "multi-gpu"],
+        "multi-gpu: several processes share the work; those torchrun has started, on one or "
+        "several machines, otherwise one for each GPU.",
+    )
 
 
 def train() -> int:
     """Do what the flags say and return the exit status: 128 + signal after a requested stop."""
-    if flags.FLAGS.distributed != "none":
-        raise ValueError("--distributed=multi-gpu is not supported yet; allowed: none")
+    if flags.FLAGS.distributed == "none":
+        _processes.refuse_torchrun()
+        return train_in_this_process()
+    return _processes.run(train_in_this_process, define_flags)
+
+
+def train_in_this_process() -> int:
+    """As `train()`, for one process of those that train together."""
+    rank = PerProcessContext().ddp_rank
     root_dir, conf_file = _program.root_dir_and_conf_file()
     _program.make_writable(root_dir)
-    _program.log_to_files(root_dir, "py_train")
+    _program.log_to_files(root_dir, "py_train" if rank <= 0 else f"py_train_rank{rank}")
     _program.set_up_torch()
-    if flags.FLAGS.store_snapshot:
+    if flags.FLAGS.store_snapshot and rank <= 0:
         store_snapshot(root_dir, conf_file)
     try:
         common.parse_conf_file(conf_file)
@@ -48,7 +62,15 @@ def create_trainer(config: TrainerConfig) -> Trainer:
     trainers = {"rl": RLTrainer, "sl": SLTrainer}
     if config.ml_type not in trainers:
         raise ValueError(f"TrainerConfig.ml_type is {config.ml_type!r}; allowed: 'rl', 'sl'")
-    return trainers[config.ml_type](config)
+    rank = PerProcessContext().ddp_rank
+    if rank < 0:
+        return trainers[config.ml_type](config)
+    if config.ml_type != "rl":
+        raise ValueError(
+            f"TrainerConfig.ml_type={config.ml_type!r} trains in one process; --distributed must "
+            "be none"
+        )
+    return RLTrainer(config, rank)
 
 
 def store_snapshot(root_dir: str, conf_file: str) -> None:

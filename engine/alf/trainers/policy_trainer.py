@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,9 @@ from alf.trainers._console import (
     interesting_numbers,
     say,
 )
+from alf.trainers._setting import Setting
 from alf.trainers._signals import SignalRequests
+from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
 from alf.utils.checkpoint_utils import Checkpointer, is_checkpoint_enabled
@@ -44,6 +45,10 @@ class Trainer:
     less often where saving would take more than a twentieth of the time); the newest two of these
     are kept.
 
+    With several processes (`ddp_rank` is 0, 1, ...; -1: only this one) all go through the same
+    iterations and have the same parameters. Process 0 writes; what it counts and measures is its
+    own part of the work. Each continues from the checkpoint of process 0.
+
     SIGUSR2 asks for a checkpoint; SIGTERM and SIGINT ask for a checkpoint and the end, and
     `stop_signal` then is the number of the signal.
     """
@@ -51,8 +56,8 @@ class Trainer:
     _trainer_progress = TrainerProgress()
 
     def __init__(self, config: TrainerConfig, ddp_rank: int = -1):
-        if ddp_rank >= 0:
-            raise ValueError(f"ddp_rank is {ddp_rank}: only one process (-1) is supported")
+        self._is_main = ddp_rank <= 0
+        self._ddp_rank = ddp_rank
         if config.algorithm_ctor is None:
             raise ValueError(
                 "TrainerConfig.algorithm_ctor is None: it has to be the algorithm to train, such "
@@ -74,7 +79,8 @@ class Trainer:
         self._summary_interval = _interval(config, config.num_summaries, config.summary_interval)
         self._last_evaluation: list[Any] = []
         self.stop_signal: int | None = None
-        self._algorithm: Any = self._create_algorithm()
+        self._together = Together(self._create_algorithm(), ddp_rank)
+        self._algorithm: Any = self._together.algorithm
         self._checkpointer = Checkpointer(
             self._checkpoint_dir,
             algorithm=self._algorithm,
@@ -103,17 +109,21 @@ class Trainer:
         try:
             self._restore_checkpoint()
             if self._progress.progress >= 1:
-                say(
+                self._say(
                     f"{self._root_dir}: the training is complete ({self._progress.iter_num:,} "
                     f"iterations, {self._progress.env_steps:,} environment steps); to go on, raise "
                     "TrainerConfig.num_iterations or num_env_steps"
                 )
                 return
+            train = self._profiled(self._train) if self._config.profiling else self._train
+            if not self._is_main:
+                train()
+                return
             if self._config.conf_file:
                 common.write_config(self._root_dir)
             summary.enable_summary()
             common.run_under_record_context(
-                self._profiled(self._train) if self._config.profiling else self._train,
+                train,
                 summary_dir=self._train_dir,
                 summary_interval=self._summary_interval,
                 flush_secs=self._config.summaries_flush_secs,
@@ -159,38 +169,67 @@ class Trainer:
         config, progress = self._config, self._progress
         start, start_steps = time.monotonic(), progress.env_steps
         progress.tell_schedulers()
-        self._summarize_start()
+        setting = Setting(config, self._algorithm, self._root_dir)
+        if self._is_main:
+            setting.write_start()
         self._start()
+        self._together.share_state()
         if config.evaluate and progress.iter_num == 0:
             self._last_evaluation = self._evaluate()
         report = ProgressReport(self._metrics(), progress.progress, progress.env_steps)
         is_setting_complete = False
-        with SignalRequests() as requests, report:
+        with SignalRequests() as requests, report, setting.output_summaries():
             while True:
+                self._before_train_iter()
                 with record_time("time/train_iter"):
                     num_trained = self._algorithm.train_iter()
                 if num_trained and not is_setting_complete:
                     is_setting_complete = True
-                    self._summarize_setting()
-                progress.update(progress.iter_num + 1, self._count_env_steps())
-                report.update(progress.iter_num, progress.env_steps, progress.progress)
+                    if self._is_main:
+                        setting.write_complete()
+                env_steps, stop_signal = self._together.agreed(
+                    self._count_env_steps(), requests.stop_signal
+                )
+                progress.update(progress.iter_num + 1, env_steps)
+                if self._is_main:
+                    report.update(progress.iter_num, progress.env_steps, progress.progress)
                 last = progress.progress >= 1
                 if config.evaluate and (last or progress.iter_num % self._eval_interval == 0):
                     self._last_evaluation = self._evaluate()
-                if last or requests.stop_signal:
+                interval = config.ddp_paras_check_interval
+                if interval > 0 and progress.iter_num % interval == 0:
+                    self._together.check_parameters()
+                if last or stop_signal:
                     break
                 if requests.take_checkpoint_request():
                     self._save_checkpoint()
-                    say(f"checkpoint {summary.get_global_counter()} written as asked by SIGUSR2")
+                    self._say(
+                        f"checkpoint {summary.get_global_counter()} written as asked by SIGUSR2"
+                    )
                 elif self._schedule.is_due():
                     self._save_checkpoint(self._schedule.is_temporary())
             self._save_checkpoint()
-            self.stop_signal = requests.stop_signal
+            self.stop_signal = stop_signal
+            if last:
+                self._after_training()
         if not self.stop_signal:
             self._last_evaluation = self._await_evaluation() or self._last_evaluation
-        self._conclude(time.monotonic() - start, progress.env_steps - start_steps)
+        if self._is_main:
+            self._conclude(time.monotonic() - start, progress.env_steps - start_steps)
+
+    def _before_train_iter(self) -> None:
+        """What comes before each iteration."""
+
+    def _after_training(self) -> None:
+        """What comes when the training is complete."""
+
+    def _say(self, message: str) -> None:
+        if self._is_main:
+            say(message)
 
     def _save_checkpoint(self, temporary: bool = False) -> None:
+        if not self._is_main:
+            return
         step = summary.get_global_counter()
         start = time.monotonic()
         with record_time("time/checkpoint"):
@@ -215,34 +254,24 @@ class Trainer:
         self._drop_unsaved_experience()
         summary.set_global_counter(step)
         self._schedule.start_here()
-        say(
+        self._after_restoring()
+        self._say(
             f"continuing {self._root_dir} from checkpoint {step}: "
             f"{self._progress.iter_num:,} iterations, {self._progress.env_steps:,} environment "
             "steps done"
         )
+
+    def _after_restoring(self) -> None:
+        """What has to be done once a checkpoint is loaded."""
+        if self._ddp_rank > 0:
+            # The state of the generators is that of process 0.
+            common.set_random_seed(derived_seed(self._ddp_rank))
 
     def _drop_unsaved_experience(self) -> None:
         """A buffer that is not in the checkpoint has experience of untrained parameters by now."""
         for module in self._algorithm.modules():
             if isinstance(module, ReplayBuffer) and not is_checkpoint_enabled(module):
                 module.clear()
-
-    def _summarize_start(self) -> None:
-        with summary.record_if(lambda: True):
-            summary.text("commandline", shlex.join(sys.argv))
-            summary.text("seed", str(self._config.random_seed))
-            for path in self._config.code_snapshots or ():
-                with open(path, encoding="utf-8") as file:
-                    summary.text(f"code/{path}", f"```\n{file.read()}\n```")
-
-    def _summarize_setting(self) -> None:
-        """Once something was trained: what is made lazily is there, its settings count as used."""
-        common.summarize_config()
-        optimizers = self._algorithm.get_optimizer_info()
-        unoptimized = self._algorithm.get_unoptimized_parameter_info()
-        with summary.record_if(lambda: True):
-            summary.text("optimizers", f"```\n{optimizers}\n```")
-            summary.text("unoptimized_parameters", f"```\n{unoptimized}\n```")
 
     def _conclude(self, seconds: float, env_steps: int) -> None:
         """Say what has come out and where it is."""
@@ -267,7 +296,9 @@ class Trainer:
 
     def _offer_checkpoint(self) -> None:
         """After a crash: ask whether to save, where there is someone to answer."""
-        if not (self._config.confirm_checkpoint_upon_crash and sys.stdin and sys.stdin.isatty()):
+        if not self._is_main or not (
+            self._config.confirm_checkpoint_upon_crash and sys.stdin and sys.stdin.isatty()
+        ):
             return
         if not self._schedule.ever_trained:
             return
@@ -346,6 +377,17 @@ class RLTrainer(Trainer):
         with summary.record_if(lambda: False):
             self._algorithm.train_iter()
 
+    def _after_restoring(self) -> None:
+        super()._after_restoring()
+        if self._config.random_seed is not None:
+            # Otherwise the environments would begin as they did when the training was new.
+            first = derived_seed(-1) >> 1
+            self._env.seed([first + i for i in range(self._env.batch_size)])
+
+    def _before_train_iter(self) -> None:
+        if self._config.sync_progress_to_envs:
+            self._env.sync_progress()
+
     def _start(self) -> None:
         self._env.reset()
 
@@ -368,7 +410,7 @@ class SLTrainer(Trainer):
     """Trains a supervised algorithm: one iteration is one epoch.
 
     The algorithm is made by `algorithm_ctor(config=config)`; its `evaluate()` is called every
-    `eval_interval` epochs.
+    `eval_interval` epochs, and at the end its `eval_uncertainty()`, if those are asked for.
     """
 
     def __init__(self, config: TrainerConfig):
@@ -382,3 +424,7 @@ class SLTrainer(Trainer):
     def _evaluate(self) -> list[StepMetric]:
         self._algorithm.evaluate()
         return []
+
+    def _after_training(self) -> None:
+        if self._config.eval_uncertainty:
+            self._algorithm.eval_uncertainty()

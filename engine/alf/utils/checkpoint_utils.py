@@ -252,7 +252,9 @@ def _load_algorithm(
 ) -> None:
     own = module.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(ignored)}
-    result = module.load_state_dict(state, strict=False)
+    # What an algorithm was made from (`checkpoint=`) is older than what it has learnt since.
+    options = {"skip_preloded": False} if hasattr(module, "pre_loaded") else {}
+    result = module.load_state_dict(state, strict=False, **options)
     if not strict:
         return
     missing = [

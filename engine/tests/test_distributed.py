@@ -1,0 +1,85 @@
+"""Two processes train together: as one with the joined batch, from start to resume."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import data_parallel_worker
+import torch
+from small_conf import write_conf
+
+_HERE = Path(__file__).parent
+
+
+def torchrun(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_two_processes_learn_what_one_learns_from_the_joined_batch(tmp_path: Path) -> None:
+    done = torchrun(_HERE / "data_parallel_worker.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    joined = data_parallel_worker.train(0, 1)
+    losses = [(a + b) / 2 for a, b in zip(first["losses"], second["losses"], strict=True)]
+    torch.testing.assert_close(losses, joined["losses"])
+    for kind in ("Spy", "TinyOnPolicy"):
+        torch.testing.assert_close(first[kind], second[kind], rtol=0, atol=0)
+        torch.testing.assert_close(first[kind], joined[kind])
+    # a parameter without gradient anywhere stays without; one of process 1 alone counts for both
+    assert first["no gradient"]
+    assert float(first["Spy"]["sometimes"]) > 0.1
+    assert "different values of the parameters layer.bias:" in first["difference"]
+
+
+def _train(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return torchrun(
+        *("-m", "alf.bin.train", "--root_dir", root, "--nostore_snapshot"),
+        *("--distributed", "multi-gpu", *arguments),
+    )
+
+
+def test_a_run_of_two_processes_is_started_and_continued(tmp_path: Path) -> None:
+    more = "alf.config('TrainerConfig', ddp_paras_check_interval=1, num_env_steps=80)\n"
+    conf = write_conf(tmp_path, more + "alf.config('TrainerConfig', num_iterations=0)\n")
+    root = tmp_path / "run"
+    done = _train(root, "--conf", str(conf))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("training is complete") == 1
+    assert {"py_train.INFO", "py_train_rank1.INFO", "alf_config.py"} <= set(os.listdir(root))
+    algorithm = root / "train" / "algorithm"
+    (checkpoint,) = (p for p in algorithm.glob("ckpt-*") if p.name[5:].isdigit())
+    content = torch.load(checkpoint, weights_only=True)
+    # each process made half of the steps, with half of the environments
+    assert 40 <= int(content["trainer_progress"]["_env_steps"]) <= 44
+    side = torch.load(f"{checkpoint}-replay_buffer", weights_only=True)["algorithm"]
+    assert side["_replay_buffer._current_size"].shape == (2,)
+    assert len(list((root / "train").glob("events*"))) == 1
+
+    done = _train(root, "--conf_param", "TrainerConfig.num_env_steps=120")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("from checkpoint") == 1
+
+
+def test_torchrun_without_the_flag_is_refused(tmp_path: Path) -> None:
+    environment = {**os.environ, "WORLD_SIZE": "2", "RANK": "0", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "alf.bin.train", "--root_dir", tmp_path / "run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "add --distributed=multi-gpu" in done.stderr

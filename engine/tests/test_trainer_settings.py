@@ -1,0 +1,168 @@
+"""Settings of the trainer that change what a run writes, sees or continues from."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_conf import write_conf
+
+import alf
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.summary import summary_ops as summary
+from alf.trainers.policy_trainer import RLTrainer
+from alf.utils.schedulers import get_progress, update_progress
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process_state() -> Iterator[None]:
+    alf.reset_configs()
+    yield
+    alf.close_env()
+    alf.reset_configs()
+    summary.reset_global_counter()
+    for kind in ("percent", "iterations", "env_steps"):
+        update_progress(kind, 0)
+    torch.use_deterministic_algorithms(False)
+
+
+def make_trainer(tmp_path: Path, **settings: Any) -> RLTrainer:
+    alf.close_env()
+    alf.reset_configs()
+    conf = str(write_conf(tmp_path))
+    params = [f"TrainerConfig.{name}={value!r}" for name, value in settings.items()]
+    alf.parse_config(conf, params)
+    return RLTrainer(TrainerConfig(root_dir=str(tmp_path / "run"), conf_file=conf))
+
+
+def tags(folder: Path) -> set[str]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload().Tags()
+    return {tag for kind in ("scalars", "histograms", "tensors") for tag in events[kind]}
+
+
+def test_what_is_asked_for_is_summarized(tmp_path: Path) -> None:
+    trainer = make_trainer(
+        tmp_path,
+        summarize_grads_and_vars=True,
+        summarize_gradient_noise_scale=True,
+        summarize_action_distributions=True,
+        summarize_output=True,
+        mini_batch_size=20,
+        code_snapshots=["algorithms/agent.py"],
+    )
+    trainer.train()
+    found = tags(tmp_path / "run" / "train")
+    assert "gradient_noise_scale" in found
+    assert "summarize_grads/global_gradient_norm" in found
+    assert any(tag.startswith("output/_actor_network") for tag in found)
+    assert any(tag.startswith("output/_critic_networks") for tag in found)
+    assert any(tag.startswith("action_dist") for tag in found)
+    assert any(tag.startswith("code/algorithms/agent.py") for tag in found)
+    assert not summary.should_summarize_output()
+
+
+def test_nothing_of_it_is_summarized_otherwise(tmp_path: Path) -> None:
+    make_trainer(tmp_path).train()
+    found = tags(tmp_path / "run" / "train")
+    assert "loss" in found
+    assert not [t for t in found if t.startswith(("output/", "gradient_noise", "summarize_"))]
+
+
+def test_a_profile_comes_to_the_log(tmp_path: Path, caplog: Any) -> None:
+    with caplog.at_level(logging.INFO, logger="absl"):
+        make_trainer(tmp_path, profiling=True, num_iterations=2).train()
+    assert "cumulative" in caplog.text
+    assert "train_iter" in caplog.text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there it changes something")
+def test_mixed_precision_without_a_gpu_says_that_nothing_changes(
+    tmp_path: Path, caplog: Any
+) -> None:
+    make_trainer(tmp_path, enable_amp=True, num_iterations=2).train()
+    assert "enable_amp=True changes nothing: there is no CUDA device" in caplog.text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
+    alf.set_default_device("cuda")
+    try:
+        trainer = make_trainer(tmp_path, enable_amp=True)
+        trainer.train()
+        assert all(torch.isfinite(p).all() for p in trainer._algorithm.parameters())
+    finally:
+        alf.set_default_device("cpu")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("graphviz") is not None, reason="it is installed")
+def test_a_drawing_without_graphviz_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="visualize_alf_tree=True needs the package graphviz"):
+        make_trainer(tmp_path, visualize_alf_tree=True).train()
+
+
+def test_progress_reaches_schedulers_and_environments(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, sync_progress_to_envs=True, num_iterations=4)
+    seen: list[Any] = []
+    synced: list[float] = []
+    env, alg = trainer._env, trainer._algorithm
+    env.sync_progress = lambda: synced.append(get_progress("iterations"))
+    train_iter = alg.train_iter
+    alg.train_iter = lambda: (
+        seen.append((get_progress("percent"), get_progress("iterations"))) or train_iter()
+    )
+    trainer.train()
+    assert seen == [(0, 0), (0.25, 1), (0.5, 2), (0.75, 3)]
+    assert synced == [0, 1, 2, 3]
+    assert get_progress("percent") == 1
+
+
+def first_numbers(trainer: RLTrainer) -> list[float]:
+    """The random numbers of the episodes that begin first."""
+    trainer._restore_checkpoint()
+    trainer._start()
+    return trainer._env.current_time_step().observation[:, 0].tolist()
+
+
+def test_a_continued_run_meets_new_episodes_the_same_each_time(tmp_path: Path) -> None:
+    new = first_numbers(make_trainer(tmp_path))
+    make_trainer(tmp_path).train()
+    continued = [first_numbers(make_trainer(tmp_path, num_iterations=20)) for _ in range(2)]
+    assert continued[0] == continued[1]
+    assert not set(continued[0]) & set(new)
+    make_trainer(tmp_path, num_iterations=20).train()
+    later = first_numbers(make_trainer(tmp_path, num_iterations=30))
+    assert not set(later) & set(continued[0])
+
+
+def test_a_run_made_from_a_checkpoint_continues_from_its_own(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    make_trainer(tmp_path / "old").train()
+    old = tmp_path / "old" / "run" / "train" / "algorithm" / "ckpt-12"
+
+    def preloaded(num_iterations: int) -> RLTrainer:
+        alf.close_env()
+        alf.reset_configs()
+        text = f"alf.config('SacAlgorithm', checkpoint='alg@{old}')\n"
+        conf = str(write_conf(tmp_path, text))
+        alf.parse_config(conf, [f"TrainerConfig.num_iterations={num_iterations}"])
+        return RLTrainer(TrainerConfig(root_dir=str(tmp_path / "run"), conf_file=conf))
+
+    before = torch.load(old, weights_only=True)["algorithm"]
+    first = preloaded(12)
+    name, weight = next(iter(first._algorithm.named_parameters()))
+    assert torch.equal(weight, before[name])
+    first.train()
+    trained = weight.detach().clone()
+    assert not torch.equal(trained, before[name])
+    second = preloaded(14)
+    second._restore_checkpoint()
+    assert isinstance(second._algorithm, SacAlgorithm)
+    assert torch.equal(dict(second._algorithm.named_parameters())[name], trained)
