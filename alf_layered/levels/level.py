@@ -152,11 +152,11 @@ class Level(OffPolicyAlgorithm):
 
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
         """Makes the updates that new transitions pay for; returns how many steps it trained on."""
-        if self._training is None or self._replay_buffer is None:
+        if self._training is None:
             return 0
-        if not self._replay_buffer.has_spans(self._training.mini_batch_length):
-            return 0
-        updates = self._update_clock.take_due()
+        buffer = self._replay_buffer
+        ready = buffer is not None and buffer.has_spans(self._training.mini_batch_length)
+        updates = self._update_clock.take_due(ready)
         if updates == 0:
             return 0
         self._config.num_updates_per_train_iter = updates

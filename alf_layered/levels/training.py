@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
 
 from alf.algorithms.config import TrainerConfig
+from alf_layered.levels.processes import num_processes, sum_over_processes
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class TrainingOptions:
     def level_config(self, config: TrainerConfig) -> TrainerConfig:
         """The trainer's configuration with a level's own settings; the original stays as it is."""
         own = copy.copy(config)
-        own.mini_batch_size = self.mini_batch_size
+        own.mini_batch_size = math.ceil(self.mini_batch_size / num_processes())
         own.mini_batch_length = self.mini_batch_length
         own.replay_buffer_length = self.replay_buffer_length
         own.priority_replay = self.priority_replay
@@ -60,7 +62,11 @@ class TrainingOptions:
 
 
 class UpdateClock(nn.Module):
-    """Counts a level's transitions and the updates that they pay for; survives a restart."""
+    """Counts a level's transitions and the updates that they pay for; survives a restart.
+
+    Of several processes that train together each counts its own transitions; they make the same
+    updates, which all transitions together pay for.
+    """
 
     transitions: torch.Tensor
     debt: torch.Tensor
@@ -73,18 +79,31 @@ class UpdateClock(nn.Module):
         self.register_buffer("debt", torch.zeros((), dtype=torch.float64, device="cpu"))
 
     @property
+    def _warm_up(self) -> int:
+        """This process's share of the warm-up."""
+        return math.ceil(self._options.warm_up / num_processes())
+
+    @property
     def warming_up(self) -> bool:
         """Whether the warm-up is not over yet."""
-        return int(self.transitions) < self._options.warm_up
+        return int(self.transitions) < self._warm_up
 
     def add(self, count: int) -> None:
         """Counts new transitions; those of the warm-up pay for nothing."""
-        free = max(self._options.warm_up - int(self.transitions), 0)
+        free = max(self._warm_up - int(self.transitions), 0)
         self.transitions += count
         self.debt += max(count - free, 0) * self._options.updates_per_transition
 
-    def take_due(self) -> int:
-        """The number of whole updates that are due; they count as done."""
-        due = int(self.debt)
-        self.debt -= due
+    def take_due(self, ready: bool = True) -> int:
+        """The number of whole updates that are due; they count as done.
+
+        Args:
+            ready: whether updates can be made now; they stay due until all processes say so.
+        """
+        if num_processes() == 1:
+            due = int(self.debt) if ready else 0
+        else:
+            debt, unready = sum_over_processes(float(self.debt), float(not ready))
+            due = 0 if unready else int(debt)
+        self.debt -= due / num_processes()
         return due
