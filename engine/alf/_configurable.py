@@ -144,7 +144,13 @@ def _note_origin(
     ]
     if values:
         most = values[:_MOST_VALUES_NAMED] + ["..."] * (len(values) > _MOST_VALUES_NAMED)
-        setattr(error, _ORIGIN, f"in {owner}, configured with {', '.join(most)}")
+        note_origin(error, f"in {owner}, configured with {', '.join(most)}")
+
+
+def note_origin(error: Exception, text: str) -> None:
+    """Keeps with the error where it came up, unless something nearer to it has."""
+    if not hasattr(error, _ORIGIN):
+        setattr(error, _ORIGIN, text)
 
 
 def origin_of(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alf._config_registry import MadeAnew
+from alf._configurable import note_origin
 from alf.config_util import all_configurables, find_configurable
 
 REQUIRED = "gin.REQUIRED"
@@ -86,7 +87,7 @@ class Resolver:
     def _made(self, parsed: Any) -> Any:
         if isinstance(parsed, Reference):
             function = self._callable(parsed)
-            return function() if parsed.is_call else function
+            return self._called(parsed, function) if parsed.is_call else function
         if isinstance(parsed, Macro):
             return self._in_macro(parsed, self._made)
         if isinstance(parsed, dict):
@@ -94,6 +95,16 @@ class Resolver:
         if isinstance(parsed, (list, tuple)):
             return type(parsed)(self._made(item) for item in parsed)
         return parsed
+
+    def _called(self, reference: Reference, function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except (TypeError, ValueError, AttributeError) as error:
+            arguments = self._arguments(reference.scope, find_function(reference.name)[0])
+            if arguments:
+                values = ", ".join(f"{word}={value!r}" for word, value in arguments.items())
+                note_origin(error, f"in {reference} with {values}")
+            raise
 
     def _in_macro(self, macro: Macro, visit: Callable[[Any], Any]) -> Any:
         name = macro.name

@@ -9,7 +9,7 @@ import torch
 
 import alf
 from alf.config_helpers import parse_config
-from alf.config_util import configurable, get_config_value, reset_configs
+from alf.config_util import configurable, get_config_value, origin_of, reset_configs
 from alf.utils.common import get_conf_file, parse_conf_file, write_config
 
 
@@ -144,6 +144,13 @@ def test_included_files_are_found_beside_their_includer(parse, tmp_path):
 def test_mistakes_are_named_with_their_line(parse, text, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         parse(text)
+
+
+def test_an_error_in_a_called_reference_names_its_values(parse):
+    parse("GinWhole.part = @x/SGD()\nx/SGD.lr = 'abc'\n")
+    with pytest.raises(ValueError, match="abc") as raised:
+        GinWhole()
+    assert origin_of(raised.value) == "in @x/SGD() with lr='abc'"
 
 
 def test_a_wrong_parameter_is_named(parse):
