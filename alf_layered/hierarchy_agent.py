@@ -27,7 +27,7 @@ from alf_layered.joints import Joint
 from alf_layered.levels.assembly import bind_maps, build_levels, check_config, joint_specs
 from alf_layered.levels.level import Level, LevelCtor, LevelObservation
 from alf_layered.observation_maps import ObservationMap, select
-from alf_layered.rows import on_rows, take_rows, where_rows
+from alf_layered.rows import coverage, on_rows, take_rows, where_rows
 
 Nest = Any
 
@@ -283,9 +283,9 @@ class HierarchyAgent(OffPolicyAlgorithm):
             closed = self._call(name, level, method, joint, closing_step, state)
             closing = LevelRecord(joint, closing_step, closed.output, closed.info)
             begins = begins | joint
-            algorithm_state = where_rows(
-                begins, alf.nest.map_structure(torch.zeros_like, algorithm_state), algorithm_state
-            )
+            if alf.nest.flatten(algorithm_state):
+                zeros = alf.nest.map_structure(torch.zeros_like, algorithm_state)
+                algorithm_state = where_rows(begins, zeros, algorithm_state)
         step = self._deciding(arriving, begins, decision_above)
         state = state._replace(algorithm=algorithm_state)
         decided = self._call(name, level, method, turn.due, step, state)
@@ -303,6 +303,9 @@ class HierarchyAgent(OffPolicyAlgorithm):
     @staticmethod
     def _deciding(arriving: TimeStep, begins: torch.Tensor, decision_above: Nest) -> TimeStep:
         """The time step at which a level decides: with the new input, FIRST where `begins`."""
+        if coverage(begins) == 0.0:
+            step = arriving
+            return step._replace(observation=step.observation._replace(input=decision_above))
         first = torch.full_like(arriving.step_type, int(StepType.FIRST))
         nothing = alf.nest.map_structure(torch.zeros_like, arriving)
         step = where_rows(
@@ -335,8 +338,12 @@ class HierarchyAgent(OffPolicyAlgorithm):
                 lambda x: torch.zeros_like(x[:1]), result.info
             )
         else:
-            nothing = alf.nest.map_structure(lambda x: x.expand(mask.shape[0], *x.shape[1:]), info)
-            otherwise = AlgStep(output=state.decision, state=state.algorithm, info=nothing)
+            if any(x.shape[0] != mask.shape[0] for x in alf.nest.flatten(info)):
+                info = alf.nest.map_structure(
+                    lambda x: x[:1].expand(mask.shape[0], *x.shape[1:]), info
+                )
+                self._record_infos[name, method] = info
+            otherwise = AlgStep(output=state.decision, state=state.algorithm, info=info)
             if level.costly:
                 return on_rows(
                     mask, lambda rows: function(*rows), (step, state.algorithm), otherwise
@@ -380,6 +387,10 @@ class HierarchyAgent(OffPolicyAlgorithm):
         for name, level in self._named_levels():
             with alf.summary.scope(name):
                 level.after_train_iter(None, None)
+
+    def _looks_at_unroll(self) -> bool:
+        """The engine asks whether it has to keep an unroll; upstream ALF always does."""
+        return alf.summary.should_record_summaries()
 
     def set_path(self, path: str) -> None:
         super().set_path(path)
