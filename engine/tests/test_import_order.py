@@ -35,8 +35,8 @@ LAYERS = (
     {"environments"},
     {"config_helpers"},
     {"trainers"},
-    {"bin", "examples"},
-    {""},  # the shelf `alf` itself, which no part of the engine imports
+    {"bin"},
+    {"", "examples"},  # the shelf `alf` itself, which no part of the engine imports, and its users
 )
 
 # (importing module, imported module): why it may go up.
