@@ -22,7 +22,7 @@ JUMP = 1000.0
 
 
 class Teleporting(gymnasium.Env):
-    """Counts its steps; each episode begins `JUMP` further on. Its length depends on the episode."""
+    """Counts its steps; each episode begins `JUMP` further on and has a length of its own."""
 
     observation_space = gymnasium.spaces.Box(0, np.inf, (4,), np.float32)
     action_space = gymnasium.spaces.Box(-1e6, 1e6, (2,), np.float32)
