@@ -96,15 +96,15 @@ def train(alg: Any, update_global_counter: bool) -> int:
     num_epochs = config.num_updates_per_train_iter if config.whole_replay_buffer_training else 1
     with record_time("time/replay"):
         if config.whole_replay_buffer_training:
-            sampled = alg._replay_buffer.gather_all(ignore_earliest_frames=True)
+            experience, info = alg._replay_buffer.gather_all(ignore_earliest_frames=True)
         else:
-            sampled = sample(alg, alg._replay_buffer)
+            experience, info = sample(alg, alg._replay_buffer)
     with record_time("time/train"):
-        experience, batch_info = prepare(
-            alg, *sampled, alg._replay_buffer, alg.experience_spec, online(alg)
+        experience, info = prepare(
+            alg, experience, info, alg._replay_buffer, alg.experience_spec, online(alg)
         )
         size = mini_batch_size(alg, alg._replay_buffer)
-        batches = mini_batches(experience, batch_info, size, num_epochs)
+        batches = mini_batches(experience, info, size, num_epochs)
         num_updates = num_epochs * math.ceil(experience.step_type.shape[1] / size)
         count = config.update_counter_every_mini_batch and update_global_counter
         for batch in summarized_at_end(batches, num_updates, count):

@@ -210,6 +210,7 @@ def _build(setup: UnrollSetup) -> tuple[Any, Any, TrainerConfig]:
     transformer = create_data_transformer(config.data_transformer_ctor, raw_spec)
     config.data_transformer = transformer
     common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+    assert config.algorithm_ctor is not None  # as the trainer has checked
     algorithm = config.algorithm_ctor(
         observation_spec=transformer.transformed_observation_spec,
         action_spec=env.action_spec(),

@@ -73,10 +73,10 @@ def _run_as_one(train: Callable[[], int]) -> int:
 
 
 def _spawn(count: int, train: Callable[[], int], define_flags: Callable[[], None]) -> int:
-    import torch.multiprocessing as mp
+    from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
     port = get_unused_port(_FIRST_PORT)
-    context: Any = mp.spawn(
+    context: Any = spawn(
         _spawned, args=(count, port, sys.argv, train, define_flags), nprocs=count, join=False
     )
 
@@ -89,7 +89,7 @@ def _spawn(count: int, train: Callable[[], int], define_flags: Callable[[], None
     try:
         while not context.join():
             continue
-    except mp.ProcessExitedException as error:
+    except ProcessExitedException as error:
         return error.exit_code if error.exit_code > 0 else 1
     return 0
 
@@ -113,4 +113,5 @@ def _spawned(
     )
     define_flags()
     flags.FLAGS(arguments)
+    logging.use_absl_handler()
     sys.exit(_program.run(lambda: _run_as_one(train)))

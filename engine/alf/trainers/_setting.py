@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shlex
 import sys
@@ -127,10 +128,9 @@ def draw_modules(root: nn.Module, path: str) -> None:
 
 def _graphviz() -> Any:
     try:
-        import graphviz
+        return importlib.import_module("graphviz")
     except ImportError as error:
         raise ValueError(
             "TrainerConfig.visualize_alf_tree=True needs the package graphviz (pip install "
             "graphviz)"
         ) from error
-    return graphviz
