@@ -211,6 +211,7 @@ def _build(setup: UnrollSetup) -> tuple[Any, Any, TrainerConfig]:
     config.data_transformer = transformer
     common.set_transformed_observation_spec(transformer.transformed_observation_spec)
     assert config.algorithm_ctor is not None  # as the trainer has checked
+    assert config.algorithm_ctor is not None  # the trainer has made one of it
     algorithm = config.algorithm_ctor(
         observation_spec=transformer.transformed_observation_spec,
         action_spec=env.action_spec(),

@@ -43,4 +43,4 @@ class ReachGoal(gymnasium.Env):
         }
 
 
-gymnasium.register("ReachGoal-v0", ReachGoal)
+gymnasium.register("ReachGoal-v0", f"{__name__}:ReachGoal")

@@ -29,6 +29,8 @@ _MOST_WAITING = 64
 class EnvironmentSteps(StepMetric):
     """Number of environment steps over all environments; resets (FIRST) are none."""
 
+    _environment_steps: torch.Tensor
+
     def __init__(
         self,
         name: str = "EnvironmentSteps",
@@ -53,6 +55,8 @@ class EnvironmentSteps(StepMetric):
 @configurable
 class NumberOfEpisodes(StepMetric):
     """Number of finished episodes over all environments."""
+
+    _number_episodes: torch.Tensor
 
     def __init__(
         self,
