@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alf.tensor_specs import TensorSpec
 from alf_layered import PlanningSettings, TDMPC2Settings, WorldModelSettings, model_of_size
+from alf_layered.networks.mish import mish
 from alf_layered.networks.normed_ensemble import NormedEnsemble
 from alf_layered.networks.simnorm import simnorm
 from alf_layered.planners.mppi import MPPI
@@ -61,9 +62,22 @@ def test_models_of_different_bins_do_not_share_them() -> None:
 
 def test_simnorm_makes_groups_of_probabilities() -> None:
     x = torch.randn(3, 4, 24)
-    groups = simnorm(x, 8).unflatten(-1, (3, 8))
-    torch.testing.assert_close(groups.sum(-1), torch.ones(3, 4, 3))
-    torch.testing.assert_close(groups[1, 2, 1], torch.softmax(x[1, 2, 8:16], -1))
+    y = simnorm(x, 8)
+    for g in range(3):
+        torch.testing.assert_close(y[..., g::3], torch.softmax(x[..., g::3], -1))
+
+
+@given(st.integers(0, 3), st.sampled_from([1, 100, 70000]))
+def test_mish_and_its_gradient_are_mish(scale: int, count: int) -> None:
+    x = torch.randn(count) * 10.0**scale
+    x[0] = [-1e4, -30.0, 30.0, 1e4][scale]
+    x.requires_grad_()
+    upstream = torch.randn(count)
+    results = []
+    for function in (mish, torch.nn.functional.mish):
+        y = function(x)
+        results.append((y, *torch.autograd.grad(y, x, upstream)))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
 def test_the_scale_follows_the_percentiles_and_is_at_least_one() -> None:
@@ -201,7 +215,7 @@ def test_images_and_vectors_are_encoded_together() -> None:
     }
     z = encoder(observation)
     assert z.shape == (2, 3, 64)
-    torch.testing.assert_close(z.unflatten(-1, (8, 8)).sum(-1), torch.ones(2, 3, 8))
+    torch.testing.assert_close(z.unflatten(-1, (8, 8)).sum(-2), torch.ones(2, 3, 8))
     for key in observation:
         changed = {**observation, key: observation[key] // 2}
         assert not torch.allclose(encoder(changed), z, atol=1e-5)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alf_layered.networks.mish import mish
+
 Members = Tensor | slice | None
 
 
@@ -89,7 +91,7 @@ class NormedEnsemble(nn.Module):
             if i > 0:
                 x = torch.baddbmm(of(self.biases, i), x, of(self.weights, i))
             if i < last or not self._has_output:
-                x = F.mish(_layer_norm(x, of(self.gains, i), of(self.shifts, i)))
+                x = mish(_layer_norm(x, of(self.gains, i), of(self.shifts, i)))
             elif self._output_norm is not None:
                 x = self._output_norm(_layer_norm(x, of(self.gains, i), of(self.shifts, i)))
         return x.reshape(len(x), *rows, x.shape[-1])
