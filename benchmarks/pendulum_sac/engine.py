@@ -20,9 +20,15 @@ NEVER = 10**9
 
 
 class EngineSac(Contender):
-    """A batch is 256 sequences of two time steps; actor and temperature learn from both."""
+    """A batch is 256 sequences of two time steps.
 
-    def __init__(self, n_envs: int) -> None:
+    Args:
+        n_envs: see `Contender`.
+        both_states: actor and temperature learn from both steps of a sequence, as is ALF's default;
+            else from the first one, as in the paper (`reproduce_locomotion`).
+    """
+
+    def __init__(self, n_envs: int, *, both_states: bool) -> None:
         super().__init__(n_envs)
         env = create_environment("Pendulum-v1", num_parallel_environments=n_envs)
         self._config = TrainerConfig(
@@ -54,6 +60,7 @@ class EngineSac(Contender):
             actor_optimizer=Adam(lr=LR),
             critic_optimizer=Adam(lr=LR),
             alpha_optimizer=Adam(lr=LR),
+            reproduce_locomotion=not both_states,
             env=env,
             config=self._config,
         )

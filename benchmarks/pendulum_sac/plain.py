@@ -39,13 +39,13 @@ class PlainSac(Contender):
 
     Args:
         n_envs: environments, stepped one after the other.
-        both_steps: train actor and temperature on both states of each transition, as ALF does,
+        both_states: train actor and temperature on both states of each transition, as ALF does,
             instead of on the first; that is 1.4 times the work.
     """
 
-    def __init__(self, n_envs: int, *, both_steps: bool = False) -> None:
+    def __init__(self, n_envs: int, *, both_states: bool) -> None:
         super().__init__(n_envs)
-        self._both_steps = both_steps
+        self._both_states = both_states
         self._envs = [gymnasium.make("Pendulum-v1").unwrapped for _ in range(n_envs)]
         self._age = 0
         self._obs = self._reset()
@@ -93,7 +93,7 @@ class PlainSac(Contender):
         batch = self._replay.sample(BATCH_SIZE)
         obs, next_obs = batch["obs"], batch["next_obs"]
         alpha = self._log_alpha.detach().exp()
-        if self._both_steps:
+        if self._both_states:
             states = torch.cat([obs, next_obs])
             action, log_pi = self._act(states)
             next_action, next_log_pi = (x[len(obs) :].detach() for x in (action, log_pi))

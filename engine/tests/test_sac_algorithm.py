@@ -420,6 +420,20 @@ def test_locomotion_mode_acts_uniformly_until_training_starts():
     assert policy_loss[0].ne(0).all()
 
 
+def test_locomotion_mode_learns_the_same_when_the_actor_waits_for_the_whole_sequence():
+    gradients = []
+    for waits in (True, False):
+        torch.manual_seed(0)
+        sac = make_sac(reproduce_locomotion=True)
+        assert sac._actor_learns_in_calc_loss
+        sac._actor_learns_in_calc_loss = waits
+        _, info = train_info(sac)
+        sac.calc_loss(info).loss.mean().backward()
+        gradients.append([p.grad for p in sac.parameters() if p.requires_grad])
+    for waiting, at_once in zip(*gradients, strict=True):
+        torch.testing.assert_close(waiting, at_once)
+
+
 def test_priorities_are_one_for_each_sequence():
     sac = make_sac(calculate_priority=True)
     _, info = train_info(sac)

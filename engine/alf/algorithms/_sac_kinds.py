@@ -86,6 +86,17 @@ class ContinuousActions:
         """
         return values
 
+    def actor_loss(self, sac: SacAlgorithm, inputs: tuple[Any, Any]) -> Tensor:
+        """The loss [B] of actions with their graph, by critics without state.
+
+        Args:
+            inputs: observation and action.
+        """
+        observation, action = inputs
+        leaf = _leaves_of_a_new_graph(action)
+        values, _ = sac_critics.values_of(sac, (observation, leaf), ())
+        return sac._action_gradient_loss(sac_critics.policy_values(sac, values), leaf, action)
+
     def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
         """One training step of the policy."""
         observation = inputs.observation
@@ -95,6 +106,15 @@ class ContinuousActions:
         if sac._prior_actor is not None:
             prior = sac._prior_actor.train_step(inputs, ()).output
             log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
+        if sac._actor_learns_in_calc_loss:
+            return PolicyStep(
+                action=action,
+                distribution=distribution,
+                log_pi=(log_pi,),
+                actor_loss=(),
+                critic_inputs=(observation, action),
+                state=SacState(action=SacActionState(actor_network=actor_state)),
+            )
         leaf = _leaves_of_a_new_graph(action)
         values, q_state = sac_critics.values_of(sac, (observation, leaf), state.actor)
         return PolicyStep(

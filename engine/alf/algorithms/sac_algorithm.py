@@ -16,7 +16,6 @@ from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._sac_data import (
     ActionType,
     CriticInputs,
-    PolicyStep,
     SacActionState,
     SacActorInfo,
     SacCriticInfo,
@@ -191,6 +190,12 @@ class SacAlgorithm(OffPolicyAlgorithm):
         self._dqda_clipping = dqda_clipping
         self._max_log_alpha = max_log_alpha
         self._reproduce_locomotion = reproduce_locomotion
+        # Only then is it known which steps are last, at which the actor has nothing to learn.
+        self._actor_learns_in_calc_loss = (
+            reproduce_locomotion
+            and kind.type is ActionType.Continuous
+            and not self._has_critic_state
+        )
         self._target_entropies = sac_losses.target_entropies(
             kind.parts(),
             target_entropy=target_entropy,
@@ -282,7 +287,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         distribution, action, action_state = self._kind.act(
             self, inputs.observation, state.action, dist_utils.sample_action_distribution
         )
-        if self._reproduce_locomotion:
+        if self._reproduce_locomotion and not self._is_training_known_to_have_started():
             action = nest.map_structure(self._uniform_before_training, action, self.action_spec)
         state = state._replace(action=action_state)
         if self.need_full_rollout_state():
@@ -291,6 +296,11 @@ class SacAlgorithm(OffPolicyAlgorithm):
         if self._keeps_distributions:
             info = info._replace(action_distribution=distribution)
         return AlgStep(output=action, state=state, info=info)
+
+    def _is_training_known_to_have_started(self) -> bool:
+        """Looked up where that does not mean to wait for an accelerator."""
+        started = self._training_started
+        return started.device.type == "cpu" and bool(started)
 
     def _uniform_before_training(self, action: Tensor, spec: BoundedTensorSpec) -> Tensor:
         uniform = spec.sample(outer_dims=(action.shape[0],)).to(action.device)
@@ -323,20 +333,19 @@ class SacAlgorithm(OffPolicyAlgorithm):
             discount=inputs.discount,
             action=taken,
             action_distribution=policy.distribution,
-            actor=self._actor_loss(policy),
+            actor=self._actor_loss(policy.actor_loss, policy.log_pi[-1]),
             critic=critic,
             alpha=self._alpha_loss(policy.log_pi),
             log_pi=policy.log_pi,
         )
         return AlgStep(output=policy.action, state=next_state, info=info)
 
-    def _actor_loss(self, policy: PolicyStep) -> LossInfo:
-        log_pi = policy.log_pi[-1]
-        if not isinstance(policy.actor_loss, Tensor):
+    def _actor_loss(self, loss: Tensor | tuple, log_pi: Tensor) -> LossInfo:
+        if not isinstance(loss, Tensor):
             return LossInfo(extra=SacActorInfo(neg_entropy=log_pi))
         return LossInfo(
-            loss=policy.actor_loss + self._alphas()[-1] * log_pi,
-            extra=SacActorInfo(actor_loss=policy.actor_loss, neg_entropy=log_pi),
+            loss=loss + self._alphas()[-1] * log_pi,
+            extra=SacActorInfo(actor_loss=loss, neg_entropy=log_pi),
         )
 
     def _alpha_loss(self, log_pi: tuple[Tensor, ...]) -> Tensor:
@@ -349,6 +358,8 @@ class SacAlgorithm(OffPolicyAlgorithm):
     # The loss
 
     def calc_loss(self, info: SacInfo) -> LossInfo:
+        if self._actor_learns_in_calc_loss:
+            info = info._replace(actor=self._actor_loss_of_sequences(info))
         if not self._has_critic_state:
             info = info._replace(critic=sac_critics.critics_of_sequences(self, info))
         if self._use_entropy_reward:
@@ -370,6 +381,14 @@ class SacAlgorithm(OffPolicyAlgorithm):
             priority=priority,
             extra=SacLossInfo(actor=info.actor.extra, critic=critic_loss, alpha=info.alpha),
         )
+
+    def _actor_loss_of_sequences(self, info: SacInfo) -> LossInfo:
+        """The actor's loss [T, B], 0 at the last step."""
+        T, B = info.step_type.shape
+        earlier = nest.map_structure(lambda x: x[:-1].flatten(0, 1), info.critic.policy)
+        loss = self._kind.actor_loss(self, earlier).unflatten(0, (T - 1, B))
+        loss = torch.cat([loss, torch.zeros_like(info.log_pi[-1][:1])])
+        return self._actor_loss(loss, info.log_pi[-1])
 
     def _summarize_alphas(self) -> None:
         names = ["alpha/discrete", "alpha/continuous"]
