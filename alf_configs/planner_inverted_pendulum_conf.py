@@ -64,7 +64,7 @@ alf.config(
     clear_replay_buffer=False,
     num_checkpoints=2,
     evaluate=True,
-    num_evals=10,
+    num_evals=6,
     num_eval_episodes=20,
     num_eval_environments=20,
     async_eval=False,
