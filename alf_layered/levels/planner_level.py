@@ -74,8 +74,8 @@ class PlannerLevel(Level):
     """Searches a plan at each decision, executes its first action, and learns the predictor.
 
     The predictor sees the level's observation, and the `LevelObservation` where there is an input
-    from above; it learns from the level's replay buffer. Where its value is not that of a plan's
-    follow-up, as after random decisions, it is not learned.
+    from above; it learns from the level's replay buffer, the value where plans for the task were
+    followed.
 
     Args:
         predictor_factory: called with the specs of what the predictor sees and of the actions.
