@@ -25,6 +25,7 @@ setup(
         "plots": PLOTS,
         "benchmark": ["stable-baselines3>=2.7,<3", "torchrl>=0.10,<1", "tensordict>=0.10,<1"],
         "mujoco": ["gymnasium[mujoco]>=1.1"],
+        "dm_control": ["dm_control>=1.0.20", "mujoco<4"],
         "dev": [
             *PLOTS,
             "basedpyright>=1.31",
