@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.runs import MAIN_CONF, SMALL, checkpoint, run, train, train_command
 
 
