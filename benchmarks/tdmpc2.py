@@ -129,13 +129,17 @@ def floor(products: Sequence[Product], device: torch.device) -> Callable[[], Non
     return run
 
 
+def _compile_options() -> dict[str, str]:
+    return {"mode": "reduce-overhead" if torch.cuda.is_available() else "default"}
+
+
 def make(size: str, options: argparse.Namespace) -> TDMPC2Algorithm:
     """As it starts: what networks say costs the same."""
     action = BoundedTensorSpec((ACTION,), minimum=-1.0, maximum=1.0)
     settings = TDMPC2Settings(
         model=model_of_size(size),
         bf16=options.bf16,
-        compile={"mode": "max-autotune-no-cudagraphs"} if options.compile else None,
+        compile=_compile_options() if options.compile else None,
     )
     return TDMPC2Algorithm(TensorSpec((OBSERVATION,)), action, settings=settings)
 

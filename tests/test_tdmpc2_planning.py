@@ -11,6 +11,7 @@ import torch
 from alf.data_structures import StepType, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import MPPI, PlanningSettings, TDMPC2Algorithm, TDMPC2Settings, model_of_size
+from alf_layered.tdmpc2 import planning
 from alf_layered.tdmpc2.planning import plan_value, policy_plans, search_plan
 from alf_layered.tdmpc2.world_model import LatentStep, PolicyOutput, WorldModel
 
@@ -23,6 +24,8 @@ class PointModel:
     def __init__(self, p: float | None = None) -> None:
         self._p = p
         self.two_hot = SimpleNamespace(decode=lambda x: x)
+
+    width = 1
 
     def goal_term(self, goal: torch.Tensor | None) -> None:
         return None
@@ -166,7 +169,9 @@ class FixedNoise:
 
 
 @pytest.mark.parametrize("goal", [False, True])
-def test_1_2_and_16_environments_make_the_same_plans(goal: bool) -> None:
+def test_1_2_and_16_environments_make_the_same_plans(
+    goal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = _real_model(goal)
     z = model.encode(torch.randn(16, 3)).detach()
     goals = model.encode_goal(torch.randn(16, 2)) if goal else None
@@ -186,6 +191,9 @@ def test_1_2_and_16_environments_make_the_same_plans(goal: bool) -> None:
         ).plan
 
     everyone = plan(16)
+    with monkeypatch.context() as patch:
+        patch.setattr(planning, "_CACHED", 3 * 64 * model.width)
+        torch.testing.assert_close(plan(16), everyone, rtol=1e-3, atol=1e-3)
     assert float((everyone[0] - everyone[1]).abs().max()) > 0.05
     for count in (1, 2):
         torch.testing.assert_close(plan(count), everyone[:count], rtol=1e-3, atol=1e-3)

@@ -108,6 +108,11 @@ class WorldModel(nn.Module):
         )
 
     @property
+    def width(self) -> int:
+        """Numbers in the widest layer of a state's `step`."""
+        return self._trunk.n_members * self.settings.mlp_dim
+
+    @property
     def encoders(self) -> list[nn.Module]:
         """What is learned at the encoders' rate."""
         return [e for e in (self.encoder, self.goal_encoder) if e is not None]
