@@ -18,7 +18,6 @@ from alf.config_util import get_all_config_names
 
 # Beginnings of names which the engine has not, or has otherwise, and why.
 EXCEPTIONS: dict[str, str] = {
-    "alf.algorithms.async_unroller": "rollouts are made in the process that trains",
     "alf.networks.mdq_critic_networks": "the critic of MdqAlgorithm, which the engine has not yet",
 }
 
