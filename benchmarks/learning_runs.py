@@ -59,6 +59,20 @@ EXPERIMENTS = {
         -160,
         "docs/curves/pendulum.png",
     ),
+    "planner_pendulum": Experiment(
+        {"planner, learned model": "planner_inverted_pendulum_conf.py"},
+        RETURN,
+        "return",
+        900,
+        "docs/curves/planner_inverted_pendulum.png",
+    ),
+    "planner_maze": Experiment(
+        {"planner over SAC": "planner_over_sac_maze2d_conf.py"},
+        SUCCESS,
+        "success rate",
+        0.9,
+        "docs/curves/planner_medium_maze.png",
+    ),
 }
 
 
