@@ -17,9 +17,7 @@ import alf
 from alf.config_util import get_all_config_names
 
 # Beginnings of names which the engine has not, or has otherwise, and why.
-EXCEPTIONS: dict[str, str] = {
-    "alf.networks.mdq_critic_networks": "the critic of MdqAlgorithm, which the engine has not yet",
-}
+EXCEPTIONS: dict[str, str] = {}
 
 
 def _is_exception(name: str) -> bool:
