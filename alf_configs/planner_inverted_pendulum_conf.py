@@ -48,7 +48,7 @@ alf.config(
             training=TrainingOptions(
                 updates_per_transition=1.0, warm_up=1000, replay_buffer_length=4000
             ),
-            optimizer=Adam(lr=3e-4, gradient_clipping=20.0, clip_by_global_norm=True),
+            optimizer=Adam(lr=3e-4, gradient_clipping=20.0),
         )
     ],
 )

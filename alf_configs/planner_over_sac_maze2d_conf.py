@@ -75,7 +75,7 @@ alf.config(
             training=TrainingOptions(
                 updates_per_transition=1.0, warm_up=planner_warm_up, replay_buffer_length=400
             ),
-            optimizer=Adam(lr=1e-3, gradient_clipping=20.0, clip_by_global_norm=True),
+            optimizer=Adam(lr=1e-3, gradient_clipping=20.0),
         ),
         partial(
             AlgorithmLevel,

@@ -73,6 +73,27 @@ EXPERIMENTS = {
         0.9,
         "docs/curves/planner_medium_maze.png",
     ),
+    "tdmpc2_pendulum": Experiment(
+        {"TD-MPC2": "tdmpc2_pendulum_conf.py"},
+        RETURN,
+        "return",
+        -200,
+        "docs/curves/tdmpc2_pendulum.png",
+    ),
+    "tdmpc2_inverted_pendulum": Experiment(
+        {"TD-MPC2": "tdmpc2_inverted_pendulum_conf.py"},
+        RETURN,
+        "return",
+        900,
+        "docs/curves/tdmpc2_inverted_pendulum.png",
+    ),
+    "tdmpc2_goal_maze": Experiment(
+        {"TD-MPC2 with hindsight": "tdmpc2_goal_maze2d_conf.py"},
+        SUCCESS,
+        "success rate",
+        0.9,
+        "docs/curves/tdmpc2_goal_maze.png",
+    ),
 }
 
 

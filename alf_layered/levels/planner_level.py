@@ -96,7 +96,9 @@ class PlannerLevel(Level):
         callback: called at each iteration of each search.
         training: None for a predictor that has nothing to learn. Spans are as long as the
             predictor's targets need, or `mini_batch_length`, if that is longer.
-        optimizer: of all parameters; None: Adam with gradients clipped to norm 20.
+        optimizer: of all parameters; None: Adam with the gradient of each parameter clipped to
+            norm 20. One norm for all would let the density of a nearly deterministic model, whose
+            gradients are in the thousands, decide how fast the value is learned.
     """
 
     costly = True
@@ -143,7 +145,7 @@ class PlannerLevel(Level):
         _check_exploration(exploration, predictor, objective, training, level=name)
         if training is not None:
             training = _with_spans_of(training, predictor, level=name)
-            optimizer = optimizer or Adam(lr=1e-3, gradient_clipping=20.0, clip_by_global_norm=True)
+            optimizer = optimizer or Adam(lr=1e-3, gradient_clipping=20.0)
         plan_spec = _plan_spec(action_spec, horizon, planner)
         super().__init__(
             observation_spec,
