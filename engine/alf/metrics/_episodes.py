@@ -70,6 +70,31 @@ def _phases(step_type: np.ndarray) -> Phases:
 phases_of = PhasesOfLatest()
 
 
+class ColumnsOfLatest:
+    """A tensor `[B]` or `[B, n]` as columns `[K, B]`, made once for all the metrics that want it.
+
+    Most metrics gather the reward.
+    """
+
+    def __init__(self) -> None:
+        self._values: Any = None
+        self._version = -1
+        self._columns = np.zeros((0, 1))
+
+    def __call__(self, values: Any) -> np.ndarray:
+        # arrays and inference tensors do not tell whether they were written to since
+        is_tensor = isinstance(values, torch.Tensor) and not values.is_inference()
+        version = values._version if is_tensor else -1
+        if values is not self._values or version != self._version or version < 0:
+            array = as_numpy(values)
+            by_column = array[None] if array.ndim == 1 else array.reshape(array.shape[0], -1).T
+            self._columns, self._values, self._version = by_column, values, version
+        return self._columns
+
+
+columns_of = ColumnsOfLatest()
+
+
 class MetricBuffer(nn.Module):
     """The last `max_len` values appended, as a checkpointed ring on the CPU."""
 

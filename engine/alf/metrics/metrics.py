@@ -16,7 +16,7 @@ from torch import nn
 
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
-from alf.metrics._episodes import MetricBuffer, as_numpy, phases_of
+from alf.metrics._episodes import MetricBuffer, columns_of, phases_of
 from alf.metrics.metric import StepMetric
 from alf.nest import nest
 
@@ -205,8 +205,7 @@ def _result_structure(values: Any) -> Any:
 def _columns(values: Any) -> np.ndarray:
     """All values of a nest as `[K, B]`."""
     if isinstance(values, torch.Tensor | np.ndarray):
-        values = as_numpy(values)
-        return values[None] if values.ndim == 1 else values.reshape(values.shape[0], -1).T
+        return columns_of(values)
     leaves = [_columns(leaf) for leaf in nest.flatten(values)]
     return np.concatenate(leaves, axis=0) if leaves else np.zeros((0, 1))
 

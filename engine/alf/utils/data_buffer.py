@@ -92,6 +92,7 @@ class RingBuffer(nn.Module):
         self.register_buffer("_current_size", per_env(device=self._device))
         self.register_buffer("_current_pos", per_env(device=self._device))
         self._all_env_ids = torch.arange(self._num_envs, device=self._device)
+        self._latest_ids: tuple[list[int] | None, torch.Tensor] = (None, self._all_env_ids)
         self._refresh_rows()
 
     def _per_record(self, shape: tuple, dtype: torch.dtype, fill: float = 0) -> torch.Tensor:
@@ -121,17 +122,31 @@ class RingBuffer(nn.Module):
     def _refresh_rows(self) -> None:
         buffers = self._buffers
         self._rows = [buffers[n].flatten(0, 1) for n in self._leaf_names]
-        self._has_arrays = all(map(_has_array, self._rows))
+        # Arrays that share the rings' memory: to make one takes longer than to write a record.
+        self._arrays: list[np.ndarray] | None = None
+        if all(map(_has_array, self._rows)):
+            self._arrays = [r.numpy() for r in self._rows]
+            self._heads = self._current_pos.numpy(), self._current_size.numpy()
 
     def _apply(self, fn: Callable, recurse: bool = True) -> RingBuffer:
         super()._apply(fn, recurse)
         self._device = self._current_pos.device
         self._all_env_ids = self._all_env_ids.to(self._device)
+        self._latest_ids = (None, self._all_env_ids)
         self._refresh_rows()
         return self
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
+        self._refresh_rows()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has to make its own views: copied ones would show memory of their own."""
+        views = ("_rows", "_arrays", "_heads")
+        return {key: value for key, value in self.__dict__.items() if key not in views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
         self._refresh_rows()
 
     def circular(self, pos: torch.Tensor) -> torch.Tensor:
@@ -154,23 +169,33 @@ class RingBuffer(nn.Module):
             )
         return env_ids.to(self._device, torch.int64)
 
-    def _check_writable(self, env_ids: torch.Tensor) -> None:
-        """Ids in range, none twice. Skipped on accelerators, where looking would wait for them."""
-        if env_ids is self._all_env_ids or env_ids.device.type != "cpu":
-            return
-        n = env_ids.shape[0]
-        if n <= _SMALL_BATCH:
-            ids = env_ids.tolist()
-            ok = len(set(ids)) == n and min(ids) >= 0 and max(ids) < self._num_envs
+    def _writable_ids(self, env_ids: torch.Tensor | None) -> torch.Tensor:
+        """Converted ids, in range and none twice; mostly they are those of the last time.
+
+        Not looked at on accelerators, for which the host would wait.
+        """
+        ids: list[int] | None = None
+        if isinstance(env_ids, torch.Tensor) and not env_ids.is_floating_point():
+            if env_ids.device.type == "cpu" and env_ids.numel() <= _SMALL_BATCH:
+                ids = env_ids.tolist()
+                if ids == self._latest_ids[0]:
+                    return self._latest_ids[1]
+        converted = self.check_convert_env_ids(env_ids)
+        if env_ids is None or converted.device.type != "cpu" or converted.shape[0] == 0:
+            return converted
+        if ids is None:
+            in_range = int(converted.min()) >= 0
+            counts = torch.bincount(converted) if in_range else converted
+            ok = in_range and counts.shape[0] <= self._num_envs and int(counts.max()) == 1
         else:
-            ok = int(env_ids.min()) >= 0
-            counts = torch.bincount(env_ids) if ok else env_ids
-            ok = ok and counts.shape[0] <= self._num_envs and int(counts.max()) == 1
+            ok = len(set(ids)) == len(ids) and min(ids) >= 0 and max(ids) < self._num_envs
+            self._latest_ids = (ids, converted) if ok else self._latest_ids
         if not ok:
             raise ValueError(
                 f"{self.name}: env_ids have to be different from each other and within "
-                f"[0, {self._num_envs}), got {env_ids.tolist()}"
+                f"[0, {self._num_envs}), got {converted.tolist()}"
             )
+        return converted
 
     def _checked_leaves(self, batch: Any, n: int) -> list[torch.Tensor]:
         """The leaves of `batch` on the device of the buffer, with shape [n, ...] as specified."""
@@ -213,17 +238,16 @@ class RingBuffer(nn.Module):
         Returns True.
         """
         self._refuse_blocking(blocking)
-        env_ids = self.check_convert_env_ids(env_ids)
+        env_ids = self._writable_ids(env_ids)
         leaves = self._checked_leaves(batch, env_ids.shape[0])
         if env_ids.shape[0] > 0:
-            self._check_writable(env_ids)
             self._write(leaves, env_ids)
         return True
 
     def _write(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
         """Write the leaves and advance; returns the positions [n] of the new records."""
-        if self._has_arrays:
-            return self._write_arrays(leaves, env_ids)
+        if self._arrays is not None:
+            return self._write_arrays(self._arrays, leaves, env_ids)
         pos = self._current_pos.index_select(0, env_ids)
         rows = self._row_index(env_ids, pos)
         for storage, leaf in zip(self._rows, leaves, strict=True):
@@ -233,16 +257,18 @@ class RingBuffer(nn.Module):
         self._current_size.index_copy_(0, env_ids, size)
         return pos
 
-    def _write_arrays(self, leaves: list[torch.Tensor], env_ids: torch.Tensor) -> torch.Tensor:
+    def _write_arrays(
+        self, arrays: list[np.ndarray], leaves: list[torch.Tensor], env_ids: torch.Tensor
+    ) -> torch.Tensor:
         """The same by numpy, which takes half the time for a few records."""
         ids = env_ids.numpy()
-        current_pos, current_size = self._current_pos.numpy(), self._current_size.numpy()
+        current_pos, current_size = self._heads
         pos = current_pos[ids]
         rows = ids * self._max_length + pos % self._max_length
         if len(ids) == 1:
             rows = slice(rows[0], rows[0] + 1)
-        for storage, leaf in zip(self._rows, leaves, strict=True):
-            storage.numpy()[rows] = leaf.numpy(force=True)
+        for array, leaf in zip(arrays, leaves, strict=True):
+            array[rows] = leaf.numpy(force=True)
         current_pos[ids] = pos + 1
         current_size[ids] = np.minimum(current_size[ids] + 1, self._max_length)
         return torch.from_numpy(pos)
