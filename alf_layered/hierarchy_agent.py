@@ -176,6 +176,10 @@ class HierarchyAgent(OffPolicyAlgorithm):
         """The levels, most abstract first."""
         return [getattr(self, name) for name in self._level_names]
 
+    def observe(self, observation: Nest, index: int) -> LevelObservation:
+        """The environment's observation as level `index` sees it, without an input."""
+        return LevelObservation(self._maps[index](observation))
+
     def _named_levels(self) -> list[tuple[str, Level]]:
         return list(zip(self._level_names, self.levels, strict=True))
 
@@ -191,17 +195,17 @@ class HierarchyAgent(OffPolicyAlgorithm):
 
     def _step(self, inputs: TimeStep, state: tuple[LevelState, ...], method: str) -> AlgStep:
         turns = self._turns(inputs, state)
-        new_state, records, decision = [], [], ()
+        new_state, records, decisions = [], [], [()]
         for (name, level), turn, level_state in zip(
             self._named_levels(), turns, state, strict=True
         ):
             held, record = self._level_step(
-                name, level, turn, level_state, decision, inputs, method
+                name, level, turn, level_state, decisions, inputs, method
             )
-            decision = held.decision
+            decisions.append(held.decision)
             new_state.append(held)
             records.append(record)
-        return AlgStep(output=decision, state=tuple(new_state), info=tuple(records))
+        return AlgStep(output=decisions[-1], state=tuple(new_state), info=tuple(records))
 
     def _turns(self, inputs: TimeStep, state: tuple[LevelState, ...]) -> list[Turn]:
         """Who decides at this step: from the bottom up, a level does where the one below returns
@@ -213,9 +217,9 @@ class HierarchyAgent(OffPolicyAlgorithm):
         levels = self.levels
         for i in reversed(range(len(levels))):
             level = levels[i]
-            above = state[i - 1].decision if i > 0 else ()
             ticked = self._tick(level, state[i].clock, inputs)
-            arriving = self._arriving(level, i, inputs, above, state[i], ticked)
+            held = [(), *(s.decision for s in state[:i])]
+            arriving = self._arriving(level, i, inputs, held, state[i], ticked)
             decisions = state[i].decisions
             returns = due & level.returns_control(arriving, decisions) if i > 0 else due
             above_due = returns | begins | ends
@@ -240,7 +244,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         level: Level,
         index: int,
         inputs: TimeStep,
-        above: Nest,
+        held: Sequence[Nest],
         state: LevelState,
         clock: clocks.Clock,
     ) -> TimeStep:
@@ -256,12 +260,21 @@ class HierarchyAgent(OffPolicyAlgorithm):
             step_type=torch.where(inputs.is_last(), last, int(StepType.MID)),
             reward=reward,
             discount=discount,
-            observation=LevelObservation(self._maps[index](inputs.observation), above),
+            observation=self._observation(level, index, inputs, held),
             prev_action=state.decision,
             env_id=inputs.env_id,
             env_info={"passage": passage, "steps": clock.steps},
         )
         return level.arrive(step)
+
+    def _observation(
+        self, level: Level, index: int, inputs: TimeStep, decisions: Sequence[Nest]
+    ) -> LevelObservation:
+        """What a level observes while the `decisions` of those above, `()` first, hold."""
+        above = ()
+        if level.sees_above:
+            above = LevelObservation(self._maps[index - 1](inputs.observation), decisions[-2])
+        return LevelObservation(self._maps[index](inputs.observation), decisions[-1], above)
 
     def _level_step(
         self,
@@ -269,7 +282,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         level: Level,
         turn: Turn,
         state: LevelState,
-        decision_above: Nest,
+        decisions_above: Sequence[Nest],
         inputs: TimeStep,
         method: str,
     ) -> tuple[LevelState, LevelRecords]:
@@ -286,7 +299,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
             if alf.nest.flatten(algorithm_state):
                 zeros = alf.nest.map_structure(torch.zeros_like, algorithm_state)
                 algorithm_state = where_rows(begins, zeros, algorithm_state)
-        step = self._deciding(arriving, begins, decision_above)
+        step = self._deciding(arriving, begins, decisions_above)
         state = state._replace(algorithm=algorithm_state)
         decided = self._call(name, level, method, turn.due, step, state)
         new_input = joint | inputs.is_first()
@@ -301,24 +314,33 @@ class HierarchyAgent(OffPolicyAlgorithm):
         return held, LevelRecords(closing=closing, deciding=deciding)
 
     @staticmethod
-    def _deciding(arriving: TimeStep, begins: torch.Tensor, decision_above: Nest) -> TimeStep:
-        """The time step at which a level decides: with the new input, FIRST where `begins`."""
+    def _deciding(arriving: TimeStep, begins: torch.Tensor, decisions: Sequence[Nest]) -> TimeStep:
+        """The time step at which a level decides: with the new input, FIRST where `begins`.
+
+        Args:
+            arriving: the time step that ended the decision before.
+            begins: `[B]`, bool.
+            decisions: what has been decided above, `()` first.
+        """
+        observation = arriving.observation._replace(input=decisions[-1])
+        if observation.above != ():
+            observation = observation._replace(
+                above=observation.above._replace(input=decisions[-2])
+            )
         if coverage(begins) == 0.0:
-            step = arriving
-            return step._replace(observation=step.observation._replace(input=decision_above))
+            return arriving._replace(observation=observation)
         first = torch.full_like(arriving.step_type, int(StepType.FIRST))
-        nothing = alf.nest.map_structure(torch.zeros_like, arriving)
+        nothing = alf.nest.map_structure(torch.zeros_like, arriving._replace(observation=()))
         step = where_rows(
             begins,
             nothing._replace(
                 step_type=first,
                 discount=torch.ones_like(arriving.discount),
-                observation=arriving.observation,
                 env_id=arriving.env_id,
             ),
-            arriving,
+            arriving._replace(observation=()),
         )
-        return step._replace(observation=step.observation._replace(input=decision_above))
+        return step._replace(observation=observation)
 
     def _call(
         self,

@@ -27,7 +27,8 @@ def build_levels(
     """The levels, most abstract first, each checked against its neighbours.
 
     Args:
-        constructors: called with the specs, `config` and `debug_summaries`.
+        constructors: called with the specs, `config` and `debug_summaries`, and with `above`, the
+            level above, where their `Level.sees_above`.
         observation_specs: what each level sees.
         joints: what passes between neighbours.
         action_spec: what the last level decides, the environment's action.
@@ -37,6 +38,12 @@ def build_levels(
     for i, ctor in enumerate(constructors):
         wanted = {"input_spec": inputs[i], "action_spec": actions[i]}
         free = {key: spec for key, spec in wanted.items() if _declared(ctor, key) is None}
+        if getattr(_called(ctor), "sees_above", False):
+            if not levels:
+                raise ValueError(
+                    "the first level asks for the level above it, but it is the top one"
+                )
+            free["above"] = levels[-1]
         level = ctor(
             observation_spec=observation_specs[i],
             reward_spec=reward_spec,
@@ -65,6 +72,13 @@ def joint_specs(
 def _declared(ctor: LevelCtor, argument: str) -> Nest | None:
     """The value that a constructor made by `functools.partial` has for an argument, or None."""
     return getattr(ctor, "keywords", {}).get(argument)
+
+
+def _called(ctor: Any) -> Any:
+    """What a constructor made by `functools.partial` calls in the end."""
+    while hasattr(ctor, "func"):
+        ctor = ctor.func
+    return ctor
 
 
 def bind_maps(maps: Sequence[Any] | None, count: int, observation_spec: Nest) -> list[Any]:

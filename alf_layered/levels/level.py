@@ -18,12 +18,15 @@ from alf_layered.replay import LevelReplayBuffer
 Nest = Any
 LevelCtor = Callable[..., "Level"]
 
-LevelObservation = namedtuple("LevelObservation", ["observation", "input"], default_value=())
+LevelObservation = namedtuple(
+    "LevelObservation", ["observation", "input", "above"], default_value=()
+)
 LevelObservation.__doc__ = """What a level observes.
 
 Fields:
     observation: the environment's observation as the level's observation map shows it.
     input: the decision of the level above, `()` for the top level.
+    above: the `LevelObservation` of the level above, where `Level.sees_above`, else `()`.
 """
 
 
@@ -50,6 +53,9 @@ class Level(OffPolicyAlgorithm):
 
     costly: bool = False
     """Whether a step of this level is worth gathering the rows that need one."""
+    sees_above: bool = False
+    """Whether the level gets to know the level above: as the argument `above` of its constructor,
+    and what that one observes as `LevelObservation.above`."""
 
     def __init__(
         self,
@@ -102,6 +108,11 @@ class Level(OffPolicyAlgorithm):
     def gamma(self) -> float:
         """Discount factor per environment step."""
         return self._gamma
+
+    @property
+    def control_interval(self) -> int | None:
+        """Decisions after which it returns control; None: it keeps it."""
+        return self._control_interval
 
     @property
     def input_spec(self) -> Nest:

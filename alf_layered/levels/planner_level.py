@@ -210,6 +210,10 @@ class PlannerLevel(Level):
         """What is learned and planned with."""
         return self._predictor
 
+    def encode(self, observation: LevelObservation) -> tuple[torch.Tensor, torch.Tensor]:
+        """State `[*L, S]` and context `[*L, C]` of what the level observes."""
+        return self._predictor.encode(self._seen(observation))
+
     @property
     def _is_discrete(self) -> bool:
         return not self.action_spec.dtype.is_floating_point
@@ -298,7 +302,7 @@ class PlannerLevel(Level):
             curious: `[R]`, bool, see `PlanObjective.score`.
             planner: another one than the level's.
         """
-        state, context = self._predictor.encode(self._seen(inputs.observation))
+        state, context = self.encode(inputs.observation)
         return search(
             partial(self._score, state, context, curious, inputs.env_id),
             start,
@@ -310,7 +314,7 @@ class PlannerLevel(Level):
     def outlook(self, inputs: TimeStep, plans: torch.Tensor) -> Outlook:
         """What plans `[R, K, H, A]` from `inputs` `[R, ...]` are expected to lead to."""
         with torch.no_grad():
-            state, context = self._predictor.encode(self._seen(inputs.observation))
+            state, context = self.encode(inputs.observation)
         return self._objective.outlook(self._predictor, state, context, self._as_actions(plans))
 
     def _score(

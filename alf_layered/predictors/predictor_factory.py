@@ -91,6 +91,7 @@ def get_default_predictor_factory(
     context_fields: Sequence[str] = ("desired_goal",),
     n_models: int = 1,
     n_modes: int = 4,
+    sb_start_factor: float = 1.0,
     partial_predictor: Callable[..., Predictor] = RewardPredictor,
 ) -> PredictorFactory:
     """The predictor factory for observations that are dicts with goals.
@@ -106,6 +107,7 @@ def get_default_predictor_factory(
         context_fields: of the observation, that are constant in an episode.
         n_models: members of the ensemble.
         n_modes: Gaussians of each member.
+        sb_start_factor: length of the push of a unit action in the made-up start.
         partial_predictor: see `PredictorFactory`.
     """
     partial_encoder = partial(
@@ -121,7 +123,7 @@ def get_default_predictor_factory(
             target_bn_momentum=0.001,
             symmetry_breaking_start=sb_start_duration > 0,
             sb_start_duration=max(sb_start_duration, 1),
-            sb_start_factor=1.0,
+            sb_start_factor=sb_start_factor,
             partial_net=ProbFCDynamics,
         ),
         partial_val_func=ValueNet,

@@ -1,0 +1,405 @@
+"""Skills: a level whose reward is what its states tell of its input, by the predictor above it.
+
+Axis letters: B environments or spans, T records of a span, R rows, S state and C context of the
+level above, N skills from the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import alf
+from alf.algorithms.algorithm import Algorithm
+from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils import dist_utils
+from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
+from alf_layered.levels.level import Level, LevelObservation
+from alf_layered.levels.planner_level import PlannerLevel
+from alf_layered.levels.skill_options import SkillOptions
+from alf_layered.levels.training import TrainingOptions
+from alf_layered.networks.flat_observation import flat_spec, flatten_observation
+from alf_layered.rows import on_rows, where_rows
+from alf_layered.skills.priors import SkillPrior, prior_of
+from alf_layered.skills.reward_scale import RewardScale
+from alf_layered.skills.schedules import value_at
+
+Nest = Any
+
+SkillInput = namedtuple("SkillInput", ["skill", "start", "time"], default_value=())
+SkillInput.__doc__ = """What a skill's decisions depend on besides the observation.
+
+Fields:
+    skill: `[B, ...]`, the level's input.
+    start: `[B, S]`, where the skill began, or how far it has come since; or `()`.
+    time: `[B]`, share of its duration that has passed; or `()`.
+"""
+
+SkillState = namedtuple("SkillState", ["algorithm", "start", "step"], default_value=())
+SkillState.__doc__ = """What is remembered of an environment.
+
+Fields:
+    algorithm: the algorithm's own state.
+    start: what the level above observed where the skill began, `[B, ...]`. It is encoded when it is
+        needed, because encoders are learned.
+    step: `[B]`, int64, decisions of the skill so far.
+"""
+
+SkillInfo = namedtuple("SkillInfo", ["algorithm", "start", "step"], default_value=())
+SkillInfo.__doc__ = """What is stored with a decision: the `SkillState` that it was made in, with
+the own info of the algorithm instead of its state."""
+
+
+class SkillRows(NamedTuple):
+    """Decisions whose reward is asked for.
+
+    Fields:
+        skill: `[R, ...]`.
+        start: `[R, S]`, state of the level above where the skill began.
+        context: `[R, C]`.
+        before: `[R, S]`, state at the decision.
+        after: `[R, S]`, state that it led to.
+        over: `[R]`, bool, whether it is the skill's last.
+        observation: `[R, ...]`, what the level observes then.
+    """
+
+    skill: Tensor
+    start: Tensor
+    context: Tensor
+    before: Tensor
+    after: Tensor
+    over: Tensor
+    observation: Nest
+
+
+class SkillLevel(Level):
+    """Learns skills by any algorithm; subclasses say what earns a reward.
+
+    Rewards are computed when data are sampled, with the present predictor of the level above. All
+    is seen through that level's observation map where it is about its predictor, and through this
+    level's own where it is about decisions.
+
+    Args:
+        above: the level above, a `PlannerLevel`.
+        algorithm_ctor: as in `AlgorithmLevel`; its observation is a `LevelObservation` whose input
+            is a `SkillInput`.
+        options: of the reward.
+        prior: of skills; None: uniform over the joint.
+        control_interval: decisions of a skill.
+        knows_start: whether decisions depend on where the skill began and on the time since.
+        relative_start: whether they are told how far the skill has come, instead of where it began.
+        nested_observation: as in `AlgorithmLevel`.
+        random_warm_up: as in `AlgorithmLevel`.
+        freeze_after: own transitions after which nothing is learned any more; 0 for skills that are
+            taken from a checkpoint. None: never.
+    """
+
+    sees_above = True
+    costly = True
+
+    def __init__(
+        self,
+        observation_spec: Nest,
+        action_spec: Nest,
+        input_spec: BoundedTensorSpec,
+        reward_spec: TensorSpec = TensorSpec(()),
+        *,
+        above: Level,
+        algorithm_ctor: Callable[..., Algorithm],
+        options: SkillOptions,
+        prior: SkillPrior | None = None,
+        control_interval: int | None = 10,
+        knows_start: bool = True,
+        relative_start: bool = True,
+        nested_observation: bool = False,
+        random_warm_up: bool = True,
+        freeze_after: int | None = None,
+        gamma: float = 0.99,
+        training: TrainingOptions = TrainingOptions(),
+        optimizer: torch.optim.Optimizer | None = None,
+        config: Any = None,
+        checkpoint: str | None = None,
+        debug_summaries: bool = False,
+        name: str = "SkillLevel",
+    ) -> None:
+        if not isinstance(above, PlannerLevel):
+            raise ValueError(
+                f"level {name!r} learns from what the level above predicts of skills, but "
+                f"{above.name!r} is a {type(above).__name__}, not a PlannerLevel"
+            )
+        if control_interval is None and knows_start:
+            raise ValueError(
+                f"level {name!r} needs a control_interval, the number of a skill's decisions"
+            )
+        if random_warm_up:
+            check_bounded(action_spec, level=name)
+        seen_spec = LevelObservation(
+            observation_spec,
+            SkillInput(
+                skill=input_spec,
+                start=TensorSpec((above.predictor.latent_state_dim,)) if knows_start else (),
+                time=TensorSpec(()) if knows_start else (),
+            ),
+        )
+        own_config = None if config is None else training.level_config(config)
+        algorithm = algorithm_ctor(
+            observation_spec=seen_spec if nested_observation else flat_spec(seen_spec),
+            action_spec=action_spec,
+            reward_spec=TensorSpec(()),
+            config=own_config,
+            debug_summaries=debug_summaries,
+        )
+        state = SkillState(start=above.observation_spec, step=TensorSpec((), dtype=torch.int64))
+        super().__init__(
+            observation_spec,
+            action_spec,
+            input_spec,
+            TensorSpec(()),
+            gamma=gamma,
+            control_interval=control_interval,
+            training=training,
+            train_state_spec=algorithm.train_state_spec,
+            rollout_state_spec=state._replace(algorithm=algorithm.rollout_state_spec),
+            predict_state_spec=state._replace(algorithm=algorithm.predict_state_spec),
+            optimizer=optimizer,
+            config=config,
+            checkpoint=checkpoint,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+        self._algorithm = algorithm
+        self._above = (above,)  # in a tuple it is no part of this module
+        self._options = options
+        self._prior = prior or prior_of(input_spec)
+        self._scale = RewardScale(center=options.center, offset=options.offset)
+        self._seen_spec = seen_spec
+        self._knows_start = knows_start
+        self._relative_start = relative_start
+        self._nested_observation = nested_observation
+        self._random_warm_up = random_warm_up
+        self._freeze_after = freeze_after
+        self._info_spec: Nest = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What learns and decides."""
+        return self._algorithm
+
+    @property
+    def above(self) -> PlannerLevel:
+        """The level whose predictor tells what skills lead to."""
+        return self._above[0]
+
+    @property
+    def prior(self) -> SkillPrior:
+        """The distribution of skills that a skill is compared with."""
+        return self._prior
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing is learned any more."""
+        after = self._freeze_after
+        return after is not None and int(self._update_clock.transitions) >= after
+
+    # ---- the reward -----------------------------------------------------------------------------
+
+    def intrinsic_reward(self, rows: SkillRows) -> Tensor:
+        """`[R]`, before it is scaled."""
+        raise NotImplementedError
+
+    def earns(self, over: Tensor) -> Tensor:
+        """Which decisions can have a reward, where `over` says which are their skill's last."""
+        return torch.ones_like(over)
+
+    def _scheduled(self, setting: Any) -> Any:
+        return value_at(setting, int(self._update_clock.transitions))
+
+    # ---- acting ---------------------------------------------------------------------------------
+
+    def rollout_step(self, inputs: TimeStep, state: SkillState) -> AlgStep:
+        state = self._renewed(inputs, state)
+        warming = self._random_warm_up and self._update_clock.warming_up and not self.frozen
+        random_step = getattr(self._algorithm, "random_step", None)
+        if warming and random_step is not None:  # a search would be for nothing
+            step = random_step(inputs, state.algorithm)
+        else:
+            step = self._algorithm.rollout_step(self._seen(inputs, state), state.algorithm)
+            if self._info_spec is None:
+                self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
+            step = step._replace(info=dist_utils.distributions_to_params(step.info))
+            if warming:
+                action = uniform_actions(self.action_spec, inputs.step_type.shape[0])
+                step = step._replace(output=action)
+        return AlgStep(
+            output=step.output,
+            state=state._replace(algorithm=step.state, step=state.step + 1),
+            info=SkillInfo(algorithm=step.info, start=state.start, step=state.step),
+        )
+
+    def predict_step(self, inputs: TimeStep, state: SkillState) -> AlgStep:
+        state = self._renewed(inputs, state)
+        step = self._algorithm.predict_step(self._seen(inputs, state), state.algorithm)
+        return AlgStep(
+            output=step.output, state=state._replace(algorithm=step.state, step=state.step + 1)
+        )
+
+    def _renewed(self, inputs: TimeStep, state: SkillState) -> SkillState:
+        """With the start of the skill that begins, where one does."""
+        begins = inputs.is_first()
+        if self._control_interval is not None:
+            # Where the hierarchy goes on without a LAST step, only the count tells.
+            begins = begins | (state.step >= self._control_interval) & ~inputs.is_last()
+        return state._replace(
+            start=where_rows(begins, inputs.observation.above, state.start),
+            step=torch.where(begins, 0, state.step),
+        )
+
+    def _seen(self, step: TimeStep, state: SkillState | SkillInfo) -> TimeStep:
+        """What the algorithm sees of a time step."""
+        observation = step.observation
+        start: Any = ()
+        time: Any = ()
+        if self._knows_start:
+            assert self._control_interval is not None
+            start = self._encode(state.start)[0]
+            if self._relative_start:
+                start = self._encode(observation.above)[0] - start
+            time = state.step / self._control_interval
+        seen = LevelObservation(observation.observation, SkillInput(observation.input, start, time))
+        if self._nested_observation:
+            return step._replace(observation=seen)
+        return step._replace(observation=flatten_observation(seen, self._seen_spec))
+
+    @torch.no_grad()
+    def _encode(self, observation: Nest) -> tuple[Tensor, Tensor]:
+        """State and context of what the level above observes."""
+        return self.above.encode(observation)
+
+    # ---- training -------------------------------------------------------------------------------
+
+    def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
+        if self.frozen:
+            return 0
+        return super().train_from_replay_buffer(update_global_counter)
+
+    @torch.no_grad()
+    def preprocess_experience(
+        self, root_inputs: TimeStep, rollout_info: SkillInfo, batch_info: Nest
+    ) -> tuple[TimeStep, Nest]:
+        """Gives spans `[B, T]` their rewards, and the value of what follows a skill."""
+        seen, made = alf.nest.map_structure(
+            lambda x: x[:, :-1], (root_inputs.observation, rollout_info)
+        )
+        over = self._over(made.step)
+        reward = self._rewards(root_inputs, seen, made, over)
+        reward = torch.cat([torch.zeros_like(reward[:, :1]), reward], dim=1)
+        over = torch.cat([torch.zeros_like(over[:, :1]), over], dim=1)
+        steps = root_inputs._replace(reward=reward)
+        steps, info = self._after_skills(steps, rollout_info, over & root_inputs.is_last())
+        return self._algorithm.preprocess_experience(
+            self._seen(steps, info), info.algorithm, batch_info
+        )
+
+    def _over(self, step: Tensor) -> Tensor:
+        """Where the decision at a skill's `step` is its last one."""
+        if self._control_interval is None:
+            return torch.zeros_like(step, dtype=torch.bool)
+        return step + 1 >= self._control_interval
+
+    def _rewards(
+        self, inputs: TimeStep, seen: LevelObservation, info: SkillInfo, over: Tensor
+    ) -> Tensor:
+        """`[B, T - 1]`, of the decisions at the first records; 0 where the next is no successor."""
+        led_to = alf.nest.map_structure(lambda x: x[:, 1:], inputs.observation)
+        is_transition = ~inputs.is_first()[:, 1:]
+        earning = is_transition & self.earns(over)
+
+        def reward(rows: Nest) -> Tensor:
+            seen, info, over, led_to = rows
+            start, context = self._encode(info.start)
+            return self.intrinsic_reward(
+                SkillRows(
+                    skill=seen.input,
+                    start=start,
+                    context=context,
+                    before=self._encode(seen.above)[0],
+                    after=self._encode(led_to.above)[0],
+                    over=over,
+                    observation=led_to.observation,
+                )
+            )
+
+        rows = alf.nest.map_structure(
+            lambda x: x.flatten(0, 1), (seen, info._replace(algorithm=()), over, led_to)
+        )
+        mask = earning.flatten()
+        found = on_rows(mask, reward, rows, torch.zeros(mask.shape, device=mask.device))
+        if self._options.normalize:
+            self._scale.update(found, is_transition.flatten())
+            scaled = self._scale(found)
+        else:
+            scaled = found + self._options.offset
+        self._report(found, mask)
+        return torch.where(is_transition, scaled.reshape(is_transition.shape), 0.0)
+
+    def _report(self, reward: Tensor, earning: Tensor) -> None:
+        if alf.summary.should_record_summaries():
+            mean = reward.sum() / earning.sum().clamp(min=1)
+            alf.summary.scalar("intrinsic_reward", mean)
+
+    def _after_skills(
+        self, steps: TimeStep, info: SkillInfo, ended: Tensor
+    ) -> tuple[TimeStep, SkillInfo]:
+        """What counts as the future where a skill has `ended`, `[B, T]`.
+
+        "average": another skill, drawn from the prior, begins there. Its value is a sample of the
+        value averaged over skills, which is thereby what the action values learn.
+        """
+        if self._options.after_skill == "nothing":
+            discount = torch.where(ended, 0.0, steps.discount)
+            return steps._replace(discount=discount), info
+        if self._options.after_skill == "same":
+            return steps, info
+        observation = steps.observation
+        new = self._prior.sample(ended.shape, device=ended.device)
+        skill, start, step = where_rows(
+            ended.flatten(),
+            alf.nest.map_structure(
+                lambda x: x.flatten(0, 1), (new, observation.above, torch.zeros_like(info.step))
+            ),
+            alf.nest.map_structure(
+                lambda x: x.flatten(0, 1), (observation.input, info.start, info.step)
+            ),
+        )
+        skill, start, step = alf.nest.map_structure(
+            lambda x: x.unflatten(0, ended.shape), (skill, start, step)
+        )
+        return (
+            steps._replace(observation=observation._replace(input=skill)),
+            info._replace(start=start, step=step),
+        )
+
+    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
+        if self._info_spec is not None:
+            rollout_info = dist_utils.params_to_distributions(rollout_info, self._info_spec)
+        return self._algorithm.train_step(inputs, state, rollout_info)
+
+    def calc_loss(self, info: Nest) -> LossInfo:
+        return self._algorithm.calc_loss(info)
+
+    def after_update(self, root_inputs: Nest, info: Nest) -> None:
+        self._algorithm.after_update(root_inputs, info)
+
+    def after_train_iter(self, root_inputs: Nest, rollout_info: Nest) -> None:
+        self._algorithm.after_train_iter(root_inputs, rollout_info)
+
+    def set_path(self, path: str) -> None:
+        super().set_path(path)
+        self._algorithm.set_path(path)
+
+    def convert_train_state_to_predict_state(self, state: Nest) -> Nest:
+        return self._algorithm.convert_train_state_to_predict_state(state)

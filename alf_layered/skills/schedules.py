@@ -1,0 +1,72 @@
+"""Settings that change in the course of training: functions of a number of steps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Schedule = Callable[[int], float]
+Scheduled = float | Schedule
+
+
+def value_at(setting: Scheduled, step: int) -> float:
+    """A setting after so many steps, whether it is a number or a schedule."""
+    return setting(step) if callable(setting) else setting
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """`start` until `warm_up`, then linear to `end` within `duration` steps."""
+
+    start: float
+    end: float
+    warm_up: int
+    duration: int
+
+    def __post_init__(self) -> None:
+        if self.duration < 1 or self.warm_up < 0:
+            raise ValueError(
+                f"a Ramp has warm_up >= 0 and duration >= 1, not {self.warm_up} and {self.duration}"
+            )
+
+    def __call__(self, step: int) -> float:
+        share = min(max((step - self.warm_up) / self.duration, 0.0), 1.0)
+        return self.start + share * (self.end - self.start)
+
+
+class PiecewiseLinear:
+    """Linear between points `(step, value)`, constant before the first and after the last one."""
+
+    def __init__(self, points: Sequence[tuple[int, float]]) -> None:
+        steps = [step for step, _ in points]
+        if not points or any(a >= b for a, b in itertools.pairwise(steps)):
+            raise ValueError(f"points have growing steps and are at least one, not {points}")
+        self.points = tuple(points)
+
+    def __call__(self, step: int) -> float:
+        points = self.points
+        if step <= points[0][0]:
+            return points[0][1]
+        for (a, low), (b, high) in itertools.pairwise(points):
+            if step <= b:
+                return self._between((step - a) / (b - a), low, high)
+        return points[-1][1]
+
+    @staticmethod
+    def _between(share: float, low: float, high: float) -> float:
+        return low + share * (high - low)
+
+
+class PiecewiseLogLinear(PiecewiseLinear):
+    """As `PiecewiseLinear`, but geometric between two points; their values are positive."""
+
+    def __init__(self, points: Sequence[tuple[int, float]]) -> None:
+        super().__init__(points)
+        if any(value <= 0 for _, value in points):
+            raise ValueError(f"the values of a PiecewiseLogLinear are positive, not {points}")
+
+    @staticmethod
+    def _between(share: float, low: float, high: float) -> float:
+        return math.exp((1 - share) * math.log(low) + share * math.log(high))
