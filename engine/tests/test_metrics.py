@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import alf
 from alf import metrics
 from alf.data_structures import StepType, TimeStep
+from alf.metrics._together import Together
 
 F, M, L = StepType.FIRST, StepType.MID, StepType.LAST
 
@@ -216,3 +217,67 @@ def test_discounted_returns_equal_a_sum_written_out(episodes, gamma):
         ]
         expected.append(np.mean(starts))
     assert metric.result() == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def episodes_of(seed, *, num_envs, num_steps, reward_shape=()):
+    """Time steps of episodes that begin and end at random, in each environment by itself."""
+    generator = np.random.default_rng(seed)
+    step_type = np.full(num_envs, F)
+    for _ in range(num_steps):
+        reward = generator.normal(size=(num_envs, *reward_shape))
+        yield time_step(step_type.tolist(), reward.tolist())
+        ends = generator.random(num_envs) < 0.02
+        step_type = np.where(step_type == L, F, np.where(ends, L, M))
+
+
+def every_metric(example):
+    class Largest(metrics.AverageReturnMetric):
+        """A metric of a user, with its own way to gather."""
+
+        def _gather(self, values, rows):
+            self._accumulator = np.maximum(self._accumulator, values.max(0))
+
+    return [
+        metrics.NumberOfEpisodes(),
+        metrics.EnvironmentSteps(),
+        metrics.AverageReturnMetric(example),
+        metrics.AverageEpisodeLengthMetric(example),
+        metrics.AverageEnvInfoMetric(example),
+        metrics.AverageDiscountedReturnMetric(example),
+        metrics.AverageDiscountedReturnMetric(example, reward_transformer=lambda r: 2 * r),
+        metrics.EpisodicStartAverageDiscountedReturnMetric(example),
+        metrics.AverageRewardMetric(example),
+        Largest(example),
+    ]
+
+
+def results_of(members):
+    return [float(number) for metric in members for number in alf.nest.flatten(metric.result())]
+
+
+@pytest.mark.parametrize(("num_envs", "reward_shape"), [(1, ()), (3, ()), (2, (2,))])
+def test_metrics_fed_together_say_what_each_says_alone(num_envs, reward_shape):
+    steps = list(episodes_of(5, num_envs=num_envs, num_steps=400, reward_shape=reward_shape))
+    alone, fed_together = every_metric(steps[0]), every_metric(steps[0])
+    together = Together(fed_together)
+    for i, step in enumerate(steps):
+        for metric in alone:
+            metric(step)
+        together.call(step)
+        if i == 222:  # amid an episode, with rewards that wait
+            together.gather()
+            alone[2].reset()
+            fed_together[2].reset()
+        assert results_of(fed_together) == pytest.approx(results_of(alone), rel=1e-5)
+
+
+def test_a_metric_that_is_added_later_is_fed_from_then_on():
+    members = [metrics.AverageReturnMetric(STEPS[0])]
+    together = Together(members)
+    together.call(STEPS[0])
+    together.call(STEPS[1])
+    members.append(metrics.EnvironmentSteps())
+    for step in STEPS[2:]:
+        together.call(step)
+    assert members[0].result() == pytest.approx((7 + 24) / 2)
+    assert members[1].result() == 4

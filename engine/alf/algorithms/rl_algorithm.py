@@ -25,6 +25,7 @@ from alf.data_structures import (
     TimeStep,
 )
 from alf.metrics import metrics as metric_classes
+from alf.metrics._together import Together
 from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
@@ -140,6 +141,7 @@ class RLAlgorithm(Algorithm):
         self._overwrite_policy_output = overwrite_policy_output
         self._init_reward_weights(reward_weights)
         self._metrics: list[StepMetric] = []
+        self._metrics_together = Together(self._metrics)
         self._unroller: Unroller | None = None
         self._ensure_rollout_summary = summary.EnsureSummary()
         if env is not None:
@@ -171,6 +173,7 @@ class RLAlgorithm(Algorithm):
             self.register_buffer("_unroll_length_fraction", fraction)
         self._unroller = _make_unroller(self, env)
         self._metrics = self._make_metrics(env.reset())
+        self._metrics_together = Together(self._metrics)
 
     def _raise_initial_collect_steps(self, length: int, num_envs: int) -> None:
         """Do not train before the whole buffer is there; one unroll, if it is emptied each time."""
@@ -280,6 +283,7 @@ class RLAlgorithm(Algorithm):
 
     def get_metrics(self) -> list[StepMetric]:
         """The metrics of the interaction."""
+        self._metrics_together.gather()  # a metric that is reset now shall not get earlier rewards
         return self._metrics
 
     def get_step_metrics(self) -> list[StepMetric]:
@@ -287,8 +291,7 @@ class RLAlgorithm(Algorithm):
         return self._metrics[:2]
 
     def observe_for_metrics(self, time_step: TimeStep) -> None:
-        for metric in self._metrics:
-            metric.call(time_step)
+        self._metrics_together.call(time_step)
 
     def summarize_metrics(self) -> None:
         """Write the results of the metrics."""

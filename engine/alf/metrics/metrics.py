@@ -41,9 +41,13 @@ class EnvironmentSteps(StepMetric):
         self.register_buffer("_environment_steps", torch.zeros((), dtype=dtype, device="cpu"))
 
     def call(self, time_step: TimeStep) -> TimeStep:
-        steps = self._buffers["_environment_steps"].numpy()
-        steps += phases_of(time_step.step_type).num_not_first
+        self.add(phases_of(time_step.step_type).num_not_first)
         return time_step
+
+    def add(self, count: int) -> None:
+        """Count so many more steps."""
+        steps = self._buffers["_environment_steps"].numpy()
+        steps += count
 
     def result(self) -> torch.Tensor:
         return self._environment_steps.clone()
@@ -120,10 +124,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
             self._build(values)
         columns = _columns(values)
         phases = phases_of(time_step.step_type)
-        if self._accumulator.shape != columns.shape:
-            self._start(columns.shape)
-            self._waiting = np.empty((_MOST_WAITING, *columns.shape), np.float64)
-            self._num_waiting = 0
+        self._start_if_new(columns.shape)
         if phases.all_mid:
             self._waiting[self._num_waiting] = columns
             self._num_waiting += 1
@@ -140,6 +141,18 @@ class AverageEpisodicAggregationMetric(StepMetric):
             for buffer, episode_values in zip(self._rings(), values, strict=True):
                 buffer.extend(episode_values)
         return time_step
+
+    def gather_rewards(self, rewards: np.ndarray) -> None:
+        """Take in the rewards `[N, K, B]` of N steps in a row, all in the middle of episodes."""
+        self._start_if_new(rewards.shape[1:])
+        self._gather_waiting()
+        self._gather(rewards, np.ones(rewards.shape[-1], bool))
+
+    def _start_if_new(self, shape: tuple[int, ...]) -> None:
+        if self._accumulator.shape != shape:
+            self._start(shape)
+            self._waiting = np.empty((_MOST_WAITING, *shape), np.float64)
+            self._num_waiting = 0
 
     def _gather_waiting(self) -> None:
         """Gather the steps since the last one that was FIRST or LAST somewhere, all at once."""
@@ -249,6 +262,9 @@ class AverageEpisodeLengthMetric(AverageEpisodicAggregationMetric):
             self._ones = np.ones(time_step.step_type.shape)
         return self._ones
 
+    def gather_rewards(self, rewards: np.ndarray) -> None:
+        super().gather_rewards(np.ones((len(rewards), 1, rewards.shape[-1])))
+
 
 @configurable
 class AverageEnvInfoMetric(AverageEpisodicAggregationMetric):
@@ -282,7 +298,12 @@ class AverageEnvInfoMetric(AverageEpisodicAggregationMetric):
         return {field: time_step.env_info[field] for field in self._fields}
 
     def call(self, time_step: TimeStep) -> TimeStep:
-        return super().call(time_step) if len(self._buffers_list) else time_step
+        return time_step if self.is_of_nothing else super().call(time_step)
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether there is no entry to average."""
+        return len(self._buffers_list) == 0
 
 
 @configurable
@@ -311,6 +332,11 @@ class AverageDiscountedReturnMetric(AverageEpisodicAggregationMetric):
         self._powers = discount ** np.arange(_MOST_WAITING + 1)
         self._reward_transformer = reward_transformer
         super().__init__(name, prefix, dtype, buffer_size, example_time_step)
+
+    @property
+    def transforms_rewards(self) -> bool:
+        """Whether it averages something else than the rewards as they are."""
+        return self._reward_transformer is not None
 
     def _extract_metric_values(self, time_step: TimeStep) -> Any:
         reward = time_step.reward
