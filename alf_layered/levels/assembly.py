@@ -38,7 +38,7 @@ def build_levels(
     for i, ctor in enumerate(constructors):
         wanted = {"input_spec": inputs[i], "action_spec": actions[i]}
         free = {key: spec for key, spec in wanted.items() if _declared(ctor, key) is None}
-        if getattr(_called(ctor), "sees_above", False):
+        if getattr(called_by(ctor), "sees_above", False):
             if not levels:
                 raise ValueError(
                     "the first level asks for the level above it, but it is the top one"
@@ -74,7 +74,7 @@ def _declared(ctor: LevelCtor, argument: str) -> Nest | None:
     return getattr(ctor, "keywords", {}).get(argument)
 
 
-def _called(ctor: Any) -> Any:
+def called_by(ctor: Any) -> Any:
     """What a constructor made by `functools.partial` calls in the end."""
     while hasattr(ctor, "func"):
         ctor = ctor.func

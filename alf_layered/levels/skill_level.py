@@ -6,6 +6,7 @@ level above, N skills from the prior.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from alf.algorithms.algorithm import Algorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
+from alf_layered.levels.assembly import called_by
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.planner_level import PlannerLevel
@@ -27,6 +29,7 @@ from alf_layered.rows import on_rows, where_rows
 from alf_layered.skills.priors import SkillPrior, prior_of
 from alf_layered.skills.reward_scale import RewardScale
 from alf_layered.skills.schedules import value_at
+from alf_layered.tdmpc2.settings import TDMPC2Settings
 
 Nest = Any
 
@@ -91,8 +94,9 @@ class SkillLevel(Level):
         prior: of skills; None: uniform over the joint.
         control_interval: decisions of a skill.
         knows_start: whether decisions depend on where the skill began and on the time since.
-        relative_start: whether they are told how far the skill has come, instead of where it began.
-        nested_observation: as in `AlgorithmLevel`.
+        relative_start: whether they are told how far the skill has come, instead of where it began;
+            None: unless the algorithm plans, because a plan needs inputs that stay as they are.
+        nested_observation: as in `AlgorithmLevel`; None: if the algorithm plans.
         random_warm_up: as in `AlgorithmLevel`.
         freeze_after: own transitions after which nothing is learned any more; 0 for skills that are
             taken from a checkpoint. None: never.
@@ -114,8 +118,8 @@ class SkillLevel(Level):
         prior: SkillPrior | None = None,
         control_interval: int | None = 10,
         knows_start: bool = True,
-        relative_start: bool = True,
-        nested_observation: bool = False,
+        relative_start: bool | None = None,
+        nested_observation: bool | None = None,
         random_warm_up: bool = True,
         freeze_after: int | None = None,
         gamma: float = 0.99,
@@ -135,6 +139,12 @@ class SkillLevel(Level):
             raise ValueError(
                 f"level {name!r} needs a control_interval, the number of a skill's decisions"
             )
+        ends = knows_start and options.after_skill != "same"
+        planning, training = _for_planning(
+            algorithm_ctor, options, control_interval if ends else None, training
+        )
+        relative_start = not planning if relative_start is None else relative_start
+        nested_observation = bool(planning) if nested_observation is None else nested_observation
         if random_warm_up:
             check_bounded(action_spec, level=name)
         seen_spec = LevelObservation(
@@ -152,6 +162,7 @@ class SkillLevel(Level):
             reward_spec=TensorSpec(()),
             config=own_config,
             debug_summaries=debug_summaries,
+            **planning,
         )
         state = SkillState(start=above.observation_spec, step=TensorSpec((), dtype=torch.int64))
         super().__init__(
@@ -403,3 +414,22 @@ class SkillLevel(Level):
 
     def convert_train_state_to_predict_state(self, state: Nest) -> Nest:
         return self._algorithm.convert_train_state_to_predict_state(state)
+
+
+def _for_planning(
+    ctor: Callable[..., Algorithm],
+    options: SkillOptions,
+    decisions: int | None,
+    training: TrainingOptions,
+) -> tuple[dict[str, Any], TrainingOptions]:
+    """What an algorithm that plans must know of skills, and the spans that it learns from."""
+    called = called_by(ctor)
+    if not getattr(called, "follows_skills", False):
+        return {}, training
+    settings = getattr(ctor, "keywords", {}).get("settings", TDMPC2Settings())
+    training = dataclasses.replace(training, mini_batch_length=settings.horizon + 1)
+    more = {
+        "skill_decisions": decisions,
+        "values_what_follows": options.after_skill == "average",
+    }
+    return more, training

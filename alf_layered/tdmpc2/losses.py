@@ -54,6 +54,8 @@ class ModelLearning(NamedTuple):
     """[T, B, S], along the model's own predictions, detached"""
     goal: Tensor | None
     """[T, B, S], detached"""
+    next_value: Tensor
+    """[H, B], of the policy where the transitions led to, no gradients"""
 
 
 def over_spans(error: Tensor, is_transition: Tensor, rho: float) -> Tensor:
@@ -90,7 +92,8 @@ def world_model_losses(
     goal_before = None if goal is None else goal[:-1]
     with torch.no_grad():
         observed = model.encode(later, augment=True)
-        target = _targets(model, target_q, spans, observed, goal_before)
+        next_value = _next_value(model, target_q, observed, None if goal is None else goal[1:])
+        target = td_target(spans.reward, spans.discount, next_value)
 
     z = model.encode(first, augment=True)
     terms = model.goal_term(goal_before)
@@ -121,21 +124,23 @@ def world_model_losses(
         value=over_spans(value, is_transition, rho),
         termination=over_spans(termination, is_transition, 1.0),
     )
-    return ModelLearning(losses, latent.detach(), None if goal is None else goal.detach())
+    held = None if goal is None else goal.detach()
+    return ModelLearning(losses, latent.detach(), held, next_value)
 
 
-def _targets(
-    model: WorldModel,
-    target_q: NormedEnsemble,
-    spans: Spans,
-    latent: Tensor,
-    goal: Tensor | None,
+def _next_value(
+    model: WorldModel, target_q: NormedEnsemble, latent: Tensor, goal: Tensor | None
 ) -> Tensor:
-    """`[H, B]`, with the lower one of two members' values of the policy's next action."""
-    noise = torch.randn(spans.action.shape, device=latent.device)
+    """`[H, B]`, the lower one of two members' values of the policy's next action.
+
+    Args:
+        latent: `[H, B, S]`, where the transitions led to.
+        goal: `[H, B, S]`, that holds there.
+    """
+    noise = torch.randn(*latent.shape[:-1], model.action_dim, device=latent.device)
     action = model.pi(latent, noise, goal).action
     logits = model.Q(latent, action, goal, members=model.two_members(), network=target_q)
-    return td_target(spans.reward, spans.discount, model.two_hot.decode(logits).amin(dim=0))
+    return model.two_hot.decode(logits).amin(dim=0)
 
 
 class PolicyLearning(NamedTuple):

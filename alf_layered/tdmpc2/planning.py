@@ -5,7 +5,8 @@ Axis letters: B environments, K plans, P plans of the policy, H horizon, A actio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -87,6 +88,8 @@ def search_plan(
     noise: Noise = torch.randn,
     generator: torch.Generator | None = None,
     value: Value = plan_value,
+    policy_goal: Tensor | None = None,
+    per_row: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> SearchResult:
     """Searches a plan for each of B environments, alone.
 
@@ -94,13 +97,15 @@ def search_plan(
         model: the world model.
         z: `[B, S]`.
         mean: `[B, H, A]`, where the search starts: the last one's, shifted.
-        goal: `[B, S]`.
+        goal: `[B, S]`, or what else `value` takes, B first.
         options: the search.
         discount: of a decision that does not end the task.
         n_policy_plans: P, candidates from the policy prior.
         noise: source of all noise, with B as the first axis.
         generator: of noise and of the choice of action values.
         value: `plan_value`, compiled perhaps.
+        policy_goal: `[B, S]`, the policy's; None: `goal`.
+        per_row: further arguments of `value`, `[B, ...]`.
     """
     z, goal = z.float(), None if goal is None else goal.float()
     draws: dict[str, Any] = {"generator": generator, "device": z.device}
@@ -108,7 +113,7 @@ def search_plan(
     candidates = None
     if n_policy_plans:
         drawn = noise((batch, n_policy_plans, horizon, actions), **draws)
-        candidates = policy_plans(model, z, goal, drawn)
+        candidates = policy_plans(model, z, goal if policy_goal is None else policy_goal, drawn)
 
     def score(plans: Tensor) -> Tensor:
         end_noise = noise((batch, plans.shape[1], actions), **draws)
@@ -122,6 +127,7 @@ def search_plan(
                 discount=discount,
                 noise=end_noise[rows],
                 members=members,
+                **{key: x[rows] for key, x in per_row.items()},
             )
             for rows in _blocks(batch, plans.shape[1] * model.width, z.device)
         ]

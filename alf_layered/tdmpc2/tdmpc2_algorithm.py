@@ -18,6 +18,7 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.planners.plan import SearchResult
 from alf_layered.rows import on_rows, where_rows
 from alf_layered.tdmpc2 import losses, planning
 from alf_layered.tdmpc2.losses import Spans
@@ -202,23 +203,31 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         mppi = options.search(len(self._low), int(self._updates))
         if not explores:
             mppi = dataclasses.replace(mppi, return_mode=options.evaluates_by)
-        model = self._world_model
-        seen, goal = self._split(observation)
         with self._autocast():
-            found = planning.search_plan(
-                model,
-                model.encode(seen),
+            found = self._search(
+                observation,
                 start,
-                model.encode_goal(goal),
                 options=mppi,
                 discount=self._gamma * self._passage,
                 n_policy_plans=options.n_policy_plans,
-                value=self._plan_value,
             )
         actions = found.plan
         if explores:
             actions = (actions + found.std * torch.randn_like(actions)).clamp(-1, 1)
         return found.mean, actions
+
+    def _search(self, observation: Nest, start: Tensor, **options: Any) -> SearchResult:
+        """Searches from what is observed; `options` are those of `planning.search_plan`."""
+        model = self._world_model
+        seen, goal = self._split(observation)
+        return planning.search_plan(
+            model,
+            model.encode(seen),
+            start,
+            model.encode_goal(goal),
+            value=self._plan_value,
+            **options,
+        )
 
     def _policy_action(self, inputs: TimeStep, explores: bool) -> Tensor:
         model = self._world_model
@@ -278,7 +287,15 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
             "entropy": -policy.log_prob.mean(),
         }
         extra = {key: value.detach() for key, value in extra.items()}
-        return LossInfo(loss=model_loss + policy_loss, extra=extra)
+        loss = model_loss + policy_loss
+        more = self._extra_loss(info, spans, learned)
+        return LossInfo(loss=loss if more is None else loss + more, extra=extra)
+
+    def _extra_loss(
+        self, info: TDMPC2Info, spans: Spans, learned: losses.ModelLearning
+    ) -> Tensor | None:
+        """What a variant of the method learns besides."""
+        return None
 
     @torch.no_grad()
     def _learn_passage(self, spans: Spans) -> None:
