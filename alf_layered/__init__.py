@@ -13,6 +13,7 @@ _PUBLIC = {
     "CategoricalCEM": "planners.categorical_cem",
     "ConstantLevel": "levels.constant_level",
     "DADSLevel": "levels.dads_level",
+    "DIAYNLevel": "levels.diayn_level",
     "Disagreement": "levels.plan_objective",
     "DiscountNet": "networks.reward_net",
     "EncoderNet": "encoders",

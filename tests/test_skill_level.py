@@ -10,6 +10,7 @@ import torch
 
 from alf_layered import (
     DADSLevel,
+    DIAYNLevel,
     HierarchyAgent,
     RandomLevel,
     SkillOptions,
@@ -18,6 +19,7 @@ from alf_layered import (
     skill,
 )
 from alf_layered.levels.skill_level import SkillLevel
+from alf_layered.skills.discriminator import Discriminator
 from tests.planning_points import ACTION
 from tests.skill_points import LAST, OBSERVATION, SKILL, Points, sac, skill_agent
 
@@ -210,7 +212,7 @@ def test_a_level_learns_until_it_is_frozen_and_then_stays_the_same_to_the_last_b
             assert torch.equal(value, kept[key]), key
 
 
-@pytest.mark.parametrize("ctor", [SPlaTESLevel, DADSLevel])
+@pytest.mark.parametrize("ctor", [SPlaTESLevel, DADSLevel, DIAYNLevel])
 def test_a_hierarchy_with_discrete_skills_trains(ctor: Any) -> None:
     agent = skill_agent(ctor, joint=option(4))
     points, level = Points(agent, [7, 5]), _skills(agent)
@@ -220,6 +222,49 @@ def test_a_hierarchy_with_discrete_skills_trains(ctor: Any) -> None:
     assert any(
         not torch.equal(a, b) for a, b in zip(start, level.algorithm.parameters(), strict=True)
     )
+
+
+def _told_by_place(prior: bool, discrete: bool) -> float:
+    """The error of a discriminator that has seen skill 0 at -1 and skill 1 at 1."""
+    torch.manual_seed(0)
+    net = Discriminator(1, option(2) if discrete else skill(1), hidden=(16,), std=0.5)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
+    index = torch.arange(64) % 2
+    state = 2.0 * index[:, None] - 1
+    z = index if discrete else state
+    net.observe(state, torch.ones(64, dtype=torch.bool))
+    for _ in range(0 if prior else 150):
+        optimizer.zero_grad()
+        loss = -net.log_prob(state, z).mean()
+        loss.backward()
+        optimizer.step()
+    return float(-net.log_prob(state, z).mean().detach())
+
+
+def test_a_discriminator_learns_which_skill_leads_where() -> None:
+    assert _told_by_place(True, True) == pytest.approx(0.69, abs=0.3)  # log 2: it cannot tell
+    assert _told_by_place(False, True) < 0.05
+    # The least for a Gaussian of deviation 0.5: log(0.5 sqrt(2 pi)) = 0.226
+    assert _told_by_place(False, False) == pytest.approx(0.226, abs=0.02)
+
+
+def test_diayn_pays_what_the_discriminator_tells_and_trains_it() -> None:
+    agent = skill_agent(DIAYNLevel, joint=option(4))
+    points, level = Points(agent, [7, 5]), _skills(agent)
+    assert isinstance(level, DIAYNLevel)
+    points.live(30)
+    steps, info, batch = _spans(level)
+    with torch.no_grad():
+        seen, _ = level.preprocess_experience(steps, info, batch)
+        place = steps.observation.above.observation[:, 1]
+        told = level.discriminator.log_prob(place, steps.observation.input[:, 0])
+    moves = ~steps.is_first()[:, 1]
+    wanted = told + torch.log(torch.tensor(4.0))
+    torch.testing.assert_close(seen.reward[moves, 1], wanted[moves])
+    before = [x.clone() for x in level.discriminator.parameters()]
+    points.live(20, train=True)
+    after = level.discriminator.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_a_dads_skill_may_end_before_its_time() -> None:
