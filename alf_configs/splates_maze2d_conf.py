@@ -30,7 +30,7 @@ from alf_layered.plots.plans import PlansOverEnvironment
 # own transitions before a level's first update: --conf_param _CONFIG._USER.skills_warm_up=...
 planner_warm_up = alf.define_config("planner_warm_up", 1000)
 skills_warm_up = alf.define_config("skills_warm_up", 2000)
-made_up_start = alf.define_config("made_up_start", 20_000)
+made_up_start = alf.define_config("made_up_start", 30_000)
 fixed_std = alf.define_config("fixed_std", 0.5)
 # whether plans are drawn over the maze: play with --conf_param _CONFIG._USER.draw_plans=True
 draw_plans = alf.define_config("draw_plans", False)

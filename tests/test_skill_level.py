@@ -252,18 +252,19 @@ def test_diayn_pays_what_the_discriminator_tells_and_trains_it() -> None:
     agent = skill_agent(DIAYNLevel, joint=option(4))
     points, level = Points(agent, [7, 5]), _skills(agent)
     assert isinstance(level, DIAYNLevel)
+    discriminator: Discriminator = level.discriminator
     points.live(30)
     steps, info, batch = _spans(level)
     with torch.no_grad():
         seen, _ = level.preprocess_experience(steps, info, batch)
         place = steps.observation.above.observation[:, 1]
-        told = level.discriminator.log_prob(place, steps.observation.input[:, 0])
+        told = discriminator.log_prob(place, steps.observation.input[:, 0])
     moves = ~steps.is_first()[:, 1]
     wanted = told + torch.log(torch.tensor(4.0))
     torch.testing.assert_close(seen.reward[moves, 1], wanted[moves])
-    before = [x.clone() for x in level.discriminator.parameters()]
+    before = [x.clone() for x in discriminator.parameters()]
     points.live(20, train=True)
-    after = level.discriminator.parameters()
+    after = discriminator.parameters()
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
