@@ -105,10 +105,9 @@ def _nest_stacker(spec: Any) -> Callable[[Sequence[Any]], Any]:
 def _stack_arrays(
     arrays: Sequence[np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
-    out = np.empty((len(arrays), *shape), dtype)
-    for i, array in enumerate(arrays):
-        out[i] = array
-    return out
+    if len(arrays) == 1:
+        return np.array(arrays[0], dtype).reshape(1, *shape)
+    return np.concatenate(arrays, axis=None, dtype=dtype).reshape(len(arrays), *shape)
 
 
 @configurable

@@ -327,19 +327,22 @@ def _action_checker(action_spec: Any, gym_env: gymnasium.Env) -> Callable[[Any],
 def _leaf_checker(
     spec: BoundedTensorSpec, clipped: bool, gym_env: gymnasium.Env
 ) -> Callable[[np.ndarray], None]:
-    if spec.is_discrete:
-        low, high = spec.minimum, spec.maximum
-    elif clipped:
-        # inf is clipped, NaN is not: comparisons with it are false
-        low, high = np.array(-np.inf), np.array(np.inf)
-    else:
-        low, high = spec.minimum - ACTION_TOLERANCE, spec.maximum + ACTION_TOLERANCE
+    tolerance = 0 if spec.is_discrete else ACTION_TOLERANCE
+    low, high = spec.minimum - tolerance, spec.maximum + tolerance
+
+    def refuse(action: np.ndarray) -> None:
+        raise ValueError(
+            f"the action {action} is outside its bounds: {gym_env} "
+            f"allows {spec.minimum} to {spec.maximum}"
+        )
 
     def check(action: np.ndarray) -> None:
         if not ((action >= low) & (action <= high)).all():
-            raise ValueError(
-                f"the action {action} is outside its bounds: {gym_env} "
-                f"allows {spec.minimum} to {spec.maximum}"
-            )
+            refuse(action)
 
-    return check
+    def check_clipped(action: np.ndarray) -> None:
+        # infinity is clipped, NaN is not: it does not equal itself
+        if not (action == action).all():
+            refuse(action)
+
+    return check_clipped if clipped and not spec.is_discrete else check
