@@ -252,7 +252,8 @@ def test_diayn_pays_what_the_discriminator_tells_and_trains_it() -> None:
     agent = skill_agent(DIAYNLevel, joint=option(4))
     points, level = Points(agent, [7, 5]), _skills(agent)
     assert isinstance(level, DIAYNLevel)
-    discriminator: Discriminator = level.discriminator
+    discriminator = level.discriminator
+    assert isinstance(discriminator, Discriminator)
     points.live(30)
     steps, info, batch = _spans(level)
     with torch.no_grad():
