@@ -1,0 +1,156 @@
+"""Reanalyze: values and policies of stored observations, found again with a recent model.
+
+Schrittwieser et al. 2021, "Online and offline reinforcement learning by planning with a learned
+model", arXiv:2104.06294.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.mcts_models import MCTSModel
+from alf.config_util import configurable
+from alf.data_structures import TimeStep
+from alf.nest import nest
+from alf.utils import schedulers
+
+PUBLIC_MODULE = "alf.algorithms.muzero_representation_learner"  # under which names are configured
+
+
+@configurable
+class LinearTdStepFunc:
+    """Fewer steps to the bootstrap for older samples (Ye et al. 2021, arXiv:2111.00210).
+
+    Args:
+        max_bootstrap_age: from this age on there are ``min_td_steps``.
+        min_td_steps: the least number of steps.
+    """
+
+    def __init__(self, max_bootstrap_age: float, min_td_steps: int = 1) -> None:
+        if max_bootstrap_age <= 0 or min_td_steps < 1:
+            raise ValueError(
+                "max_bootstrap_age must be positive and min_td_steps at least 1, got "
+                f"{max_bootstrap_age} and {min_td_steps}"
+            )
+        self._max_bootstrap_age = max_bootstrap_age
+        self._min_td_steps = min_td_steps
+
+    def __call__(self, sample_age: Tensor, max_td_steps: int, current_max_age: float) -> Tensor:
+        """Steps int64 [N] for samples of age [N], 0 for the newest, at most ``current_max_age``."""
+        share = (sample_age / self._max_bootstrap_age).clamp(max=1.0)
+        steps = max_td_steps - (max_td_steps - self._min_td_steps) * share
+        return steps.round().long().clamp(min=self._min_td_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReanalyzeSettings:
+    """See `MuzeroRepresentationImpl`.
+
+    ``autocast`` makes the context of mixed precision.
+    """
+
+    ratio: float
+    td_steps: int
+    td_steps_func: Callable[..., Tensor] | None
+    batch_size: int | None
+    full: bool
+    autocast: Callable[[], Any] = contextlib.nullcontext
+
+
+def make_reanalyzer(
+    ctor: Callable[..., Algorithm], model: MCTSModel, **arguments: Any
+) -> Algorithm:
+    """The algorithm that searches, with its model."""
+    parameters = inspect.signature(ctor).parameters
+    if "model" in parameters:
+        return ctor(model=model, **arguments)
+    return ctor(**arguments)
+
+
+def sample_age(buffer: Any, env_ids: Tensor, positions: Tensor) -> tuple[Tensor, float]:
+    """Ages [N] of records on the scale of the training's progress, and that of the first ever."""
+    oldest = schedulers.get_progress("percent")
+    newest = buffer._current_pos.to(positions.device)[env_ids] - 1
+    share = (newest - positions).to(torch.float32) / newest.clamp(min=1)
+    return share * oldest, oldest
+
+
+class Reanalyzer:
+    """Searches again where a model has learnt since.
+
+    Args:
+        algorithm: its ``predict_step()`` gives the info of a search.
+        model: gives the values behind the steps that are searched.
+        settings: how much.
+    """
+
+    def __init__(self, algorithm: Algorithm, model: MCTSModel, settings: ReanalyzeSettings):
+        self._algorithm = algorithm
+        self._model = model
+        self.settings = settings
+
+    def td_steps(self, buffer: Any, env_ids: Tensor, positions: Tensor) -> Tensor:
+        """Steps to the bootstrap [N]."""
+        s = self.settings
+        if s.td_steps_func is None:
+            return torch.full_like(positions, s.td_steps)
+        age, oldest = sample_age(buffer, env_ids, positions)
+        return s.td_steps_func(age, s.td_steps, oldest).long().clamp(max=s.td_steps)
+
+    @torch.no_grad()
+    def search(self, time_step: TimeStep, state: Any, steps: int) -> tuple[Any, Tensor]:
+        """What a new search says.
+
+        Args:
+            time_step: [N, S, ...].
+            state: of the algorithm at the first ``steps`` records, nest of [N, steps, ...], or all
+                S with ``full``; () for zeros.
+            steps: R + 1.
+
+        Returns:
+            The infos [N, R + 1, ...] of the searches, and values [N, S].
+        """
+        N, S = time_step.step_type.shape
+        searched = S if self.settings.full else steps
+        self._model.eval()
+        with self.settings.autocast():
+            part = nest.map_structure(lambda x: x[:, :searched].flatten(0, 1), time_step)
+            flat_state = nest.map_structure(lambda x: x[:, :searched].flatten(0, 1), state)
+            info = self._in_batches(self._search, (part, flat_state))
+            value = info.value.float().unflatten(0, (N, searched))
+            if searched < S:
+                rest = nest.map_structure(
+                    lambda x: x[:, searched:].flatten(0, 1), time_step.observation
+                )
+                more = self._in_batches(self._value, rest)
+                value = torch.cat([value, more.float().unflatten(0, (N, S - searched))], dim=1)
+        infos = nest.map_structure(lambda x: x.unflatten(0, (N, searched))[:, :steps], info)
+        return infos, value
+
+    def _search(self, inputs: tuple[TimeStep, Any]) -> Any:
+        time_step, state = inputs
+        if not nest.flatten(state):
+            state = self._algorithm.get_initial_predict_state(len(time_step.step_type))
+        return self._algorithm.predict_step(time_step, state).info
+
+    def _value(self, observation: Any) -> Tensor:
+        return self._model.initial_inference(observation).value
+
+    def _in_batches(self, func: Callable[[Any], Any], inputs: Any) -> Any:
+        rows = nest.get_nest_batch_size(inputs)
+        size = self.settings.batch_size or rows
+        if size >= rows:
+            return func(inputs)
+        results = [
+            func(nest.map_structure(lambda x, i=i: x[i : i + size], inputs))
+            for i in range(0, rows, size)
+        ]
+        return nest.map_structure(lambda *xs: torch.cat(xs), *results)
