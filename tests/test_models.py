@@ -15,6 +15,7 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.models.known_model import KnownModel
 from alf_layered.models.model import Model
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
+from alf_layered.networks.ensemble_mlp import EnsembleMLP
 from tests.small_models import make_model, over_all_kinds, rollout_inputs, transitions, used_model
 
 # ---- densities --------------------------------------------------------------------------------
@@ -78,6 +79,16 @@ def test_rows_broadcast_so_that_many_actions_share_a_state() -> None:
 
 
 # ---- one batched module -----------------------------------------------------------------------
+
+
+def test_wide_parts_that_many_rows_share_are_multiplied_once_with_the_same_result() -> None:
+    net = EnsembleMLP([20, 0, 18], [8, 8], 3, n_members=2)
+    state, nothing, action = torch.randn(2, 5, 1, 20), torch.ones(1, 1, 1, 0), torch.randn(1, 7, 18)
+    action = action.unsqueeze(1)
+    shared = net(state, nothing, action)
+    repeated = net(state.expand(-1, -1, 7, -1), nothing, action.expand(-1, 5, -1, -1))
+    assert shared.shape == (2, 5, 7, 3)
+    torch.testing.assert_close(shared, repeated)
 
 
 def test_batched_members_equal_networks_evaluated_one_by_one() -> None:

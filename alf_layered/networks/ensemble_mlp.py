@@ -13,6 +13,9 @@ from torch import nn
 
 from alf_layered.networks.mlp import side_by_side
 
+# To repeat a part of so few dimensions costs less than to add its product to every row's.
+_NARROW = 16
+
 
 class EnsembleMLP(nn.Module):
     """N networks with ReLU between the layers, each with its own random start.
@@ -39,12 +42,26 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, *parts: torch.Tensor) -> torch.Tensor:
         """Outputs `[N, *L, out]` for parts `[N or 1, *L, width]`, whose axes L broadcast."""
-        x = side_by_side(parts)
-        rows = x.shape[1:-1]
-        x = x.flatten(1, -2).expand(self.n_members, -1, -1)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, torch.relu(x) if i else x, weight)
+        rows = torch.broadcast_shapes(*(part.shape[1:-1] for part in parts))
+        if any(part.shape[1:-1] != rows and part.shape[-1] > _NARROW for part in parts):
+            x = self._shared_first(parts, rows)
+        else:
+            x = side_by_side(parts).flatten(1, -2).expand(self.n_members, -1, -1)
+            x = torch.baddbmm(self.biases[0], x, self.weights[0])
+        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            x = torch.baddbmm(bias, torch.relu(x), weight)
         return x.unflatten(1, rows)
+
+    def _shared_first(self, parts: Sequence[torch.Tensor], rows: torch.Size) -> torch.Tensor:
+        """The first layer `[N, R, h]`; a part that many rows share is multiplied once."""
+        total = self.biases[0].unflatten(1, (1,) * len(rows))
+        for part, weight in zip(parts, self.weights[0].split(self.widths, dim=1), strict=True):
+            if part.shape[-1] == 0:
+                continue
+            flat = part.flatten(1, -2).expand(self.n_members, -1, -1)
+            product = torch.bmm(flat, weight)
+            total = total + product.unflatten(1, part.shape[1:-1])
+        return total.expand(-1, *rows, -1).flatten(1, -2)
 
     def hidden_layers(
         self, first: torch.Tensor, rows: int
