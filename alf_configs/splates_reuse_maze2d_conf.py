@@ -2,7 +2,7 @@
 they are, and the planner learns what they do here.
 
     python -m alf.bin.train --root_dir runs/reuse --conf alf_configs/splates_reuse_maze2d_conf.py \\
-        --conf_param _CONFIG._USER.skills=\'runs/pretrain/train/algorithm/ckpt-N\'
+        --conf_param _CONFIG._USER.skills="'runs/pretrain/train/algorithm/ckpt-N'"
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""Skills are learned without a task, saved, and planned with in another maze; the other runs run."""
+"""Skills are learned without a task, kept, and planned with in another maze; all runs run."""
 
 from __future__ import annotations
 
