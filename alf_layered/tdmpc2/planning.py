@@ -20,7 +20,7 @@ from alf_layered.tdmpc2.world_model import WorldModel
 Value = Callable[..., Tensor]
 
 # Numbers of a layer that a CPU's cache holds: larger ones take nearly twice the time.
-_CACHED = 2**21
+_CACHED = 2**20
 
 
 def plan_value(
