@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alf.config_util import configurable
 from alf.tensor_specs import BoundedTensorSpec
+from alf_layered.environments.action_push import ActionPush
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 from alf_layered.environments.maze2d import Maze2D, MazeState
 from alf_layered.environments.maze_layouts import Cell, maze_task
@@ -39,6 +40,8 @@ class Maze2DEnvironment(BatchedEnvironment):
         batch_size: int = 1,
         env_id: int | None = None,
         pixel_size: int = 640,
+        action_push: float = 0.0,
+        action_noise: float = 0.0,
     ) -> None:
         """
         Args:
@@ -46,6 +49,8 @@ class Maze2DEnvironment(BatchedEnvironment):
             batch_size: number of instances.
             env_id: see `BatchedEnvironment`.
             pixel_size: longer side of a rendered picture.
+            action_push: see `ActionPush`.
+            action_noise: see `ActionPush`.
         """
         inside = BoundedTensorSpec(
             (2,), minimum=0.0, maximum=np.asarray(maze.extent, dtype=np.float32)
@@ -67,6 +72,9 @@ class Maze2DEnvironment(BatchedEnvironment):
         self._generator = torch.Generator(device=self._device)
         # Without a seed of its own it follows torch's, and draws nothing from it.
         self.seed(torch.initial_seed() + (env_id or 0))
+        self._push = ActionPush(
+            batch_size, 2, push=action_push, noise=action_noise, generator=self._generator
+        )
         self._state: MazeState | None = None
 
     def seed(self, seed: int | Sequence[int]) -> None:
@@ -93,6 +101,7 @@ class Maze2DEnvironment(BatchedEnvironment):
 
     def _advance(self, action: Tensor, restart: Tensor) -> Outcome:
         action = _checked(action, restart, self.maze.max_velocity)
+        action = self._push(action, restart, self.maze.max_velocity)
         state, outcome = self.maze.step(self._standing(), action)
         # Numbers are drawn at every step, so that one instance's end moves no other's random
         # numbers.
@@ -150,6 +159,8 @@ def load(
     max_velocity: float = 1.0,
     dt: float = 0.1,
     pixel_size: int = 640,
+    action_push: float = 0.0,
+    action_noise: float = 0.0,
 ) -> Maze2DEnvironment:
     """Makes one of the named mazes; a batched load function of ALF.
 
@@ -167,6 +178,9 @@ def load(
         max_velocity: see `Maze2D`.
         dt: see `Maze2D`.
         pixel_size: longer side of a rendered picture.
+        action_push: length of a push in a direction of its own in each episode, which is added to
+            all actions; for tests of what a policy can stand.
+        action_noise: deviation of noise that is added to actions.
 
     Raises:
         ValueError: for an unknown name (with the nearest one), or what `Maze2D` refuses.
@@ -187,7 +201,14 @@ def load(
         ),
         device=torch.empty(0).device,
     )
-    return Maze2DEnvironment(maze, batch_size=batch_size, env_id=env_id, pixel_size=pixel_size)
+    return Maze2DEnvironment(
+        maze,
+        batch_size=batch_size,
+        env_id=env_id,
+        pixel_size=pixel_size,
+        action_push=action_push,
+        action_noise=action_noise,
+    )
 
 
 load.batched = True
