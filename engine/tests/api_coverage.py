@@ -46,6 +46,8 @@ SCOPE = (
     "alf.tensor_specs",
     "alf.trainers",
     "alf.utils",
+    "alf.algorithms.actor_critic_algorithm",
+    "alf.algorithms.actor_critic_loss",
     "alf.algorithms.agent",
     "alf.algorithms.agent_helpers",
     "alf.algorithms.algorithm",
@@ -54,11 +56,28 @@ SCOPE = (
     "alf.algorithms.config",
     "alf.algorithms.containers",
     "alf.algorithms.data_transformer",
+    "alf.algorithms.ddpg_algorithm",
+    "alf.algorithms.diayn_algorithm",
+    "alf.algorithms.dqn_algorithm",
+    "alf.algorithms.dynamic_action_repeat_agent",
+    "alf.algorithms.encoding_algorithm",
     "alf.algorithms.entropy_target_algorithm",
+    "alf.algorithms.goal_generator",
+    "alf.algorithms.icm_algorithm",
+    "alf.algorithms.mcts_algorithm",
+    "alf.algorithms.mcts_models",
+    "alf.algorithms.muzero_algorithm",
+    "alf.algorithms.muzero_representation_learner",
     "alf.algorithms.off_policy_algorithm",
     "alf.algorithms.on_policy_algorithm",
     "alf.algorithms.one_step_loss",
+    "alf.algorithms.ppo_algorithm",
+    "alf.algorithms.ppo_loss",
+    "alf.algorithms.prior_actor",
+    "alf.algorithms.qrsac_algorithm",
     "alf.algorithms.rl_algorithm",
+    "alf.algorithms.rnd_algorithm",
+    "alf.algorithms.sac_algorithm",
     "alf.algorithms.td_loss",
 )
 _BEGIN, _END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
@@ -113,6 +132,10 @@ def _class_items(name: str, cls: Any, content: dict[str, Any]) -> Iterator[Item]
         for i, field in enumerate(content["fields"]):
             there = fields[i : i + 1] == [field]
             yield Item(f"{name}.{field}", "" if there else f"fields are {fields}")
+        return
+    if "members" in content:
+        for member in content["members"]:
+            yield Item(f"{name}.{member}", "" if hasattr(cls, member) else "missing")
         return
     yield from _parameter_items(name, cls, content["init"])
     for method, parameters in content["methods"].items():

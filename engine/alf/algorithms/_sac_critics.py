@@ -28,7 +28,10 @@ __all__ = [
     "carry_states",
     "critics_of_sequences",
     "critics_of_steps",
+    "pessimistic",
     "policy_values",
+    "scalarize",
+    "target_values",
     "values_of",
 ]
 
@@ -40,8 +43,17 @@ def values_of(sac: SacAlgorithm, inputs: Any, state: Any) -> tuple[Tensor, Any]:
 
 def policy_values(sac: SacAlgorithm, values: Tensor) -> Tensor:
     """What the policy maximizes: pessimistic over replicas, weighted over rewards."""
-    weights = _weights(sac)
-    return sac_values.scalarize(sac_values.least_replica(values, weights), weights)
+    return scalarize(sac, pessimistic(sac, values))
+
+
+def pessimistic(sac: SacAlgorithm, values: Tensor) -> Tensor:
+    """From values [B, R, ...] of all replicas the one to count on."""
+    return sac._least_replica(values, _weights(sac))
+
+
+def scalarize(sac: SacAlgorithm, values: Tensor) -> Tensor:
+    """From values for each reward (or quantile) the number to maximize."""
+    return sac._scalarize(values, _weights(sac))
 
 
 def critics_of_steps(
@@ -49,7 +61,7 @@ def critics_of_steps(
 ) -> tuple[SacCriticInfo, SacCriticState]:
     """Values [B, R, ...] of the actions taken, target values [B, ...] of the policy, next state."""
     critics, critics_state = values_of(sac, inputs.taken, state.critics)
-    target, target_state = _target_values(sac, inputs.policy, state.target_critics)
+    target, target_state = target_values(sac, inputs.policy, state.target_critics)
     kind = sac._kind
     info = SacCriticInfo(
         critics=kind.value_of_taken(critics, taken),
@@ -73,10 +85,10 @@ def critics_of_sequences(sac: SacAlgorithm, info: SacInfo) -> SacCriticInfo:
     first, rest = slice(None, -1), slice(1, None)
     critics, _ = values_of(sac, rows(first, info.critic.taken), ())
     critics = kind.value_of_taken(critics, rows(first, info.action)).unflatten(0, (T - 1, B))
-    target, _ = _target_values(sac, rows(rest, info.critic.policy), ())
+    target, _ = target_values(sac, rows(rest, info.critic.policy), ())
     probs = rows(rest, kind.discrete_probs(info.action_distribution))
     target = kind.value_of_policy(target, probs).unflatten(0, (T - 1, B))
-    own = sac_values.least_replica(critics[0].detach(), _weights(sac))
+    own = pessimistic(sac, critics[0].detach())
     return SacCriticInfo(
         critics=torch.cat([critics, torch.zeros_like(critics[:1])]),
         target_critic=torch.cat([own.unsqueeze(0), target]),
@@ -94,9 +106,10 @@ def carry_states(sac: SacAlgorithm, observation: Any, action: Any, state: SacSta
 
 
 @torch.no_grad()
-def _target_values(sac: SacAlgorithm, inputs: Any, state: Any) -> tuple[Tensor, Any]:
+def target_values(sac: SacAlgorithm, inputs: Any, state: Any) -> tuple[Tensor, Any]:
+    """Pessimistic values [B, ...] of the target critics, and their next state."""
     values, state = _split(sac, sac._target_critic_networks(inputs, state))
-    return sac_values.least_replica(values, _weights(sac)), state
+    return pessimistic(sac, values), state
 
 
 def _split(sac: SacAlgorithm, step: tuple[Tensor, Any]) -> tuple[Tensor, Any]:

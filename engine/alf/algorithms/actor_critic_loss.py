@@ -81,8 +81,7 @@ class ActorCriticLoss(Loss):
             is_weighted = isinstance(weights, Tensor)
             advantages = (advantages * weights if is_weighted else advantages).sum(-1)
         if self._normalize_advantages:
-            deviation = advantages.std(unbiased=False)
-            advantages = (advantages - advantages.mean()) / (deviation + ADVANTAGE_EPSILON)
+            advantages = self._normalized(info, advantages)
         if self._advantage_clip:
             advantages = advantages.clamp(-self._advantage_clip, self._advantage_clip)
         self._summarize(info, value, returns, advantages)
@@ -106,6 +105,11 @@ class ActorCriticLoss(Loss):
 
     def calc_loss(self, info: Any) -> LossInfo:
         return self(info)
+
+    def _normalized(self, info: Any, advantages: Tensor) -> Tensor:
+        """Advantages [T, B] with mean 0 and deviation 1."""
+        deviation = advantages.std(unbiased=False)
+        return (advantages - advantages.mean()) / (deviation + ADVANTAGE_EPSILON)
 
     def _pg_loss(self, info: Any, advantages: Tensor) -> Tensor:
         """The policy gradient loss [T, B]; a subclass can put another here."""

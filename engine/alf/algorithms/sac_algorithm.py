@@ -72,6 +72,10 @@ class SacAlgorithm(OffPolicyAlgorithm):
     _critic_networks: Any
     _training_started: Tensor
 
+    # What of the critics' values counts; a variant of the algorithm can put others here.
+    _least_replica = staticmethod(sac_values.least_replica)
+    _scalarize = staticmethod(sac_values.scalarize)
+
     def __init__(
         self,
         observation_spec: TensorSpec | tuple | list | dict,

@@ -1,0 +1,369 @@
+"""Deep deterministic policy gradient (arXiv:1509.02971), with clipped double Q (1802.09477)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alf.algorithms import _sac_losses as sac_losses
+from alf.algorithms import _sac_values as sac_values
+from alf.algorithms._ddpg_data import (
+    DdpgActorState,
+    DdpgCriticInfo,
+    DdpgCriticState,
+    DdpgInfo,
+    DdpgLossInfo,
+    DdpgState,
+)
+from alf.algorithms._own_optimizers import own_optimizers
+from alf.algorithms._sac_data import SacCriticInfo, SacInfo
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.config_util import configurable
+from alf.data_structures import AlgStep, LossInfo, TimeStep
+from alf.nest import nest
+from alf.networks.actor_networks import ActorNetwork
+from alf.networks.critic_networks import CriticNetwork
+from alf.networks.network import Network
+from alf.networks.ou_process import OUProcess
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils import common, spec_utils
+
+__all__ = [
+    "DdpgActorState",
+    "DdpgAlgorithm",
+    "DdpgCriticInfo",
+    "DdpgCriticState",
+    "DdpgInfo",
+    "DdpgLossInfo",
+    "DdpgState",
+]
+
+
+@configurable
+class DdpgAlgorithm(OffPolicyAlgorithm):
+    """A deterministic actor, critics Q(s, a), and slowly following targets of both.
+
+    All replicas of the critic are one batched network; the least of their values counts, for the
+    targets and for the actor. The actor loss is computed at every time step of a mini batch, the
+    critic loss at all but the last.
+    """
+
+    def __init__(
+        self,
+        observation_spec: TensorSpec | tuple | list | dict,
+        action_spec: BoundedTensorSpec | tuple | list | dict,
+        reward_spec: TensorSpec = TensorSpec(()),
+        actor_network_ctor: Callable[..., Network] = ActorNetwork,
+        critic_network_ctor: Callable[..., Network] = CriticNetwork,
+        reward_weights: list[float] | None = None,
+        epsilon_greedy: float | None = None,
+        calculate_priority: bool = False,
+        env: Any = None,
+        config: TrainerConfig | None = None,
+        ou_stddev: float = 0.2,
+        ou_damping: float = 0.15,
+        critic_loss_ctor: Callable | None = None,
+        num_critic_replicas: int = 1,
+        target_update_tau: float = 0.05,
+        target_update_period: int = 1,
+        rollout_random_action: float = 0.0,
+        dqda_clipping: float | None = None,
+        action_l2: float = 0,
+        actor_optimizer: torch.optim.Optimizer | None = None,
+        critic_optimizer: torch.optim.Optimizer | None = None,
+        checkpoint: str | None = None,
+        debug_summaries: bool = False,
+        name: str = "DdpgAlgorithm",
+    ):
+        """Build networks, noise and losses.
+
+        Args:
+            action_spec: continuous actions.
+            reward_spec: rank 0, or rank 1 for a vector reward: then there is a critic for each
+                dimension and the policy maximizes their weighted sum.
+            actor_network_ctor: called with ``input_tensor_spec`` and ``action_spec``.
+            critic_network_ctor: called with ``input_tensor_spec=(observation, action)``.
+            reward_weights: weights of a vector reward; None is all ones.
+            epsilon_greedy: share of the steps of ``predict_step`` with noise; None takes
+                ``TrainerConfig.epsilon_greedy``.
+            ou_stddev: deviation of the change of the Ornstein-Uhlenbeck noise in one step, in
+                units of the action. The noise starts at 0 in every episode.
+            ou_damping: rate at which that noise returns to 0.
+            critic_loss_ctor: called with ``debug_summaries`` and ``name``; None is OneStepTDLoss.
+            num_critic_replicas: 2 for clipped double Q.
+            rollout_random_action: share of uniform random actions in ``rollout_step``.
+            dqda_clipping: bound for each element of dQ/da in the actor loss; None or 0 is none.
+            action_l2: weight of the squared norm of the action in the actor loss.
+            actor_optimizer: must be without parameters; each algorithm uses its own copy. The
+                same holds for the other one. None leaves that part to the ``optimizer`` of a
+                parent.
+
+        Raises:
+            ValueError: an action is discrete, or a share does not lie in [0, 1].
+        """
+        for spec in nest.flatten(action_spec):
+            if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete:
+                raise ValueError(f"{name} needs bounded continuous actions; there is {spec}.")
+        if not 0 <= rollout_random_action <= 1:
+            raise ValueError(
+                f"{name}.rollout_random_action must lie in [0, 1], got {rollout_random_action}."
+            )
+        if epsilon_greedy is None:
+            epsilon_greedy = common.get_epsilon_greedy(config)
+        actor_optimizer, critic_optimizer = own_optimizers(actor_optimizer, critic_optimizer)
+        actor_network = actor_network_ctor(
+            input_tensor_spec=observation_spec, action_spec=action_spec
+        )
+        critic = critic_network_ctor(input_tensor_spec=(observation_spec, action_spec))
+        critic_networks = critic.make_parallel(num_critic_replicas * reward_spec.numel)
+        noise_spec = nest.map_structure(lambda spec: TensorSpec(spec.shape), action_spec)
+        train_state_spec = DdpgState(
+            actor=DdpgActorState(
+                actor=actor_network.state_spec, critics=critic_networks.state_spec
+            ),
+            critics=DdpgCriticState(
+                critics=critic_networks.state_spec,
+                target_actor=actor_network.state_spec,
+                target_critics=critic_networks.state_spec,
+            ),
+        )
+        super().__init__(
+            observation_spec=observation_spec,
+            action_spec=action_spec,
+            reward_spec=reward_spec,
+            train_state_spec=train_state_spec,
+            rollout_state_spec=train_state_spec._replace(noise=noise_spec),
+            predict_state_spec=DdpgState(
+                actor=DdpgActorState(actor=actor_network.state_spec),
+                noise=noise_spec if epsilon_greedy > 0 else (),
+            ),
+            reward_weights=reward_weights,
+            env=env,
+            config=config,
+            checkpoint=checkpoint,
+            debug_summaries=debug_summaries,
+            name=name,
+        )
+        self._num_critic_replicas = num_critic_replicas
+        self._epsilon_greedy = epsilon_greedy
+        self._rollout_random_action = rollout_random_action
+        self._calculate_priority = calculate_priority
+        self._dqda_clipping = dqda_clipping
+        self._action_l2 = action_l2
+        self._actor_network = actor_network
+        self._critic_networks = critic_networks
+        self._has_state = actor_network.is_rnn or critic_networks.is_rnn
+        self._noise_processes = nn.ModuleList(
+            OUProcess(state_spec=spec, damping=ou_damping, stddev=ou_stddev)
+            for spec in nest.flatten(noise_spec)
+        )
+        if actor_optimizer is not None:
+            self.add_optimizer(actor_optimizer, [actor_network])
+        if critic_optimizer is not None:
+            self.add_optimizer(critic_optimizer, [critic_networks])
+        self._critic_loss = (critic_loss_ctor or OneStepTDLoss)(
+            debug_summaries=debug_summaries, name="critic_loss"
+        )
+        self._target_actor_network = actor_network.copy(name="target_actor_network")
+        self._target_critic_networks = critic_networks.copy()
+        self._update_target = common.TargetUpdater(
+            models=[self._actor_network, self._critic_networks],
+            target_models=[self._target_actor_network, self._target_critic_networks],
+            tau=target_update_tau,
+            period=target_update_period,
+        )
+
+    def _trainable_attributes_to_ignore(self) -> list[str]:
+        return ["_target_actor_network", "_target_critic_networks"]
+
+    # Acting
+
+    def predict_step(self, inputs: TimeStep, state: DdpgState) -> AlgStep:
+        action, actor_state = self._actor_network(inputs.observation, state.actor.actor)
+        noise = state.noise
+        if self._epsilon_greedy > 0:
+            noisy, noise = self._with_noise(action, noise)
+            action = self._choose(noisy, action, self._epsilon_greedy)
+        state = DdpgState(actor=DdpgActorState(actor=actor_state), noise=noise)
+        return AlgStep(output=action, state=state, info=DdpgInfo(action=action))
+
+    def rollout_step(self, time_step: TimeStep, state: DdpgState | None = None) -> AlgStep:
+        """The actor's action with noise, or a random one."""
+        if state is None:
+            state = self.get_initial_rollout_state(time_step.step_type.shape[0])
+        observation = time_step.observation
+        action, actor_state = self._actor_network(observation, state.actor.actor)
+        action, noise = self._with_noise(action, state.noise)
+        if self._rollout_random_action > 0:
+            rows = time_step.step_type.shape[0]
+            uniform = nest.map_structure(
+                lambda spec: spec.sample(outer_dims=(rows,)), self.action_spec
+            )
+            action = self._choose(uniform, action, self._rollout_random_action)
+        state = state._replace(actor=state.actor._replace(actor=actor_state), noise=noise)
+        if self.need_full_rollout_state():
+            state = self._with_critic_states(observation, action, state)
+        return AlgStep(output=action, state=state, info=DdpgInfo(action=action))
+
+    def _with_noise(self, action: Any, state: Any) -> tuple[Any, Any]:
+        """Action and noise, within the bounds, and the next state of the noise."""
+        leaves, states = nest.flatten(action), nest.flatten(state)
+        steps = [process(s) for process, s in zip(self._noise_processes, states, strict=True)]
+        specs = nest.flatten(self.action_spec)
+        noisy = [
+            spec_utils.clip_to_spec(a + noise, spec)
+            for a, (noise, _), spec in zip(leaves, steps, specs, strict=True)
+        ]
+        return (
+            nest.pack_sequence_as(action, noisy),
+            nest.pack_sequence_as(state, [s for _, s in steps]),
+        )
+
+    @staticmethod
+    def _choose(one: Any, other: Any, share: float) -> Any:
+        """Rows of ``one`` with probability ``share``, else of ``other``."""
+        first = nest.flatten(other)[0]
+        chosen = torch.rand(first.shape[:1], device=first.device) < share
+        return nest.map_structure(
+            lambda x, y: torch.where(chosen.reshape(-1, *(1,) * (y.dim() - 1)), x, y), one, other
+        )
+
+    def _with_critic_states(self, observation: Any, action: Any, state: DdpgState) -> DdpgState:
+        """The state with that of everything but the actor after ``action`` was taken."""
+        critics, actor = state.critics, state.actor
+        target_action, target_actor = self._target_actor_network(observation, critics.target_actor)
+        taken = (observation, action)
+        return state._replace(
+            actor=actor._replace(critics=self._critic_networks(taken, actor.critics)[1]),
+            critics=DdpgCriticState(
+                critics=self._critic_networks(taken, critics.critics)[1],
+                target_actor=target_actor,
+                target_critics=self._target_critic_networks(
+                    (observation, target_action), critics.target_critics
+                )[1],
+            ),
+        )
+
+    # Training
+
+    def train_step(self, inputs: TimeStep, state: DdpgState, rollout_info: DdpgInfo) -> AlgStep:
+        """What the losses need.
+
+        Networks without state give ``calc_loss`` only the inputs of the critics: there it is known
+        which steps of their sequences are first and last, and half of the work can be left out.
+        """
+        observation = inputs.observation
+        action, actor_state = self._actor_network(observation, state.actor.actor)
+        actor_loss, critics_state = self._actor_loss(observation, action, state.actor.critics)
+        taken = (observation, rollout_info.action)
+        next_critic_state = DdpgCriticState()
+        critic = DdpgCriticInfo(q_values=taken, target_q_values=observation)
+        if self._has_state:
+            q_values, q_state = self._values(self._critic_networks, taken, state.critics.critics)
+            target, next_critic_state = self._target_values(observation, state.critics)
+            next_critic_state = next_critic_state._replace(critics=q_state)
+            critic = DdpgCriticInfo(q_values=q_values, target_q_values=target)
+        info = DdpgInfo(
+            reward=inputs.reward,
+            step_type=inputs.step_type,
+            discount=inputs.discount,
+            action=rollout_info.action,
+            action_distribution=action,
+            actor_loss=actor_loss,
+            critic=critic,
+        )
+        state = DdpgState(
+            actor=DdpgActorState(actor=actor_state, critics=critics_state),
+            critics=next_critic_state,
+        )
+        return AlgStep(output=action, state=state, info=info)
+
+    def _actor_loss(self, observation: Any, action: Any, state: Any) -> tuple[LossInfo, Any]:
+        """A loss [B] with the gradient -dQ/da for the action, and the state of its critics."""
+        leaf = nest.map_structure(lambda a: a.detach().requires_grad_(), action)
+        values, state = self._values(self._critic_networks, (observation, leaf), state)
+        weights = self._weights()
+        q = sac_values.scalarize(sac_values.least_replica(values, weights), weights)
+        leaves = nest.flatten(action)
+        loss = sac_values.action_gradient_loss(q, nest.flatten(leaf), leaves, self._dqda_clipping)
+        extra = loss
+        if self._action_l2 > 0:
+            norm = torch.stack([a.square().flatten(1).sum(1) for a in leaves]).sum(0)
+            loss = loss + self._action_l2 * norm
+        return LossInfo(loss=loss, extra=extra), state
+
+    def _values(self, networks: Network, inputs: Any, state: Any) -> tuple[Tensor, Any]:
+        """Values [B, R] or [B, R, n] of the replicas."""
+        values, state = networks(inputs, state)
+        shape = self._reward_spec.shape
+        return sac_values.split_heads(values, self._num_critic_replicas, shape), state
+
+    @torch.no_grad()
+    def _target_values(
+        self, observation: Any, state: DdpgCriticState
+    ) -> tuple[Tensor, DdpgCriticState]:
+        """The value [B] or [B, n] of the target actor's action, and the next states."""
+        action, actor_state = self._target_actor_network(observation, state.target_actor)
+        values, critics_state = self._values(
+            self._target_critic_networks, (observation, action), state.target_critics
+        )
+        target = sac_values.least_replica(values, self._weights())
+        return target, DdpgCriticState(target_actor=actor_state, target_critics=critics_state)
+
+    def _weights(self) -> Tensor | None:
+        shape = self._reward_spec.shape
+        if not shape:
+            return None
+        return torch.ones(shape) if self.reward_weights is None else self.reward_weights
+
+    # The loss
+
+    def calc_loss(self, info: DdpgInfo) -> LossInfo:
+        critic = info.critic if self._has_state else self._critics_of_sequences(info.critic)
+        values = SacCriticInfo(critics=critic.q_values, target_critic=critic.target_q_values)
+        rows = SacInfo(
+            reward=info.reward,
+            step_type=info.step_type,
+            discount=info.discount,
+            critic=values,
+            discounted_return=info.discounted_return,
+        )
+        critic_loss = sac_losses.loss_of_replicas(self._critic_loss, rows)
+        priority = ()
+        if self._calculate_priority:
+            priority = sac_losses.priority_of(info.step_type, critic_loss)
+        return LossInfo(
+            loss=critic_loss + info.actor_loss.loss,
+            priority=priority,
+            extra=DdpgLossInfo(actor=info.actor_loss.extra, critic=critic_loss),
+        )
+
+    def _critics_of_sequences(self, inputs: DdpgCriticInfo) -> DdpgCriticInfo:
+        """Values [T, B, R, ...] and target values [T, B, ...] where they matter.
+
+        The last step is not trained, so its values are 0. The first step's target value counts
+        only if that step is LAST, after which there is nothing to learn: its own stands in.
+        """
+        T, B = nest.flatten(inputs.target_q_values)[0].shape[:2]
+
+        def rows(steps: slice, nested: Any) -> Any:
+            return nest.map_structure(lambda x: x[steps].flatten(0, 1), nested)
+
+        taken = rows(slice(None, -1), inputs.q_values)
+        values = self._values(self._critic_networks, taken, ())[0].unflatten(0, (T - 1, B))
+        later = rows(slice(1, None), inputs.target_q_values)
+        target = self._target_values(later, DdpgCriticState())[0].unflatten(0, (T - 1, B))
+        own = sac_values.least_replica(values[0].detach(), self._weights())
+        return DdpgCriticInfo(
+            q_values=torch.cat([values, torch.zeros_like(values[:1])]),
+            target_q_values=torch.cat([own.unsqueeze(0), target]),
+        )
+
+    @torch.no_grad()
+    def after_update(self, root_inputs: Any, info: DdpgInfo) -> None:
+        self._update_target()

@@ -1,0 +1,205 @@
+"""Every learner with small networks, and the contextual bandit on which each has to learn."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
+from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
+from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
+from alf.algorithms.ppo_algorithm import PPOAlgorithm
+from alf.algorithms.ppo_loss import PPOLoss
+from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
+from alf.algorithms.rl_algorithm import RLAlgorithm
+from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.data_structures import StepType, TimeStep
+from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
+from alf.networks.actor_distribution_networks import ActorDistributionNetwork
+from alf.networks.actor_networks import ActorNetwork
+from alf.networks.critic_networks import CriticNetwork
+from alf.networks.projection_networks import NormalProjectionNetwork
+from alf.networks.q_networks import QNetwork
+from alf.networks.value_networks import ValueNetwork
+from alf.optimizers import Adam
+from alf.tensor_specs import TensorSpec
+from alf.utils.math_ops import clipped_exp
+
+HIDDEN = (32,)
+NUM_QUANTILES = 5
+LR = 1e-2
+
+_actor = partial(
+    ActorDistributionNetwork,
+    fc_layer_params=HIDDEN,
+    continuous_projection_net_ctor=partial(
+        NormalProjectionNetwork,
+        state_dependent_std=True,
+        scale_distribution=True,
+        std_transform=clipped_exp,
+    ),
+)
+_critic = partial(CriticNetwork, joint_fc_layer_params=HIDDEN)
+_value = partial(ValueNetwork, fc_layer_params=HIDDEN)
+
+
+def actor_critic(**options: Any) -> partial:
+    return partial(
+        ActorCriticAlgorithm,
+        **{
+            "actor_network_ctor": _actor,
+            "value_network_ctor": _value,
+            "loss_class": partial(ActorCriticLoss, gamma=0.9, use_gae=True),
+            "optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def ppo(**options: Any) -> partial:
+    return partial(
+        PPOAlgorithm,
+        **{
+            "actor_network_ctor": _actor,
+            "value_network_ctor": _value,
+            "loss_class": partial(PPOLoss, gamma=0.9),
+            "optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def dqn(**options: Any) -> partial:
+    return partial(
+        DqnAlgorithm,
+        **{
+            "q_network_cls": partial(QNetwork, fc_layer_params=HIDDEN),
+            "q_optimizer": Adam(lr=LR),
+            "critic_loss_ctor": partial(OneStepTDLoss, gamma=0.9),
+            **options,
+        },
+    )
+
+
+def ddpg(**options: Any) -> partial:
+    return partial(
+        DdpgAlgorithm,
+        **{
+            "actor_network_ctor": partial(ActorNetwork, fc_layer_params=HIDDEN),
+            "critic_network_ctor": _critic,
+            "num_critic_replicas": 2,
+            "critic_loss_ctor": partial(OneStepTDLoss, gamma=0.9),
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def sac(**options: Any) -> partial:
+    return partial(
+        SacAlgorithm,
+        **{
+            "actor_network_cls": _actor,
+            "critic_network_cls": _critic,
+            "q_network_cls": partial(QNetwork, fc_layer_params=HIDDEN),
+            "critic_loss_ctor": partial(OneStepTDLoss, gamma=0.9),
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "alpha_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def qrsac(**options: Any) -> partial:
+    return partial(
+        QrsacAlgorithm,
+        **{
+            "actor_network_cls": _actor,
+            "critic_network_cls": partial(_critic, output_tensor_spec=TensorSpec((NUM_QUANTILES,))),
+            "critic_loss_ctor": partial(OneStepTDQRLoss, num_quantiles=NUM_QUANTILES, gamma=0.9),
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "alpha_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def replayed(**settings: Any) -> TrainerConfig:
+    """Training from random spans of two steps."""
+    return TrainerConfig(
+        root_dir="unused",
+        **{
+            "unroll_length": 4,
+            "whole_replay_buffer_training": False,
+            "clear_replay_buffer": False,
+            "mini_batch_length": 2,
+            "mini_batch_size": 64,
+            "num_updates_per_train_iter": 2,
+            "initial_collect_steps": 64,
+            **settings,
+        },
+    )
+
+
+def whole(**settings: Any) -> TrainerConfig:
+    """Training from the newest unroll, all of it."""
+    return TrainerConfig(
+        root_dir="unused",
+        **{
+            "unroll_length": 8,
+            "mini_batch_length": 1,
+            "mini_batch_size": 64,
+            "num_updates_per_train_iter": 4,
+            **settings,
+        },
+    )
+
+
+def bandit(action_type: ActionType, num_envs: int = 16) -> PolicyUnittestEnv:
+    """Says which of two actions pays next; an episode lasts five steps."""
+    return PolicyUnittestEnv(num_envs, 5, action_type=action_type)
+
+
+def make(ctor: Any, env: Any, config: TrainerConfig) -> RLAlgorithm:
+    """The algorithm for ``env``, which it trains in."""
+    return ctor(
+        observation_spec=env.observation_spec(),
+        action_spec=env.action_spec(),
+        env=env,
+        config=config,
+    )
+
+
+@torch.no_grad()
+def mean_reward(algorithm: Any, action_type: ActionType, episodes: int = 32) -> float:
+    """Of the greedy policy, per step; a random one gets 0.5."""
+    env = bandit(action_type, episodes)
+    step: TimeStep = env.reset()
+    total, state = 0.0, algorithm.get_initial_predict_state(episodes)
+    for _ in range(5):
+        result = algorithm.predict_step(step, state)
+        state, step = result.state, env.step(result.output)
+        total += float(step.reward.mean())
+    assert int(step.step_type[0]) == int(StepType.LAST)
+    return total / 5
+
+
+def in_time(**fields: Any) -> TimeStep:
+    """A TimeStep of MID steps, from any of its fields."""
+    shape = fields["reward"].shape
+    return TimeStep(
+        **{
+            "step_type": torch.full(shape, int(StepType.MID), dtype=torch.int32),
+            "discount": torch.ones(shape),
+            "env_id": torch.zeros(shape, dtype=torch.int32),
+            **fields,
+        }
+    )

@@ -1,0 +1,66 @@
+"""Each learner, small, through its own training loop: it learns a bandit, and survives saving."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import small_learners as small
+import torch
+
+from alf.environments.suite_unittest import ActionType
+
+DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
+LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
+    "actor-critic": (small.actor_critic, DISCRETE, small.whole, 150),
+    "PPO": (small.ppo, DISCRETE, small.whole, 30),
+    "PPO, continuous": (small.ppo, CONTINUOUS, small.whole, 80),
+    "DQN": (small.dqn, DISCRETE, small.replayed, 60),
+    "DDPG": (partial(small.ddpg, rollout_random_action=0.3), CONTINUOUS, small.replayed, 150),
+    "SAC": (small.sac, CONTINUOUS, small.replayed, 150),
+    "QRSAC": (small.qrsac, CONTINUOUS, small.replayed, 150),
+}
+
+
+def _trained(name: str, iterations: int | None = None) -> Any:
+    ctor, action_type, config, enough = LEARNERS[name]
+    torch.manual_seed(1)
+    algorithm = small.make(ctor(), small.bandit(action_type), config())
+    for _ in range(enough if iterations is None else iterations):
+        algorithm.train_iter()
+    return algorithm
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_does_what_a_random_policy_cannot(name: str) -> None:
+    action_type = LEARNERS[name][1]
+    assert small.mean_reward(_trained(name), action_type) > 0.85
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_acts_the_same_after_saving_and_loading(name: str) -> None:
+    ctor, action_type, config, _ = LEARNERS[name]
+    trained = _trained(name, iterations=6)
+    fresh = small.make(ctor(), small.bandit(action_type), config())
+    fresh.load_state_dict(trained.state_dict(), strict=False)
+    step = small.bandit(action_type, 8).reset()
+    state = trained.get_initial_predict_state(8)
+    results = []
+    for algorithm in (trained, fresh):
+        torch.manual_seed(0)
+        results.append(algorithm.predict_step(step, state).output)
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_rows_do_not_influence_each_other(name: str) -> None:
+    action_type = LEARNERS[name][1]
+    algorithm = _trained(name, iterations=0)
+    step = small.bandit(action_type, 8).reset()
+    state = algorithm.get_initial_predict_state(8)
+    together = algorithm.predict_step(step, state).output
+    changed = step.observation.clone()
+    changed[0] += 3
+    alone = algorithm.predict_step(step._replace(observation=changed), state).output
+    torch.testing.assert_close(alone[1:], together[1:])

@@ -1,0 +1,145 @@
+"""Proximal policy optimization: the surrogate by hand, what is prepared, what has no successor."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import small_learners as small
+import torch
+import torch.distributions as td
+
+from alf.algorithms.actor_critic_algorithm import ActorCriticInfo
+from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.ppo_algorithm import PPOInfo
+from alf.algorithms.ppo_loss import PPOLoss
+from alf.data_structures import StepType
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+
+OBSERVATION = TensorSpec((2,))
+ACTION = BoundedTensorSpec((), torch.int64, 0, 1)
+
+
+def _info(logits: list[float], advantages: list[float], step_type: StepType = StepType.MID):
+    """Steps [1, B] whose first action was taken with probability 1/2 and returned 2."""
+    B = len(logits)
+    pairs = torch.tensor([[[x, 0.0] for x in logits]])
+    return PPOInfo(
+        step_type=torch.full((1, B), int(step_type), dtype=torch.int32),
+        action=torch.zeros(1, B, dtype=torch.int64),
+        rollout_log_prob=torch.full((1, B), math.log(0.5)),
+        rollout_action_distribution=td.Categorical(logits=torch.zeros(1, B, 2)),
+        action_distribution=td.Categorical(logits=pairs),
+        returns=torch.full((1, B), 2.0),
+        advantages=torch.tensor([advantages]),
+        value=torch.ones(1, B),
+    )
+
+
+def _logit(ratio: float) -> float:
+    """The logit of the first action at which it is ``ratio`` times as probable as 1/2."""
+    return math.log(ratio / 2 / (1 - ratio / 2))
+
+
+def test_the_ratio_is_clipped_where_that_makes_the_objective_smaller():
+    ratios = [1.1, 1.5, 0.5, 1.5, 0.5]
+    advantages = [1.0, 1.0, 1.0, -1.0, -1.0]
+    # 1.5 is clipped to 1.2 if it pays; 0.5 to 0.8 if it costs
+    expected = [-1.1, -1.2, -0.5, 1.5, 0.8]
+    loss = PPOLoss(normalize_advantages=False)
+    result = loss(_info([_logit(r) for r in ratios], advantages))
+    torch.testing.assert_close(result.extra.pg_loss, torch.tensor([expected]))
+    torch.testing.assert_close(result.extra.td_loss, torch.ones(1, 5))
+
+
+def test_nothing_is_gained_beyond_the_clipped_ratio():
+    logits = torch.tensor([_logit(1.5), _logit(1.1)], requires_grad=True)
+    info = _info([0.0, 0.0], [1.0, 1.0])
+    pairs = torch.stack([logits, torch.zeros(2)], dim=-1).unsqueeze(0)
+    info = info._replace(action_distribution=td.Categorical(logits=pairs))
+    PPOLoss(normalize_advantages=False)(info).extra.pg_loss.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0] == 0
+    assert logits.grad[1] < 0
+
+
+def test_advantages_are_normalized_over_the_steps_that_have_one():
+    info = _info([0.0] * 4, [1.0, 3.0, 0.0, 0.0])
+    last = int(StepType.LAST)
+    step_type = torch.tensor([[1, 1, last, last]], dtype=torch.int32)
+    result = PPOLoss()(info._replace(step_type=step_type))
+    torch.testing.assert_close(result.extra.pg_loss[0, :2], torch.tensor([1.0, -1.0]))
+
+
+def test_a_ratio_that_is_not_finite_is_found_on_request():
+    info = _info([0.0], [1.0])._replace(rollout_log_prob=torch.tensor([[-math.inf]]))
+    with pytest.raises(ValueError, match="not finite"):
+        PPOLoss(check_numerics=True)(info)
+
+
+def _algorithm(**options):
+    return small.ppo(**options)(
+        observation_spec=OBSERVATION, action_spec=ACTION, config=small.whole()
+    )
+
+
+def _rollout(value):
+    """One environment, [B, T] = [1, 4]: rewards 0, 1, 2, 3."""
+    shape = (1, len(value))
+    inputs = small.in_time(
+        reward=torch.arange(float(len(value))).reshape(shape), observation=torch.zeros(*shape, 2)
+    )
+    info = ActorCriticInfo(
+        action=torch.zeros(shape, dtype=torch.int64),
+        log_prob=torch.zeros(shape),
+        action_distribution=td.Categorical(logits=torch.zeros(*shape, 2)),
+        value=torch.tensor([value]),
+    )
+    return inputs, info
+
+
+def test_returns_and_advantages_are_those_of_the_rollout():
+    loss = partial(PPOLoss, gamma=0.5, td_lambda=0.5)
+    inputs, info = _rollout([1.0, 2.0, 3.0, 4.0])
+    inputs, info = _algorithm(loss_class=loss).preprocess_experience(inputs, info, ())
+    # delta_t = r_{t+1} + V_{t+1} / 2 - V_t = 1, 1.5, 2; A_t = delta_t + A_{t+1} / 4
+    expected = torch.tensor([[1 + (1.5 + 0.5) / 4, 1.5 + 0.5, 2.0, 0.0]])
+    torch.testing.assert_close(info.advantages, expected)
+    torch.testing.assert_close(info.returns, expected + torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+
+
+def test_the_newest_step_is_not_learned_from():
+    inputs, info = _rollout([1.0, 2.0, 3.0, 4.0])
+    before = inputs.step_type.clone()
+    prepared, _ = _algorithm().preprocess_experience(inputs, info, ())
+    last = int(StepType.LAST)
+    assert prepared.step_type.tolist() == [[1, 1, 1, last]]
+    assert inputs.step_type.equal(before)
+
+
+def test_advantages_computed_inside_the_loss_are_the_same():
+    loss = partial(PPOLoss, gamma=0.5, td_lambda=0.5)
+    inputs, info = _rollout([1.0, 2.0, 3.0, 4.0])
+    _, outside = _algorithm(loss_class=loss).preprocess_experience(inputs, info, ())
+    inside = _algorithm(loss_class=partial(loss, compute_advantages_internally=True))
+    inputs, prepared = inside.preprocess_experience(inputs, info, ())
+    assert prepared.advantages == ()
+    sequence = ActorCriticInfo(
+        reward=inputs.reward.T,
+        step_type=inputs.step_type.T,
+        discount=inputs.discount.T,
+    )
+    returns, advantages = inside._loss._returns_and_advantages(sequence, info.value.T)
+    torch.testing.assert_close(advantages.T, outside.advantages)
+    torch.testing.assert_close(returns.T, outside.returns)
+
+
+def test_a_loss_for_one_update_is_refused():
+    inputs, info = _rollout([1.0, 2.0])
+    with pytest.raises(ValueError, match="loss_class=PPOLoss"):
+        _algorithm(loss_class=ActorCriticLoss).preprocess_experience(inputs, info, ())
+
+
+def test_it_trains_from_the_replay_buffer():
+    assert _algorithm().on_policy is False
