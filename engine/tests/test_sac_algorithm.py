@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from alf.algorithms import _sac_critics as sac_critics
+from alf.algorithms._row_layout import rows_of
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.prior_actor import SameActionPriorActor, UniformPriorActor
@@ -432,6 +433,37 @@ def test_locomotion_mode_learns_the_same_when_the_actor_waits_for_the_whole_sequ
         gradients.append([p.grad for p in sac.parameters() if p.requires_grad])
     for waiting, at_once in zip(*gradients, strict=True):
         torch.testing.assert_close(waiting, at_once)
+
+
+@pytest.mark.parametrize("action", ["continuous", "nested"])
+def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_are(action):
+    sac = make_sac(ACTIONS[action], reproduce_locomotion=True)
+    actor = list(sac._actor_network.parameters())
+    inputs = random_time_step(sac, 10)
+    taken = nest.map_structure(lambda s: s.sample((10,)), sac.action_spec)
+
+    def learned(rows):
+        torch.manual_seed(1)
+        step = nest.map_structure(lambda x: x[rows], (inputs, SacInfo(action=taken)))
+        state = sac.get_initial_train_state(len(step[0].step_type))
+        return sac.train_step(step[0], state, step[1]).info
+
+    def gradients(log_pi):
+        return torch.autograd.grad(log_pi.sum(), actor, retain_graph=True)
+
+    with rows_of(2, 5):
+        info = learned(slice(10))
+        of_other_rows = learned(slice(9))
+    first_alone = learned(slice(5))
+    torch.testing.assert_close(info.log_pi[0][:5], first_alone.log_pi[0])
+    for got, expected in zip(
+        gradients(info.log_pi[0][:5]), gradients(first_alone.log_pi[0]), strict=True
+    ):
+        torch.testing.assert_close(got, expected)
+    assert all(g.eq(0).all() for g in gradients(info.log_pi[0][5:]))
+    assert any(g.ne(0).any() for g in gradients(of_other_rows.log_pi[0][5:]))
+    for leaf in nest.flatten(dist_utils.distributions_to_params(info.action_distribution)):
+        assert leaf.shape[0] == 10
 
 
 def test_priorities_are_one_for_each_sequence():

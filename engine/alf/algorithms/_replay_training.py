@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from alf.algorithms import _gradient_step
+from alf.algorithms import _gradient_step, _row_layout
 from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, clear_batch_info
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
 from alf.nest import nest
@@ -320,7 +320,8 @@ def train_info_and_loss(alg: Any, experience: Experience, method: Method) -> tup
 def _train_steps_at_once(alg: Any, experience: Experience, method: Method) -> Nest:
     T, B = experience.step_type.shape
     flat = nest.map_structure(lambda x: x.reshape(T * B, *x.shape[2:]), experience)
-    info = _train_step(alg, flat, _first_state(alg, flat), method)[0]
+    with _row_layout.rows_of(T, B):
+        info = _train_step(alg, flat, _first_state(alg, flat), method)[0]
     return nest.map_structure(lambda x: x.reshape(T, B, *x.shape[1:]), info)
 
 

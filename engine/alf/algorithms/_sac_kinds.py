@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms import _sac_values as sac_values
+from alf.algorithms._row_layout import rows_before_last_step
 from alf.algorithms._sac_data import (
     ActionType,
     PolicyStep,
@@ -100,9 +101,16 @@ class ContinuousActions:
     def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
         """One training step of the policy."""
         observation = inputs.observation
-        distribution, actor_state = sac._actor_network(observation, state.action.actor_network)
-        action = dist_utils.rsample_action_distribution(distribution)
-        log_pi = dist_utils.compute_log_probability(distribution, action)
+        actor_state = state.action.actor_network
+        earlier = 0
+        if sac._actor_learns_in_calc_loss and not nest.flatten(actor_state):
+            earlier = rows_before_last_step(inputs.step_type.shape[0])
+        if earlier:
+            distribution, action, log_pi = self._policy_of_sequences(sac, observation, earlier)
+        else:
+            distribution, actor_state = sac._actor_network(observation, actor_state)
+            action = dist_utils.rsample_action_distribution(distribution)
+            log_pi = dist_utils.compute_log_probability(distribution, action)
         if sac._prior_actor is not None:
             prior = sac._prior_actor.train_step(inputs, ()).output
             log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
@@ -127,6 +135,26 @@ class ContinuousActions:
             critic_inputs=(observation, common.detach(leaf)),
             state=SacState(action=SacActionState(actor_network=actor_state), actor=q_state),
         )
+
+    def _policy_of_sequences(
+        self, sac: SacAlgorithm, observation: Any, earlier: int
+    ) -> tuple[Any, Any, Tensor]:
+        """Distribution, action and its log probability, without gradients at the last steps."""
+
+        def policy(rows: slice) -> tuple[Any, Any, Tensor]:
+            part = nest.map_structure(lambda x: x[rows], observation)
+            distribution, _ = sac._actor_network(part, ())
+            action = dist_utils.rsample_action_distribution(distribution)
+            log_pi = dist_utils.compute_log_probability(distribution, action)
+            return distribution, action, log_pi
+
+        first = policy(slice(earlier))
+        with torch.no_grad():
+            last = policy(slice(earlier, None))
+        joined = nest.map_structure(
+            lambda *parts: torch.cat(parts), *map(dist_utils.distributions_to_params, (first, last))
+        )
+        return dist_utils.params_to_distributions(joined, dist_utils.extract_spec(first))
 
 
 class DiscreteActions:
