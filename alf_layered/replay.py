@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import alf
+from alf.data_structures import StepType
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
 from alf.nest.utils import convert_device
 from alf.tensor_specs import TensorSpec
@@ -79,3 +80,33 @@ class LevelReplayBuffer(ReplayBuffer):
         return convert_device(batch), convert_device(info._replace(replay_buffer=()))._replace(
             replay_buffer=self
         )
+
+    @torch.no_grad()
+    def gather_all(
+        self, ignore_earliest_frames: bool = False, convert_to_default_device: bool = True
+    ) -> tuple[Nest, BatchInfo]:
+        """All records, one environment after the other, each oldest first: one row of N.
+
+        ALF's own wants equally many records of each environment. The newest record of each is made
+        LAST here: what follows it in the row is another environment's.
+
+        Returns:
+            The records, `[1, N, ...]`, and a `BatchInfo` that says nothing of where they lie.
+        """
+        sizes_E, ends_E = self._current_size, self._current_size.cumsum(0)
+        total = int(ends_E[-1])
+        environments = torch.arange(self.num_environments, device=sizes_E.device)
+        env_N = environments.repeat_interleave(sizes_E, output_size=total)
+        number_N = torch.arange(total, device=sizes_E.device) - (ends_E - sizes_E)[env_N]
+        slots_N = self.circular((self._current_pos - sizes_E)[env_N] + number_N)
+        batch = alf.nest.map_structure(lambda x: x[env_N, slots_N].unsqueeze(0), self._buffer)
+        batch.time_step.step_type[0, ends_E[sizes_E > 0] - 1] = int(StepType.LAST)
+        nowhere = torch.zeros(1, dtype=torch.int64, device=sizes_E.device)
+        info = BatchInfo(env_ids=nowhere, positions=nowhere)
+        if convert_to_default_device:
+            batch, info = convert_device(batch), convert_device(info)
+        return batch, info._replace(replay_buffer=self)
+
+    def keep_newest(self) -> None:
+        """Forgets all records but the newest of each environment."""
+        self._current_size.clamp_(max=1)

@@ -8,15 +8,20 @@ from typing import Any
 import torch
 
 import alf
+from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
+from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
-from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
+from alf_layered.joints import option
+from alf_layered.levels.fixed_actions import as_actions, check_bounded, uniform_actions
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.level import Level, LevelObservation
+from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
 
@@ -37,7 +42,12 @@ class AlgorithmLevel(Level):
         goal: how the input is a goal to reach; None: the reward is the environment's.
         random_warm_up: whether rollouts decide uniformly at random until `training.warm_up`
             transitions are stored; needs a bounded action spec.
+        choices: the decisions among which the algorithm chooses by their number, `[A, ...]`: so a
+            learner of discrete actions, such as DQN, gives subgoals; None: it decides freely.
+        training: `OnPolicyOptions` for PPO and actor-critic, and for them only.
     """
+
+    _choices: torch.Tensor | None
 
     def __init__(
         self,
@@ -51,6 +61,7 @@ class AlgorithmLevel(Level):
         nested_observation: bool = False,
         goal: Goal | None = None,
         random_warm_up: bool = False,
+        choices: Any = None,
         control_interval: int | None = None,
         training: TrainingOptions | None = TrainingOptions(),
         optimizer: torch.optim.Optimizer | None = None,
@@ -67,13 +78,17 @@ class AlgorithmLevel(Level):
             reward_spec = TensorSpec(())
         if config is not None and training is not None:
             config = training.level_config(config)
+        if choices is not None:
+            choices = as_actions(choices, action_spec, level=name, leading=1)
+        algorithm_action_spec = action_spec if choices is None else option(len(choices))
         algorithm = algorithm_ctor(
             observation_spec=level_spec if nested_observation else flat_spec(level_spec),
-            action_spec=action_spec,
+            action_spec=algorithm_action_spec,
             reward_spec=reward_spec,
             config=config,
             debug_summaries=debug_summaries,
         )
+        _check_training(training, algorithm, goal, level=name)
         super().__init__(
             observation_spec,
             action_spec,
@@ -95,6 +110,8 @@ class AlgorithmLevel(Level):
         self._nested_observation = nested_observation
         self._goal = goal
         self._random_warm_up = random_warm_up
+        self._algorithm_action_spec = algorithm_action_spec
+        self.register_buffer("_choices", choices, persistent=False)
         self._info_spec: Nest = None
 
     @property
@@ -121,23 +138,43 @@ class AlgorithmLevel(Level):
             self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
         step = step._replace(info=dist_utils.distributions_to_params(step.info))
         if self._random_warm_up and self._training is not None and self._update_clock.warming_up:
-            step = step._replace(output=uniform_actions(self.action_spec, len(inputs.step_type)))
-        return step
+            action = uniform_actions(self._algorithm_action_spec, len(inputs.step_type))
+            step = step._replace(output=action, info=_with_action(step.info, action))
+        return self._chosen(step)
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
-        return self._algorithm.predict_step(self._seen(inputs), state)._replace(info=())
+        return self._chosen(
+            self._algorithm.predict_step(self._seen(inputs), state)._replace(info=())
+        )
+
+    def _chosen(self, step: AlgStep) -> AlgStep:
+        """The step with the decision that the algorithm's action stands for."""
+        return step if self._choices is None else step._replace(output=self._choices[step.output])
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
-        if self._info_spec is not None:
-            rollout_info = dist_utils.params_to_distributions(rollout_info, self._info_spec)
-        return self._algorithm.train_step(self._seen(inputs), state, rollout_info)
+        step = self._algorithm.train_step(self._seen(inputs), state, rollout_info)
+        if self._algorithm.on_policy:  # made for its own rollouts, it would act anew
+            step = step._replace(info=step.info._replace(action=rollout_info.action))
+        return step
 
     def preprocess_experience(
         self, root_inputs: TimeStep, rollout_info: Nest, batch_info: Nest
     ) -> tuple[TimeStep, Nest]:
         if self._goal is not None and self._goal.hindsight > 0:
             root_inputs = self._goal.relabel(root_inputs, batch_info)
+        if self._info_spec is not None:
+            rollout_info = dist_utils.params_to_distributions(rollout_info, self._info_spec)
         return self._algorithm.preprocess_experience(root_inputs, rollout_info, batch_info)
+
+    def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
+        if not isinstance(self._training, OnPolicyOptions):
+            return super().train_from_replay_buffer(update_global_counter)
+        buffer: Any = self._replay_buffer
+        if self._update_clock.take_due(buffer is not None and buffer.has_spans(2)) == 0:
+            return 0
+        steps = OffPolicyAlgorithm.train_from_replay_buffer(self, update_global_counter)
+        buffer.keep_newest()
+        return steps
 
     def calc_loss(self, info: Nest) -> LossInfo:
         return self._algorithm.calc_loss(info)
@@ -163,9 +200,19 @@ class AlgorithmLevel(Level):
         )
 
 
+def _with_action(info: Nest, action: Nest) -> Nest:
+    """What an algorithm remembers of its step, had it taken `action`; also inside an `Agent`."""
+    if hasattr(info, "action"):
+        return info._replace(action=action)
+    if hasattr(info, "rl"):
+        return info._replace(rl=_with_action(info.rl, action))
+    return info
+
+
 def _agreed_gamma(gamma: float | None, algorithm: Algorithm, *, level: str) -> float:
     """The discount factor that the level's clock and the algorithm's losses share."""
-    found = {float(g) for m in algorithm.modules() if isinstance(m, TDLoss) for g in _gammas(m)}
+    losses = [m for m in algorithm.modules() if isinstance(m, (TDLoss, ActorCriticLoss))]
+    found = {float(g) for loss in losses for g in _gammas(loss)}
     if gamma is not None:
         found.add(gamma)
     if len(found) > 1:
@@ -176,6 +223,46 @@ def _agreed_gamma(gamma: float | None, algorithm: Algorithm, *, level: str) -> f
     return found.pop() if found else 0.99
 
 
-def _gammas(loss: TDLoss) -> list[float]:
+def _gammas(loss: TDLoss | ActorCriticLoss) -> list[float]:
     # Losses keep single precision: 0.98 comes back as 0.980000019
     return [round(g, 7) for g in torch.as_tensor(loss.gamma).flatten().tolist()]
+
+
+def _check_training(
+    training: TrainingOptions | None, algorithm: Algorithm, goal: Goal | None, *, level: str
+) -> None:
+    """Learners that know only what the present policy did learn in rounds, and no others do.
+
+    Raises:
+        ValueError: the algorithm cannot learn as `training` says.
+    """
+    learners = [m for m in algorithm.modules() if isinstance(m, Algorithm)]
+    is_on_policy = any(isinstance(m, ActorCriticAlgorithm) or m.on_policy for m in learners)
+    if training is None:
+        return
+    kind = type(algorithm).__name__
+    if is_on_policy != isinstance(training, OnPolicyOptions):
+        raise ValueError(
+            f"level {level!r} trains {kind} with {type(training).__name__}; PPO and actor-critic "
+            "need OnPolicyOptions, all others TrainingOptions"
+        )
+    if not isinstance(training, OnPolicyOptions):
+        return
+    if algorithm.on_policy and not isinstance(algorithm, ActorCriticAlgorithm):
+        raise ValueError(
+            f"level {level!r}: {kind} needs the gradients of its rollouts, which a level cannot "
+            "give; on-policy levels are ActorCriticAlgorithm and PPOAlgorithm"
+        )
+    if algorithm.on_policy and (training.mini_batch_size != 0 or training.epochs != 1):
+        raise ValueError(
+            f"level {level!r}: {kind} makes one update with all records, so OnPolicyOptions need "
+            f"epochs=1 and mini_batch_size=0, got epochs={training.epochs} and "
+            f"mini_batch_size={training.mini_batch_size}"
+        )
+    if alf.nest.flatten(algorithm.train_state_spec):
+        raise ValueError(f"level {level!r}: on-policy levels have networks without state only")
+    if goal is not None and goal.hindsight > 0:
+        raise ValueError(
+            f"level {level!r}: hindsight={goal.hindsight} shows goals that the policy did not act "
+            f"for, {kind} learns from those it did; use Goal(hindsight=0)"
+        )

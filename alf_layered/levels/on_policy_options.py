@@ -1,0 +1,51 @@
+"""How a level learns on-policy: from its newest records, all of them, then never again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from alf.algorithms.config import TrainerConfig
+from alf_layered.levels.training import TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyOptions(TrainingOptions):
+    """Settings of a level that learns in rounds, for PPO and actor-critic.
+
+    A round begins when the level has made `transitions` new ones. It learns from every record since
+    the last round, cut where environments and episodes end; then it forgets them, except the newest
+    of each environment, whose outcome it has not seen yet.
+
+    Attributes:
+        transitions: own transitions per round, summed over environments.
+        epochs: how often a round goes through its records.
+        mini_batch_size: records per update; 0: one update with all, in the order of time, as a
+            learner needs that computes returns in its loss.
+    """
+
+    transitions: int = 2048
+    epochs: int = 10
+    mini_batch_size: int = 64
+    mini_batch_length: int = field(init=False, default=1)
+    updates_per_transition: float = field(init=False, default=0.0)
+    warm_up: int = field(init=False, default=0)
+    replay_buffer_length: int = field(init=False, default=1)
+    priority_replay: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("transitions", 1), ("epochs", 1), ("mini_batch_size", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, it must be at least {least}")
+        # One round is one update of the clock.
+        object.__setattr__(self, "updates_per_transition", 1 / self.transitions)
+        # One environment may make all transitions of a round, and begin anew after each.
+        object.__setattr__(self, "replay_buffer_length", 2 * self.transitions + 2)
+
+    def level_config(self, config: TrainerConfig) -> TrainerConfig:
+        own = super().level_config(config)
+        own.whole_replay_buffer_training = True
+        own.num_updates_per_train_iter = self.epochs
+        if self.mini_batch_size == 0:
+            own.mini_batch_length = None
+            own.mini_batch_size = 1
+        return own

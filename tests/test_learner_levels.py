@@ -1,0 +1,346 @@
+"""Each learner as a level: top, bottom, discrete or continuous; on-policy learners in rounds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+import alf
+from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
+from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
+from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
+from alf.algorithms.ppo_algorithm import PPOAlgorithm
+from alf.algorithms.ppo_loss import PPOLoss
+from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
+from alf.data_structures import Experience, StepType, TimeStep
+from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
+from alf.networks import (
+    ActorDistributionNetwork,
+    ActorNetwork,
+    CriticNetwork,
+    NormalProjectionNetwork,
+    QNetwork,
+    ValueNetwork,
+)
+from alf.optimizers import Adam
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.math_ops import clipped_exp
+from alf_layered import (
+    AlgorithmLevel,
+    Goal,
+    HierarchyAgent,
+    LevelObservation,
+    OnPolicyOptions,
+    RandomLevel,
+    SacLevel,
+    TrainingOptions,
+    option,
+    skill,
+)
+
+GAMMA = 0.9
+FIRST, MID, LAST = (int(t) for t in (StepType.FIRST, StepType.MID, StepType.LAST))
+OBSERVATION = TensorSpec((1,))
+POINT = BoundedTensorSpec((2,), minimum=0.0, maximum=4.0)
+
+_actor = partial(
+    ActorDistributionNetwork,
+    fc_layer_params=(32,),
+    continuous_projection_net_ctor=partial(
+        NormalProjectionNetwork,
+        state_dependent_std=True,
+        scale_distribution=True,
+        std_transform=clipped_exp,
+    ),
+)
+_value = partial(ValueNetwork, fc_layer_params=(32,))
+_critic = partial(CriticNetwork, joint_fc_layer_params=(32,))
+_loss = partial(OneStepTDLoss, gamma=GAMMA)
+
+
+def _optimizers(*names: str) -> dict[str, Any]:
+    return {f"{name}_optimizer": Adam(lr=1e-2) for name in names}
+
+
+def ppo(**options: Any) -> partial:
+    loss = partial(PPOLoss, gamma=GAMMA)
+    networks = {"actor_network_ctor": _actor, "value_network_ctor": _value}
+    return partial(PPOAlgorithm, loss_class=loss, optimizer=Adam(lr=1e-2), **networks, **options)
+
+
+def actor_critic() -> partial:
+    return partial(
+        ActorCriticAlgorithm,
+        actor_network_ctor=_actor,
+        value_network_ctor=_value,
+        loss_class=partial(ActorCriticLoss, gamma=GAMMA, use_gae=True),
+        optimizer=Adam(lr=1e-2),
+    )
+
+
+def dqn() -> partial:
+    network = partial(QNetwork, fc_layer_params=(32,))
+    return partial(DqnAlgorithm, q_network_cls=network, critic_loss_ctor=_loss, **_optimizers("q"))
+
+
+def ddpg() -> partial:
+    return partial(
+        DdpgAlgorithm,
+        actor_network_ctor=partial(ActorNetwork, fc_layer_params=(32,)),
+        critic_network_ctor=_critic,
+        num_critic_replicas=2,
+        rollout_random_action=0.3,
+        critic_loss_ctor=_loss,
+        **_optimizers("actor", "critic"),
+    )
+
+
+def qrsac() -> partial:
+    return partial(
+        QrsacAlgorithm,
+        actor_network_cls=_actor,
+        critic_network_cls=partial(_critic, output_tensor_spec=TensorSpec((5,))),
+        critic_loss_ctor=partial(OneStepTDQRLoss, num_quantiles=5, gamma=GAMMA),
+        **_optimizers("actor", "critic", "alpha"),
+    )
+
+
+ROUNDS = OnPolicyOptions(transitions=64, epochs=4, mini_batch_size=32)
+ONE_UPDATE = OnPolicyOptions(transitions=64, epochs=1, mini_batch_size=0)
+REPLAY = TrainingOptions(mini_batch_size=64, updates_per_transition=0.1, warm_up=50)
+DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
+
+LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
+    "PPO": (ppo, DISCRETE, ROUNDS, 25),
+    "actor-critic": (actor_critic, DISCRETE, ONE_UPDATE, 100),
+    "DQN": (dqn, DISCRETE, REPLAY, 30),
+    "DDPG": (ddpg, CONTINUOUS, REPLAY, 60),
+    "QRSAC": (qrsac, CONTINUOUS, REPLAY, 60),
+}
+
+
+def _config() -> TrainerConfig:
+    return TrainerConfig(
+        root_dir="",
+        unroll_length=8,
+        whole_replay_buffer_training=False,
+        clear_replay_buffer=False,
+        mini_batch_length=2,
+    )
+
+
+def _agent(levels: list[Any], action_type: ActionType, joints: Any = ()) -> HierarchyAgent:
+    env = PolicyUnittestEnv(16, 5, action_type=action_type)
+    return HierarchyAgent(
+        env.observation_spec(),
+        env.action_spec(),
+        levels=levels,
+        joints=list(joints),
+        env=env,
+        config=_config(),
+    )
+
+
+@torch.no_grad()
+def _mean_reward(agent: HierarchyAgent, action_type: ActionType) -> float:
+    env = PolicyUnittestEnv(32, 5, action_type=action_type)
+    step, total = env.reset(), 0.0
+    state = agent.get_initial_predict_state(32)
+    for _ in range(5):
+        result = agent.predict_step(step, state)
+        state, step = result.state, env.step(result.output)
+        total += float(step.reward.mean()) / 5
+    return total
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_learns_as_the_bottom_level_under_random_options(name: str) -> None:
+    ctor, action_type, training, iterations = LEARNERS[name]
+    torch.manual_seed(1)
+    bottom = partial(
+        AlgorithmLevel, algorithm_ctor=ctor(), training=training, control_interval=2, name="low"
+    )
+    agent = _agent([partial(RandomLevel, name="top"), bottom], action_type, [option(3)])
+    for _ in range(iterations):
+        agent.train_iter()
+    assert _mean_reward(agent, action_type) > 0.8
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_trains_as_the_top_level(name: str) -> None:
+    ctor, action_type, training, _ = LEARNERS[name]
+    joint = option(2) if action_type is DISCRETE else skill(1)
+    top = partial(AlgorithmLevel, algorithm_ctor=ctor(), training=training, name="top")
+    bottom = partial(RandomLevel, control_interval=2, name="low")
+    agent = _agent([top, bottom], action_type, [joint])
+    before = [p.detach().clone() for p in agent.levels[0].parameters()]
+    for _ in range(6):
+        agent.train_iter()
+    after = agent.levels[0].parameters()
+    assert any(not x.equal(y) for x, y in zip(before, after, strict=True))
+
+
+# ---- rounds ----
+
+
+def _step(t: int, step_type: int, envs: list[int]) -> TimeStep:
+    """Observation 100 env + t, reward t."""
+    ids = torch.tensor(envs, dtype=torch.int32)
+    return TimeStep(
+        step_type=torch.full((len(envs),), step_type, dtype=torch.int32),
+        reward=torch.full((len(envs),), float(t)),
+        discount=torch.ones(len(envs)),
+        observation=LevelObservation(observation=(100.0 * ids + t).unsqueeze(1)),
+        prev_action=torch.zeros(len(envs), dtype=torch.int64),
+        env_id=ids,
+    )
+
+
+def _level(training: Any, ctor: Any = None, **options: Any) -> AlgorithmLevel:
+    level = AlgorithmLevel(
+        OBSERVATION,
+        option(2),
+        algorithm_ctor=ctor or ppo(),
+        training=training,
+        config=_config(),
+        **options,
+    )
+    level.set_replay_buffer(3, training.replay_buffer_length)
+    return level
+
+
+def _observe(level: AlgorithmLevel, step: TimeStep) -> None:
+    state = level.get_initial_rollout_state(len(step.step_type))
+    with torch.no_grad():
+        result = level.rollout_step(step, state)
+    level.observe_for_replay(
+        Experience(time_step=step, action=result.output, rollout_info=result.info)
+    )
+
+
+def test_records_of_environments_out_of_step_become_one_row() -> None:
+    level = _level(OnPolicyOptions(transitions=5))
+    for t, envs in enumerate([[0, 2], [0, 2], [0], [0, 2]]):
+        _observe(level, _step(t, FIRST if t == 0 else MID, envs))
+    row, _ = level._replay_buffer.gather_all()
+    seen = row.time_step.observation.observation[0, :, 0]
+    assert seen.tolist() == [0, 1, 2, 3, 200, 201, 203]
+    # what follows the newest record of an environment is another's
+    assert row.step_type[0].tolist() == [FIRST, MID, MID, LAST, FIRST, MID, LAST]
+
+
+def test_a_round_begins_when_there_are_enough_transitions_and_forgets_them() -> None:
+    level = _level(OnPolicyOptions(transitions=4, epochs=2, mini_batch_size=8))
+    _observe(level, _step(0, FIRST, [0, 1]))
+    _observe(level, _step(1, MID, [0, 1]))
+    assert level.train_from_replay_buffer() == 0
+    _observe(level, _step(2, MID, [0, 1]))
+    assert level.train_from_replay_buffer() == 2 * 6
+    buffer: Any = level._replay_buffer
+    assert buffer._current_size.tolist() == [1, 1, 0]
+    # the newest decision is learned from when its outcome is known
+    _observe(level, _step(3, MID, [0]))
+    row, _ = buffer.gather_all()
+    assert row.time_step.observation.observation[0, :, 0].tolist() == [2, 3, 102]
+
+
+def test_advantages_do_not_reach_into_another_environment() -> None:
+    level = _level(OnPolicyOptions(transitions=4))
+    for t in range(3):
+        _observe(level, _step(t, FIRST if t == 0 else MID, [0, 1]))
+    row, batch_info = level._replay_buffer.gather_all()
+    _, info = level.preprocess_experience(row.time_step, row.rollout_info, batch_info)
+    value = row.rollout_info.value[0]
+    last = 2 + GAMMA * value[2] - value[1]  # of environment 0 before its newest step
+    torch.testing.assert_close(info.advantages[0, 1], last)
+    first = 1 + GAMMA * value[1] - value[0] + 0.95 * GAMMA * last
+    torch.testing.assert_close(info.advantages[0, 0], first)
+    assert info.advantages[0, 2] == 0
+
+
+def test_actor_critic_is_trained_on_what_it_did() -> None:
+    level = _level(ONE_UPDATE, actor_critic())
+    _observe(level, _step(0, FIRST, [0, 1, 2]))
+    step = _step(0, MID, [0] * 100)
+    state = level.get_initial_train_state(100)
+    info = level.rollout_step(step, state).info
+    did = torch.arange(100) % 2
+    trained = level.train_step(step, state, info._replace(action=did)).info
+    assert trained.action.equal(did)
+
+
+@pytest.mark.parametrize(
+    ("training", "ctor", "options", "message"),
+    [
+        (TrainingOptions(), ppo(), {}, "need OnPolicyOptions"),
+        (OnPolicyOptions(), dqn(), {}, "all others TrainingOptions"),
+        (OnPolicyOptions(epochs=2), actor_critic(), {}, "epochs=1 and mini_batch_size=0"),
+    ],
+)
+def test_learners_and_ways_of_training_that_do_not_fit_are_errors(
+    training: Any, ctor: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        _level(training, ctor, **options)
+
+
+def test_hindsight_is_not_for_rounds() -> None:
+    with pytest.raises(ValueError, match=r"use Goal\(hindsight=0\)"):
+        AlgorithmLevel(
+            TensorSpec((2,)),
+            option(2),
+            POINT,
+            algorithm_ctor=ppo(),
+            training=OnPolicyOptions(),
+            goal=Goal(radius=1.0),
+        )
+
+
+@pytest.mark.parametrize("name", ["transitions", "epochs", "mini_batch_size"])
+def test_numbers_of_a_round_are_checked(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is -1"):
+        OnPolicyOptions(**{name: -1})
+
+
+# ---- what is done and what is remembered ----
+
+
+@pytest.mark.parametrize("name", ["DQN", "DDPG", "QRSAC"])
+def test_what_a_random_warm_up_does_is_what_is_learned_from(name: str) -> None:
+    ctor, action_type, training, _ = LEARNERS[name]
+    spec = option(50) if action_type is DISCRETE else POINT
+    level = AlgorithmLevel(
+        OBSERVATION, spec, algorithm_ctor=ctor(), training=training, random_warm_up=True
+    )
+    step = _step(0, MID, list(range(64)))
+    step = step._replace(prev_action=spec.zeros((64,)))
+    result = level.rollout_step(step, level.get_initial_rollout_state(64))
+    assert len(set(result.output.flatten().tolist())) > 20
+    assert result.info.action.equal(result.output)
+
+
+def test_a_learner_of_numbers_decides_among_given_points() -> None:
+    points = [[1.0, 1.0], [1.0, 3.0], [3.0, 2.0]]
+    level = AlgorithmLevel(
+        OBSERVATION, POINT, algorithm_ctor=dqn(), choices=points, random_warm_up=True
+    )
+    assert level.algorithm.action_spec == option(3)
+    step = _step(0, MID, list(range(50)))._replace(prev_action=torch.zeros(50, 2))
+    result = level.rollout_step(step, level.get_initial_rollout_state(50))
+    assert result.output.equal(torch.tensor(points)[result.info.action])
+    greedy = level.predict_step(step, level.get_initial_predict_state(50)).output
+    assert all(row in points for row in greedy.tolist())
+    with pytest.raises(ValueError, match="outside its bounds"):
+        AlgorithmLevel(OBSERVATION, POINT, algorithm_ctor=dqn(), choices=[[9.0, 1.0]])
+
+
+def test_the_short_name_is_a_level_of_soft_actor_critic() -> None:
+    level = SacLevel(OBSERVATION, POINT)
+    assert type(level.algorithm).__name__ == "SacAlgorithm"
+    assert alf.nest.flatten(level.action_spec) == [POINT]
