@@ -28,6 +28,7 @@ _PUBLIC = {
     "LevelObservation": "levels.level",
     "MPPI": "planners.mppi",
     "Model": "models.model",
+    "MuzeroLevel": "levels.muzero_level",
     "NegativeDistance": "levels.goal",
     "ObservationMap": "observation_maps",
     "OnPolicyOptions": "levels.on_policy_options",

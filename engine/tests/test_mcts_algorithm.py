@@ -18,6 +18,8 @@ from alf.algorithms.mcts_algorithm import (
     calculate_kl_exploration_policy,
 )
 from alf.algorithms.mcts_models import ModelOutput, ModelState, SimpleMCTSModel
+from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.data_structures import StepType, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import schedulers
@@ -261,3 +263,39 @@ def test_wrong_settings_are_refused_by_name() -> None:
 )
 def test_the_settings_of_the_paper_can_be_made(create: Any) -> None:
     assert create(OBSERVATION, THREE).discount in (1.0, 0.997)
+
+
+def test_muzero_goes_on_where_it_was_saved() -> None:
+    """Model, target model, and the count of updates until that follows are all saved."""
+    torch.manual_seed(0)
+    search = partial(
+        make, num_simulations=4, visit_softmax_temperature_fn=lambda steps: steps + 1.0
+    )
+
+    def build() -> MuzeroAlgorithm:
+        return MuzeroAlgorithm(
+            OBSERVATION,
+            THREE,
+            discount=0.9,
+            mcts_algorithm_ctor=search,
+            representation_learner_ctor=partial(
+                MuzeroRepresentationImpl,
+                model_ctor=partial(SimpleMCTSModel, num_unroll_steps=2),
+                num_unroll_steps=2,
+                td_steps=2,
+                reanalyze_ratio=0.5,
+                reanalyze_algorithm_ctor=search,
+                target_update_period=3,
+            ),
+        )
+
+    one, other = build(), build()
+    one.after_update((), ())
+    other.load_state_dict(one.state_dict())
+    inputs = steps_of(torch.randn(4, 3), 4)
+    found = [a.predict_step(inputs, a.get_initial_predict_state(4)).info for a in (one, other)]
+    assert torch.equal(found[0].candidate_action_policy, found[1].candidate_action_policy)
+    assert torch.equal(found[0].value, found[1].value)
+    saved = one.state_dict()
+    assert any(key.endswith("_counter") and int(saved[key]) == 1 for key in saved)
+    assert any("_target_model" in key for key in saved)

@@ -1,0 +1,93 @@
+"""MuZero on Pendulum-v1: 16 torques are sampled from the policy at each state of the search."""
+
+from functools import partial
+
+import alf
+from alf.algorithms.agent import Agent
+from alf.algorithms.data_transformer import RewardScaling
+from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByProgress
+from alf.algorithms.mcts_models import SimpleMCTSModel
+from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
+from alf.networks.projection_networks import NormalProjectionNetwork
+from alf.optimizers import AdamTF
+from alf.utils.losses import DiscreteRegressionLoss
+from alf.utils.math_ops import Sqrt1pTransform, clipped_exp
+
+alf.config("create_environment", env_name="Pendulum-v1", num_parallel_environments=8)
+# Rewards from -1.63 to 0
+alf.config("RewardScaling", scale=0.1)
+
+alf.config(
+    "MCTSModel",
+    value_loss=DiscreteRegressionLoss(transform=Sqrt1pTransform()),
+    value_loss_weight=0.5,
+    reward_loss=DiscreteRegressionLoss(transform=Sqrt1pTransform()),
+    apply_partial_trajectory_mask=True,
+)
+alf.config(
+    "SimplePredictionNet", num_quantiles=31, continuous_projection_net_ctor=NormalProjectionNetwork
+)
+alf.config(
+    "NormalProjectionNetwork",
+    state_dependent_std=True,
+    scale_distribution=True,
+    std_transform=clipped_exp,
+)
+alf.config(
+    "SimpleMCTSModel",
+    num_unroll_steps=5,
+    num_sampled_actions=16,
+    initial_alpha=0.01,
+    train_game_over_function=False,  # an episode only ends by its time limit
+)
+
+mcts = partial(
+    MCTSAlgorithm,
+    num_simulations=32,
+    root_dirichlet_alpha=0.3,
+    root_exploration_fraction=0.25,
+    pb_c_init=1.25,
+    pb_c_base=19652,
+    is_two_player_game=False,
+    value_min_max_delta=0.01,
+    visit_softmax_temperature_fn=VisitSoftmaxTemperatureByProgress([(0.5, 1.0), (1.0, 0.5)]),
+)
+alf.config(
+    "MuzeroAlgorithm",
+    discount=0.97,
+    mcts_algorithm_ctor=mcts,
+    representation_learner_ctor=partial(
+        MuzeroRepresentationImpl,
+        model_ctor=SimpleMCTSModel,
+        num_unroll_steps=5,
+        td_steps=5,
+        train_game_over_function=False,
+    ),
+)
+alf.config("Agent", rl_algorithm_cls=MuzeroAlgorithm, optimizer=AdamTF(lr=1e-3))
+
+alf.config(
+    "TrainerConfig",
+    algorithm_ctor=Agent,
+    data_transformer_ctor=RewardScaling,
+    num_iterations=0,
+    num_env_steps=30_000,
+    unroll_length=8,
+    mini_batch_length=1,
+    mini_batch_size=128,
+    num_updates_per_train_iter=16,
+    initial_collect_steps=1000,
+    replay_buffer_length=5000,
+    whole_replay_buffer_training=False,
+    clear_replay_buffer=False,
+    num_checkpoints=2,
+    evaluate=True,
+    num_evals=10,
+    num_eval_episodes=50,
+    num_eval_environments=50,
+    async_eval=False,
+    confirm_checkpoint_upon_crash=False,
+    summary_interval=50,
+    random_seed=0,
+)
