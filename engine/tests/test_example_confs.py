@@ -20,10 +20,15 @@ SMALL = {
     "TrainerConfig.evaluate": False,
     "TrainerConfig.initial_collect_steps": 40,
     "TrainerConfig.mini_batch_size": 8,
+    "TrainerConfig.num_updates_per_train_iter": 1,
     "ActorDistributionNetwork.fc_layer_params": (8,),
     "CriticNetwork.joint_fc_layer_params": (8,),
 }
-ON_POLICY = {key: value for key, value in SMALL.items() if key == "TrainerConfig.evaluate"}
+ON_POLICY = {
+    "TrainerConfig.evaluate": False,
+    "TrainerConfig.num_updates_per_train_iter": 1,
+    "TrainerConfig.mini_batch_size": 256,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +44,17 @@ def _fresh_process_state() -> Iterator[None]:
 def _train(name: str, root_dir: Path, num_iterations: int) -> RLTrainer:
     alf.close_env()
     alf.reset_configs()
-    settings = ON_POLICY if name.startswith("ac_") else SMALL
+    settings = ON_POLICY if _is_on_policy(name) else SMALL
     settings = {**settings, "TrainerConfig.num_iterations": num_iterations}
     conf_file = str(EXAMPLES / name)
     alf.parse_config(conf_file, [f"{key}={value!r}" for key, value in settings.items()])
     trainer = RLTrainer(TrainerConfig(root_dir=str(root_dir), conf_file=conf_file))
     trainer.train()
     return trainer
+
+
+def _is_on_policy(name: str) -> bool:
+    return name.startswith(("ac_", "ppo_"))
 
 
 def _updates(trainer: RLTrainer) -> int:
@@ -56,7 +65,7 @@ def _updates(trainer: RLTrainer) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
-    before = 5 if name.startswith("ac_") else 50
+    before = 5 if name.startswith(("ac_", "ppo_", "muzero_")) else 50
     first = _train(name, tmp_path, before)
     updates = _updates(first)
     assert updates >= 5
@@ -68,5 +77,14 @@ def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    kinds = ("ac_cart_pole", "sac_pendulum_conf", "lstm", "frame_stack", "priority", "her", ".gin")
+    kinds = ("ac_cart_pole", "ppo", "dqn", "ddpg", "qrsac", "icm", "rnd", "diayn", "encoder")
+    kinds += (
+        "action_repeat",
+        "sac_pendulum_conf",
+        "lstm",
+        "frame_stack",
+        "priority",
+        "her",
+        ".gin",
+    )
     assert all(any(kind in name for name in NAMES) for kind in kinds), NAMES

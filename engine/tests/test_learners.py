@@ -10,6 +10,7 @@ import small_learners as small
 import torch
 
 from alf.environments.suite_unittest import ActionType
+from alf.nest import nest
 
 DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
 LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
@@ -64,3 +65,14 @@ def test_rows_do_not_influence_each_other(name: str) -> None:
     changed[0] += 3
     alone = algorithm.predict_step(step._replace(observation=changed), state).output
     torch.testing.assert_close(alone[1:], together[1:])
+
+
+@pytest.mark.parametrize("name", ["DQN", "DDPG", "SAC", "QRSAC"])
+def test_the_state_of_a_train_step_is_what_was_announced(name: str) -> None:
+    """Also where there is nothing in it: an agent's other parts may have a state."""
+    algorithm = _trained(name, iterations=0)
+    step = small.bandit(LEARNERS[name][1], 8).reset()
+    rolled = algorithm.rollout_step(step, algorithm.get_initial_rollout_state(8))
+    state = algorithm.get_initial_train_state(8)
+    state = algorithm.train_step(step, state, rolled.info).state
+    nest.assert_same_structure(state, algorithm.train_state_spec)

@@ -325,7 +325,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         critic = CriticInputs(
             taken=self._kind.critic_inputs(inputs.observation, taken), policy=policy.critic_inputs
         )
-        next_state = policy.state
+        next_state = policy.state._replace(critic=SacCriticState())
         if self._has_critic_state:
             critic, critic_state = sac_critics.critics_of_steps(
                 self, critic, taken, policy.distribution, state.critic

@@ -1,0 +1,45 @@
+"""Proximal policy optimization on CartPole-v1, ten epochs on each 256 steps."""
+
+from functools import partial
+
+import torch
+
+import alf
+from alf.algorithms.ppo_algorithm import PPOAlgorithm
+from alf.algorithms.ppo_loss import PPOLoss
+from alf.optimizers import Adam
+from alf.utils.schedulers import LinearScheduler
+
+alf.config("create_environment", env_name="CartPole-v1", num_parallel_environments=8)
+
+alf.config("ActorDistributionNetwork", fc_layer_params=(64, 64), activation=torch.tanh)
+alf.config("ValueNetwork", fc_layer_params=(64, 64), activation=torch.tanh)
+alf.config(
+    "PPOAlgorithm",
+    loss_class=partial(PPOLoss, gamma=0.98, td_lambda=0.8, td_loss_weight=0.5),
+    optimizer=Adam(
+        lr=LinearScheduler("percent", [(0, 1e-3), (1, 0.0)]),
+        gradient_clipping=0.5,
+        clip_by_global_norm=True,
+    ),
+)
+
+alf.config(
+    "TrainerConfig",
+    algorithm_ctor=PPOAlgorithm,
+    num_iterations=300,
+    unroll_length=32,
+    whole_replay_buffer_training=True,
+    clear_replay_buffer=True,
+    num_updates_per_train_iter=10,
+    mini_batch_length=1,
+    mini_batch_size=128,
+    num_checkpoints=1,
+    evaluate=True,
+    num_evals=5,
+    num_eval_episodes=20,
+    num_eval_environments=10,
+    async_eval=False,
+    summary_interval=50,
+    random_seed=0,
+)
