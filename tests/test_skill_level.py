@@ -12,6 +12,7 @@ from alf_layered import (
     DADSLevel,
     DIAYNLevel,
     HierarchyAgent,
+    LevelObservation,
     RandomLevel,
     SkillOptions,
     SPlaTESLevel,
@@ -210,6 +211,24 @@ def test_a_level_learns_until_it_is_frozen_and_then_stays_the_same_to_the_last_b
     for key, value in level.algorithm.state_dict().items():
         if key in kept:
             assert torch.equal(value, kept[key]), key
+
+
+def test_a_frozen_level_explores_no_more() -> None:
+    for after, explores in ((0, False), (1000, True)):
+        agent = skill_agent(freeze_after=after, random_warm_up=False)
+        points, level = Points(agent, [50, 50]), _skills(agent)
+        step, state = points.live(2)[-1]
+        inputs = step._replace(
+            observation=LevelObservation(
+                step.observation["speed"],
+                state[0].decision,
+                LevelObservation(step.observation["place"]),
+            )
+        )
+        drawn = torch.stack(
+            [level.rollout_step(inputs, state[1].algorithm).output for _ in range(5)]
+        )
+        assert bool((drawn.std(0) > 0).any()) == explores
 
 
 @pytest.mark.parametrize("ctor", [SPlaTESLevel, DADSLevel, DIAYNLevel])

@@ -98,8 +98,9 @@ class SkillLevel(Level):
             None: unless the algorithm plans, because a plan needs inputs that stay as they are.
         nested_observation: as in `AlgorithmLevel`; None: if the algorithm plans.
         random_warm_up: as in `AlgorithmLevel`.
-        freeze_after: own transitions after which nothing is learned any more; 0 for skills that are
-            taken from a checkpoint. None: never.
+        freeze_after: own transitions after which nothing is learned any more and, by algorithms
+            without a state of their own, nothing explored; 0 for skills that are taken from a
+            checkpoint. None: never.
     """
 
     sees_above = True
@@ -194,6 +195,9 @@ class SkillLevel(Level):
         self._random_warm_up = random_warm_up
         self._freeze_after = freeze_after
         self._info_spec: Nest = None
+        self._remembers_nothing = not alf.nest.flatten(
+            (algorithm.rollout_state_spec, algorithm.predict_state_spec)
+        )
 
     @property
     def algorithm(self) -> Algorithm:
@@ -245,6 +249,10 @@ class SkillLevel(Level):
             if warming:
                 action = uniform_actions(self.action_spec, inputs.step_type.shape[0])
                 step = step._replace(output=action)
+            elif self.frozen and self._remembers_nothing:  # there is nothing to explore for
+                nothing = self._algorithm.predict_state_spec
+                certain = self._algorithm.predict_step(self._seen(inputs, state), nothing)
+                step = step._replace(output=certain.output)
         return AlgStep(
             output=step.output,
             state=state._replace(algorithm=step.state, step=state.step + 1),
