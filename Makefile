@@ -5,12 +5,13 @@ TORCH ?= torch==2.13.0
 ROOT ?= runs/maze
 CONF ?= alf_configs/sac_over_sac_maze2d_conf.py
 CURVES ?= runs/curves
+LEARN ?= runs/learn
 # Networks of this size run fastest on one thread; the second core is for another run.
 export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: train test lint format smoke curves clean
+.PHONY: train test lint format smoke curves learn clean
 
 $(READY): setup.py engine/setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -48,6 +49,9 @@ smoke: $(READY)
 
 curves: $(READY)
 	$(BIN)/python benchmarks/learning_runs.py --root_dir $(CURVES)
+
+learn: $(READY)
+	$(BIN)/python benchmarks/learning_runs.py --root_dir $(LEARN) learners
 
 clean:
 	rm -rf $(VENV) build *.egg-info engine/*.egg-info

@@ -1,9 +1,11 @@
 """Repeats the learning runs that the documentation reports: trains every seed, draws the curves.
 
     python benchmarks/learning_runs.py --root_dir runs/curves --jobs 2 umaze pendulum
+    python benchmarks/learning_runs.py --root_dir runs/learn learners
 
-Prints a table of what each seed reached and how long it took. Finished runs are not repeated, and
-stopped ones go on, so that the command may be started again.
+Prints a table of what each seed reached and how long it took; "learners" are those whose figures
+stand in tables, each with the threshold that every seed has to reach at one of its evaluations.
+Finished runs are not repeated, and stopped ones go on, so that the command may be started again.
 """
 
 from __future__ import annotations
@@ -30,18 +32,19 @@ class Experiment:
     """What stands on one picture.
 
     Attributes:
-        runs: label and configuration of each curve.
+        runs: label and configuration of each curve, a file of `alf_configs` or, with folders in its
+            name, of the repository.
         tag: what is drawn, from the evaluations.
         y_label: its name.
         threshold: what the runs should reach.
-        picture: where the documentation keeps the picture.
+        picture: where the documentation keeps the picture; "" for none.
     """
 
     runs: dict[str, str]
     tag: str
     y_label: str
     threshold: float
-    picture: str
+    picture: str = ""
 
 
 EXPERIMENTS = {
@@ -97,10 +100,41 @@ EXPERIMENTS = {
 }
 
 
+def _flat(conf: str, threshold: float, y_label: str = "return") -> Experiment:
+    """An example of the engine."""
+    return Experiment({conf: f"engine/alf/examples/{conf}_conf.py"}, RETURN, y_label, threshold)
+
+
+def _over(conf: str) -> Experiment:
+    """A hierarchy in the sparse U-maze."""
+    return Experiment({conf: f"{conf}_maze2d_conf.py"}, SUCCESS, "success rate", 0.9)
+
+
+LEARNERS = {
+    "ac_cart_pole": _flat("ac_cart_pole", 195),
+    "ppo_cart_pole": _flat("ppo_cart_pole", 475),
+    "dqn_cart_pole": _flat("dqn_cart_pole", 400),
+    "ddpg_pendulum": _flat("ddpg_pendulum", -250),
+    "qrsac_pendulum": _flat("qrsac_pendulum", -250),
+    "sac_pendulum": _flat("sac_pendulum", -250),
+    "sac_encoder_pendulum": _flat("sac_encoder_pendulum", -250),
+    "sac_action_repeat_mountain_car": _flat("sac_action_repeat_mountain_car", 85),
+    "sac_icm_mountain_car": _flat("sac_icm_mountain_car", 85),
+    "sac_rnd_mountain_car": _flat("sac_rnd_mountain_car", 85),
+    "dqn_over_sac": _over("dqn_over_sac"),
+    "sac_over_ddpg": _over("sac_over_ddpg"),
+    "ppo_over_sac": _over("ppo_over_sac"),
+    "random_over_sac": Experiment(
+        {"random_over_sac": "random_over_sac_maze2d_conf.py"}, SUCCESS, "success rate", 0.0
+    ),
+}
+"""What `make learn` runs. The last one is what the three above it have to beat."""
+
+
 def train(conf: str, seed: int, root: Path) -> float:
     """Runs one seed to its end; returns the seconds it took. Its output goes to `root.log`."""
     command = [sys.executable, "-m", "alf.bin.train", "--root_dir", str(root)]
-    command += ["--conf", f"alf_configs/{conf}"]
+    command += ["--conf", conf if "/" in conf else f"alf_configs/{conf}"]
     command += ["--conf_param", f"TrainerConfig.random_seed={seed}"]
     root.parent.mkdir(parents=True, exist_ok=True)
     began = time.time()
@@ -114,13 +148,14 @@ def report(
     experiment: Experiment, roots: dict[str, list[Path]], seconds: dict[Path, float]
 ) -> None:
     """Draws the curves and prints what each seed reached at the end."""
-    draw_learning_curves(
-        roots,
-        experiment.tag,
-        REPOSITORY / experiment.picture,
-        threshold=experiment.threshold,
-        y_label=experiment.y_label,
-    )
+    if experiment.picture:
+        draw_learning_curves(
+            roots,
+            experiment.tag,
+            REPOSITORY / experiment.picture,
+            threshold=experiment.threshold,
+            y_label=experiment.y_label,
+        )
     print(f"{experiment.y_label}, wanted {experiment.threshold}: {experiment.picture}")
     for label, seeds in roots.items():
         curves = [read_curve(root, experiment.tag) for root in seeds]
@@ -128,9 +163,15 @@ def report(
         first = [_first_step(curve, experiment.threshold) for curve in curves]
         print(
             f"  {label:16s} last {[round(v, 2) for v in last]}  mean {sum(last) / len(last):.2f}  "
-            f"wanted value first at step {first}  "
+            f"wanted value first at step {first}, "
+            f"by {sum(step is not None for step in first)} of {len(first)} seeds  "
             f"seconds {[round(seconds[root]) for root in seeds]}"
         )
+
+
+def _folder(conf: str) -> str:
+    """The runs of a configuration; an example's name can be that of a file of `alf_configs`."""
+    return conf.removesuffix("_conf.py").replace("engine/alf/examples/", "example_")
 
 
 def _first_step(curve, threshold: float) -> int | None:
@@ -145,27 +186,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args(arguments)
-    unknown = set(options.experiments) - set(EXPERIMENTS)
+    known = {**EXPERIMENTS, **LEARNERS}
+    names = []
+    for name in options.experiments:
+        names += list(LEARNERS) if name == "learners" else [name]
+    unknown = set(names) - set(known)
     if unknown:
-        parser.error(f"no experiment {sorted(unknown)}, there are {sorted(EXPERIMENTS)}")
+        parser.error(f"no experiment {sorted(unknown)}, there are {sorted(known)} and 'learners'")
     base = options.root_dir.resolve()
     seconds: dict[Path, float] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
         jobs = {}
-        for name in options.experiments:
-            for conf in EXPERIMENTS[name].runs.values():
+        for name in names:
+            for conf in known[name].runs.values():
                 for seed in range(options.seeds):
-                    root = base / conf.removesuffix("_conf.py") / f"seed_{seed}"
+                    root = base / _folder(conf) / f"seed_{seed}"
                     jobs[root] = pool.submit(train, conf, seed, root)
         for root, job in jobs.items():
             seconds[root] = job.result()
-    for name in options.experiments:
-        experiment = EXPERIMENTS[name]
+    for name in names:
+        experiment = known[name]
         roots = {
-            label: [
-                base / conf.removesuffix("_conf.py") / f"seed_{seed}"
-                for seed in range(options.seeds)
-            ]
+            label: [base / _folder(conf) / f"seed_{seed}" for seed in range(options.seeds)]
             for label, conf in experiment.runs.items()
         }
         report(experiment, roots, seconds)

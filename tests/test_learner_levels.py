@@ -11,19 +11,23 @@ import torch
 import alf
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.agent import Agent
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
 from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.icm_algorithm import ICMAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
 from alf.algorithms.ppo_algorithm import PPOAlgorithm
 from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
+from alf.algorithms.rnd_algorithm import RNDAlgorithm
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks import (
     ActorDistributionNetwork,
     ActorNetwork,
     CriticNetwork,
+    EncodingNetwork,
     NormalProjectionNetwork,
     QNetwork,
     ValueNetwork,
@@ -184,6 +188,45 @@ def test_a_learner_trains_as_the_top_level(name: str) -> None:
         agent.train_iter()
     after = agent.levels[0].parameters()
     assert any(not x.equal(y) for x, y in zip(before, after, strict=True))
+
+
+def _agent_of(rl: Any, *, curious: bool) -> Any:
+    """A constructor of an `Agent` with an intrinsic reward, of its own for each call."""
+
+    def make(**arguments: Any) -> Agent:
+        seen = arguments["observation_spec"]
+        net = partial(EncodingNetwork, seen, fc_layer_params=(8,))
+        module = (
+            ICMAlgorithm(arguments["action_spec"], seen, 8)
+            if curious
+            else RNDAlgorithm(net(), net(), keep_stacked_frames=0)
+        )
+        return Agent(
+            rl_algorithm_cls=rl(),
+            intrinsic_reward_module=module,
+            intrinsic_reward_coef=0.01,
+            optimizer=Adam(lr=1e-2),
+            **arguments,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("rl", "curious", "training"),
+    [(dqn, True, REPLAY), (dqn, False, REPLAY), (ppo, False, ROUNDS)],
+)
+def test_an_agent_with_an_intrinsic_reward_learns_as_a_level(
+    rl: Any, curious: bool, training: TrainingOptions
+) -> None:
+    torch.manual_seed(1)
+    level = partial(
+        AlgorithmLevel, algorithm_ctor=_agent_of(rl, curious=curious), training=training
+    )
+    agent = _agent([level], DISCRETE)
+    for _ in range(30):
+        agent.train_iter()
+    assert _mean_reward(agent, DISCRETE) > 0.8
 
 
 # ---- rounds ----
