@@ -86,13 +86,25 @@ def sample_age(buffer: Any, env_ids: Tensor, positions: Tensor) -> tuple[Tensor,
 class Reanalyzer:
     """Searches again where a model has learnt since.
 
+    Searches do not know what came before a record: their states are those at the beginning.
+
     Args:
         algorithm: its ``predict_step()`` gives the info of a search.
         model: gives the values behind the steps that are searched.
         settings: how much.
+
+    Raises:
+        ValueError: two players move in turn, but the observation does not say whose turn it is.
     """
 
-    def __init__(self, algorithm: Algorithm, model: MCTSModel, settings: ReanalyzeSettings):
+    def __init__(self, algorithm: Algorithm, model: MCTSModel, settings: ReanalyzeSettings) -> None:
+        if getattr(algorithm, "is_two_player_game", False):
+            spec = algorithm.observation_spec
+            if not (isinstance(spec, dict) and {"to_play", "steps"} & spec.keys()):
+                raise ValueError(
+                    "reanalyze has to know whose turn it is: the observation needs an entry "
+                    f"'to_play' or 'steps', but its spec is {spec}"
+                )
         self._algorithm = algorithm
         self._model = model
         self.settings = settings
@@ -106,13 +118,11 @@ class Reanalyzer:
         return s.td_steps_func(age, s.td_steps, oldest).long().clamp(max=s.td_steps)
 
     @torch.no_grad()
-    def search(self, time_step: TimeStep, state: Any, steps: int) -> tuple[Any, Tensor]:
+    def search(self, time_step: TimeStep, steps: int) -> tuple[Any, Tensor]:
         """What a new search says.
 
         Args:
             time_step: [N, S, ...].
-            state: of the algorithm at the first ``steps`` records, nest of [N, steps, ...], or all
-                S with ``full``; () for zeros.
             steps: R + 1.
 
         Returns:
@@ -123,8 +133,7 @@ class Reanalyzer:
         self._model.eval()
         with self.settings.autocast():
             part = nest.map_structure(lambda x: x[:, :searched].flatten(0, 1), time_step)
-            flat_state = nest.map_structure(lambda x: x[:, :searched].flatten(0, 1), state)
-            info = self._in_batches(self._search, (part, flat_state))
+            info = self._in_batches(self._search, part)
             value = info.value.float().unflatten(0, (N, searched))
             if searched < S:
                 rest = nest.map_structure(
@@ -135,10 +144,8 @@ class Reanalyzer:
         infos = nest.map_structure(lambda x: x.unflatten(0, (N, searched))[:, :steps], info)
         return infos, value
 
-    def _search(self, inputs: tuple[TimeStep, Any]) -> Any:
-        time_step, state = inputs
-        if not nest.flatten(state):
-            state = self._algorithm.get_initial_predict_state(len(time_step.step_type))
+    def _search(self, time_step: TimeStep) -> Any:
+        state = self._algorithm.get_initial_predict_state(len(time_step.step_type))
         return self._algorithm.predict_step(time_step, state).info
 
     def _value(self, observation: Any) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from alf.algorithms._muzero_representation import autocast
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
-from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl, autocast
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
