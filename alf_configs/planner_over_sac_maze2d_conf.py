@@ -10,6 +10,7 @@ import alf
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
+from alf.utils.schedulers import LinearScheduler
 from alf_layered import (
     ICEM,
     AlgorithmLevel,
@@ -51,6 +52,9 @@ alf.config(
 alf.config("OneStepTDLoss", gamma=0.98)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
+# Each level is a moving target for the other one: what they reach is steady where both slow down.
+falling_rate = LinearScheduler("percent", [(0.5, 1e-3), (1.0, 1e-4)])
+
 # Positions and subgoals are numbers from 0 to 8.
 alf.config("ProbFCDynamics", normalize_inputs=True)
 
@@ -75,16 +79,16 @@ alf.config(
             training=TrainingOptions(
                 updates_per_transition=1.0, warm_up=planner_warm_up, replay_buffer_length=400
             ),
-            optimizer=Adam(lr=1e-3, gradient_clipping=20.0),
+            optimizer=Adam(lr=falling_rate, gradient_clipping=20.0),
         ),
         partial(
             AlgorithmLevel,
             name="reach",
             algorithm_ctor=partial(
                 SacAlgorithm,
-                actor_optimizer=Adam(lr=1e-3),
-                critic_optimizer=Adam(lr=1e-3),
-                alpha_optimizer=Adam(lr=1e-3),
+                actor_optimizer=Adam(lr=falling_rate),
+                critic_optimizer=Adam(lr=falling_rate),
+                alpha_optimizer=Adam(lr=falling_rate),
             ),
             control_interval=10,
             # Decisions last equally long: with costs per step, plans would else be of short ones.
