@@ -31,7 +31,10 @@ from alf_layered.plots.plans import PlansOverEnvironment
 planner_warm_up = alf.define_config("planner_warm_up", 1000)
 skills_warm_up = alf.define_config("skills_warm_up", 2000)
 made_up_start = alf.define_config("made_up_start", 30_000)
-fixed_std = alf.define_config("fixed_std", 0.5)
+# after how many environment steps the skills stay as they are: what the planner knows of them then
+# comes true, and it goes on learning it
+frozen_after = alf.define_config("frozen_after", 40_000)
+fixed_std = alf.define_config("fixed_std", 0.25)
 # whether plans are drawn over the maze: play with --conf_param _CONFIG._USER.draw_plans=True
 draw_plans = alf.define_config("draw_plans", False)
 
@@ -78,7 +81,7 @@ alf.config(
                 resample_random_action_prob=0.5,
             ),
             training=TrainingOptions(
-                updates_per_transition=1.0, warm_up=planner_warm_up, replay_buffer_length=400
+                updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=400
             ),
             optimizer=Adam(lr=1e-3, gradient_clipping=20.0),
         ),
@@ -93,7 +96,8 @@ alf.config(
             ),
             control_interval=10,
             potential_diff_reward=True,
-            potential_clipping_low=-10.0,
+            potential_clipping_low=-30.0,
+            freeze_after=frozen_after,
             options=SkillOptions(n_skill_samples=16, fixed_std=fixed_std, after_skill="nothing"),
             training=TrainingOptions(
                 updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=5_000
@@ -108,14 +112,14 @@ alf.config(
     "TrainerConfig",
     algorithm_ctor=HierarchyAgent,
     num_iterations=0,
-    num_env_steps=160_000,
+    num_env_steps=120_000,
     unroll_length=4,
     mini_batch_length=2,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,
     num_checkpoints=5,
     evaluate=True,
-    num_evals=16,
+    num_evals=12,
     num_eval_episodes=100,
     num_eval_environments=50,
     async_eval=False,
