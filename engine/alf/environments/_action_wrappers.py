@@ -53,6 +53,9 @@ class _BoxActionWrapper(gymnasium.ActionWrapper):
     def action(self, action: Any) -> Any:
         return self._function(action)
 
+    def step(self, action: Any) -> Any:
+        return self.env.step(self._function(action))
+
 
 @configurable
 class ContinuousActionClip(_BoxActionWrapper):
@@ -96,6 +99,8 @@ class ContinuousActionMapping(_BoxActionWrapper):
         offset = np.where(finite, inner_low - np.where(finite, low, 0) * scale, 0.0)
         dtype = space.dtype
         outer = spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
+        if not offset.any():  # symmetric bounds
+            return outer, lambda a: (a * scale).astype(dtype)
         return outer, lambda a: (a * scale + offset).astype(dtype)
 
 
