@@ -11,6 +11,7 @@ import alf
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
+from alf.utils.schedulers import LinearScheduler
 from alf_layered import (
     ICEM,
     Exploration,
@@ -83,7 +84,9 @@ alf.config(
             training=TrainingOptions(
                 updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=400
             ),
-            optimizer=Adam(lr=1e-3, gradient_clipping=20.0),
+            optimizer=Adam(
+                lr=LinearScheduler("percent", [(0.4, 1e-3), (1.0, 1e-4)]), gradient_clipping=20.0
+            ),
         ),
         partial(
             SPlaTESLevel,
