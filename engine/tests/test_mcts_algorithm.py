@@ -243,11 +243,45 @@ def test_wrong_settings_are_refused_by_name() -> None:
         ({"num_parallel_sims": 5}, "multiple of num_parallel_sims=5"),
         ({"reward_spec": TensorSpec((2,))}, "one reward"),
         ({"max_unroll_length": 0}, "max_unroll_length is 0"),
+        ({"num_parallel_sims": 0}, "num_parallel_sims=0"),
+        ({"num_simulations": 0}, "num_simulations=0"),
+        ({"known_value_bounds": (1.0, -1.0)}, r"known_value_bounds=\(1.0, -1.0\)"),
+        ({"root_exploration_fraction": 1.5}, "root_exploration_fraction=1.5"),
+        ({"learn_policy_temperature": 0.0}, "learn_policy_temperature=0.0"),
     ):
         with pytest.raises(ValueError, match=text):
             make(**options)
     with pytest.raises(ValueError, match="set_model"):
         make().predict_step(steps_of(torch.zeros(1, 3), 1), make().get_initial_predict_state(1))
+    search = make(model=SimpleMCTSModel(OBSERVATION, THREE, 2, train_policy=False))
+    with pytest.raises(ValueError, match="train_policy=True"):
+        search.predict_step(steps_of(torch.zeros(1, 3), 1), search.get_initial_predict_state(1))
+
+
+class Coarse(Choice):
+    """Every state is worth 1, nothing is earned, the game never ends; all in half precision."""
+
+    def _output(self, state: torch.Tensor, reward: torch.Tensor) -> ModelOutput:
+        output = super()._output(state, torch.zeros_like(reward, dtype=torch.bfloat16))
+        return output._replace(
+            value=torch.ones_like(state, dtype=torch.bfloat16),
+            action_probs=output.action_probs.bfloat16(),
+            game_over=torch.zeros_like(output.game_over),
+        )
+
+
+@pytest.mark.parametrize("options", [{}, {"expand_all_children": True}, {"num_parallel_sims": 4}])
+def test_trees_keep_single_precision_where_the_model_does_not(options: dict[str, Any]) -> None:
+    """The mean of 401 times 1 is 1; in bfloat16 their sum would stop at 256."""
+    search = make(num_simulations=400, discount=1.0, **options)
+    search.set_model(Coarse())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = search.predict_step(
+            steps_of(torch.zeros(2, 3), 2), search.get_initial_predict_state(2)
+        )
+    assert step.info.value.tolist() == pytest.approx([1.0, 1.0])
+    for x in (*step.info[1:], step.state.next_predicted_reward):
+        assert x.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from alf.algorithms._mcts_policy import (
     calculate_exploration_policy,
     calculate_kl_exploration_policy,
 )
-from alf.algorithms._mcts_search import Search, SearchSettings
+from alf.algorithms._mcts_search import Search
+from alf.algorithms._mcts_settings import SearchSettings
 from alf.algorithms._mcts_tree import CHILD, VISITS
 from alf.algorithms.mcts_models import MCTSModel, ModelOutput
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
@@ -155,13 +156,11 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
         _check_choice("exploration_policy_type", exploration_policy_type, kinds)
         if isinstance(unexpanded_value_score, str):
             _check_choice("unexpanded_value_score", unexpanded_value_score, UNEXPANDED_SCORES)
-        if num_simulations < 1 or num_simulations % num_parallel_sims != 0:
+        if not 0 <= root_exploration_fraction <= 1 or learn_policy_temperature <= 0:
             raise ValueError(
-                f"num_simulations={num_simulations} has to be a positive multiple of "
-                f"num_parallel_sims={num_parallel_sims}"
+                f"root_exploration_fraction={root_exploration_fraction} has to be within [0, 1], "
+                f"learn_policy_temperature={learn_policy_temperature} positive"
             )
-        if max_unroll_length < 1:
-            raise ValueError(f"max_unroll_length is {max_unroll_length}, it must be at least 1")
         if reward_spec.numel != 1:
             raise ValueError(f"{name}: a search needs one reward, its reward_spec is {reward_spec}")
         settings = SearchSettings(
@@ -271,6 +270,8 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
         root = model.initial_predict(
             latent, state.pred_state if self._keep_model_pred_state else ()
         )
+        if not isinstance(root.action_probs, Tensor):
+            raise ValueError(f"{self.name}: a search needs a model with train_policy=True")
         search = self._search(root, observation, steps, noisy)
         tree, roots = search.tree, search.tree.roots
         visits = tree.edges[roots, VISITS]
@@ -315,7 +316,7 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
 
     def _search(self, root: ModelOutput, observation: Any, steps: Tensor, noisy: bool) -> Search:
         forbidden = None
-        prior = root.action_probs.to(root.value.dtype)
+        prior = root.action_probs.float()
         if "valid_action_mask" in _entries(observation):
             allowed = observation["valid_action_mask"].bool()
             if allowed.shape != prior.shape:

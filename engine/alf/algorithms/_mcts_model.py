@@ -128,6 +128,8 @@ class MCTSModel(nn.Module):
         self._value_loss = value_loss
         self._repr_loss = repr_loss
         self._target_entropy = target_entropy
+        # Without a target alpha stays as it is.
+        self._has_entropy_term = target_entropy is not None or initial_alpha != 0
         self._alpha_adjust_rate = alpha_adjust_rate
         self._predict_initial_reward = predict_initial_reward
         self._reset_reward_sum_period = reset_reward_sum_period
@@ -164,7 +166,9 @@ class MCTSModel(nn.Module):
         if not nest.flatten(pred_state):
             pred_state = zeros_from_spec(self.pred_state_spec, B)
         output = self.prediction_model(latent, pred_state)
-        prev_sum = latent.new_zeros(B) if self._predict_reward_sum else ()
+        prev_sum = ()
+        if self._predict_reward_sum:  # a sum, also where the latent state has half precision
+            prev_sum = latent.new_zeros(B, dtype=torch.float32)
         step = torch.zeros(B, dtype=torch.int64, device=latent.device)
         return output._replace(
             state=output.state._replace(step=step, prev_reward_sum=prev_sum),
@@ -280,7 +284,7 @@ class MCTSModel(nn.Module):
             log_prob = distribution.logits.log_softmax(dim=-1)
         # What cannot happen has no part in the loss, however improbable it is to the model.
         loss = -torch.where(policy > 0, policy * log_prob, 0.0).sum(dim=2)
-        if self._target_entropy is None and self._alpha_is_zero():
+        if not self._has_entropy_term:
             return loss
         entropy = dist_utils.entropy_with_fallback(distribution)[0]
         has_target = (policy.sum(dim=2) > 0).to(loss.dtype)
@@ -293,12 +297,6 @@ class MCTSModel(nn.Module):
                 summary.scalar("alpha", self._alpha)
                 summary.scalar("entropy", entropy.mean())
         return loss - self._alpha.clone() * entropy * has_target
-
-    def _alpha_is_zero(self) -> bool:
-        """Without a target alpha stays as it was given: it is looked at once."""
-        if not hasattr(self, "_zero_alpha"):
-            self._zero_alpha = bool(self._alpha == 0)
-        return self._zero_alpha
 
     def _repr_losses(self, model_output: ModelOutput, target: ModelTarget) -> Tensor:
         B, steps = target.value.shape

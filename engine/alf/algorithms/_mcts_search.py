@@ -8,45 +8,15 @@ goes on. Axis letters as in `_mcts_tree`.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from alf.algorithms import _mcts_policy as policies
+from alf.algorithms._mcts_settings import SearchSettings
 from alf.algorithms._mcts_tree import CHILD, FORBIDDEN, PRIOR, VISITS, Q, Tree, plant
 from alf.nest import nest
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchSettings:
-    """How trees are searched; see `MCTSAlgorithm` for the meaning of each.
-
-    ``policy`` is the exploration policy, ``by_policy`` whether it is searched with.
-    """
-
-    num_simulations: int
-    discount: float
-    pb_c_init: float
-    pb_c_base: float
-    known_value_bounds: tuple[float, float] | None = None
-    value_min_max_delta: float = 1e-30
-    ucb_break_tie_eps: float = 0.0
-    ucb_parent_visit_count_minus_one: bool = False
-    unexpanded_value_score: float | str = 0.5
-    policy: policies.ExplorationPolicy = policies.calculate_exploration_policy
-    by_policy: bool = False
-    expand_all_children: bool = False
-    expand_all_root_children: bool = False
-    max_unroll_length: int = 1_000_000
-    num_parallel_sims: int = 1
-
-    def num_nodes(self, num_children: int) -> int:
-        """The nodes of a tree, those that are reserved but not used included."""
-        if self.expand_all_children:
-            return 1 + (1 + self.num_simulations) * num_children
-        return 1 + self.num_simulations + num_children * self.expand_all_root_children
 
 
 class Paths(NamedTuple):
@@ -88,6 +58,12 @@ class Search:
         forbidden: Tensor | None = None,
     ) -> None:
         K = output.action_probs.shape[1]
+        # Sums of hundreds of values and numbers of nodes need more than half precision, even where
+        # the model makes do with it.
+        dtype = torch.promote_types(output.value.dtype, torch.float32)
+        output = output._replace(
+            value=output.value.to(dtype), action_probs=output.action_probs.to(dtype)
+        )
         self._model = model
         self._settings = settings
         self._has_forbidden = forbidden is not None
@@ -95,7 +71,7 @@ class Search:
             output, settings.num_nodes(K), to_play, settings.known_value_bounds, forbidden
         )
         self._note(output.value.unsqueeze(1))
-        device, dtype = output.value.device, output.value.dtype
+        device = output.value.device
         self._roots = self.tree.roots
         self._next = 1  # the first row of each tree that is not used yet
         counts = torch.arange(settings.num_simulations * K + K + 2, device=device, dtype=dtype)
@@ -322,13 +298,14 @@ class Search:
                 first of its returns already.
         """
         tree, path = self.tree, paths.nodes
-        found = torch.zeros(*path.shape[:-1], path.shape[-1] + 1, dtype=total.dtype)
-        found = found.to(total.device)
+        found = total.new_zeros(*path.shape[:-1], path.shape[-1] + 1)
         # What is earned on the way to the root is not of this search; nowhere earns nothing.
         found[..., 1:-1] = tree.reward[path[..., 1:]] * weight.unsqueeze(-1)
         found.scatter_(-1, paths.length.unsqueeze(-1) + 1, total.unsqueeze(-1))
         # G[d] = sum_{j > d} discount^(j - d - 1) found[j]
-        returns = found @ _discounts(found.shape[-1], self._settings.discount, found)[:, :-1]
+        discounts = _discounts(found.shape[-1], self._settings.discount, found)
+        with torch.autocast(found.device.type, enabled=False):
+            returns = found @ discounts[:, :-1]
         own = is_new.unsqueeze(-1) & (path == paths.leaf.unsqueeze(-1))
         at = path.masked_fill(own, tree.nowhere).view(-1)
         tree.value_sum.index_add_(0, at, returns.reshape(-1))
