@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from alf.algorithms._muzero_targets import find_spans, n_step_values
-from alf.algorithms.mcts_algorithm import MCTSInfo
+from alf.algorithms.data_transformer import FrameStacker, HindsightExperienceTransformer
+from alf.algorithms.mcts_algorithm import (
+    MCTSAlgorithm,
+    MCTSInfo,
+    VisitSoftmaxTemperatureByMoves,
+)
 from alf.algorithms.mcts_models import ModelOutput, ModelState, SimpleMCTSModel
 from alf.algorithms.muzero_representation_learner import (
     LinearTdStepFunc,
@@ -243,6 +248,44 @@ def test_representations_are_learnt_from_later_observations() -> None:
     root, info = learner.preprocess_experience(root, (), info)
     assert info.target.observation.squeeze(-1).tolist() == [[[1.5, 2.5, 3.5], [2.5, 3.5, 4.5]]]
     assert root.observation.squeeze(-1).tolist() == [[1.5, 2.5]]
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_known"),
+    [
+        (OBSERVATION, False),
+        ({"board": OBSERVATION}, False),
+        ({"board": OBSERVATION, "to_play": TensorSpec((), torch.int8)}, True),
+        ({"board": OBSERVATION, "steps": TensorSpec((), torch.int32)}, True),
+    ],
+    ids=str,
+)
+def test_reanalyze_has_to_know_whose_turn_it_is(spec: Any, is_known: bool) -> None:
+    search = partial(
+        MCTSAlgorithm,
+        num_simulations=2,
+        root_dirichlet_alpha=0.3,
+        root_exploration_fraction=0.25,
+        pb_c_init=1.25,
+        pb_c_base=19652,
+        is_two_player_game=True,
+        visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves(),
+    )
+    options = {"reanalyze_algorithm_ctor": search, "reanalyze_ratio": 0.5, "observation_spec": spec}
+    if is_known:
+        make_learner(**options)
+        return
+    with pytest.raises(ValueError, match="'to_play' or 'steps'"):
+        make_learner(**options)
+
+
+def test_goals_that_were_not_pursued_are_refused() -> None:
+    for transformers in (
+        HindsightExperienceTransformer,
+        [FrameStacker, HindsightExperienceTransformer],
+    ):
+        with pytest.raises(ValueError, match="HindsightExperienceTransformer cannot be used"):
+            make_learner(data_transformer_ctor=transformers)
 
 
 def test_contradicting_settings_are_refused() -> None:

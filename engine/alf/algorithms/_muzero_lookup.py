@@ -161,7 +161,7 @@ class Lookup:
         if s.train_policy:
             candidates, policy = (
                 read(buffer, f"{info_path}.{field}", ids, positions[:, :n])
-                for field in ("candidate_actions", "candidate_action_policy")
+                for field in _policy_fields(buffer, info_path)
             )
         td_steps = torch.full_like(spans.end, max(s.td_steps, 1))
         rows = self._rows_to_search(spans)
@@ -218,6 +218,22 @@ class Lookup:
             zero = torch.zeros_like(outcome)
             return outcome_values(zero, discount, left, torch.where(is_over, outcome, value), n)
         return outcome_values(outcome, discount, left, value.masked_fill(is_over, 0.0), n)
+
+
+def _policy_fields(buffer: Any, info_path: str) -> tuple[str, str]:
+    """Where in the infos of searches their policies are.
+
+    Raises:
+        ValueError: no searches are stored.
+    """
+    info = nest.get_field(buffer._data_spec, info_path)
+    if not nest.flatten(getattr(info, "candidate_action_policy", ())):
+        raise ValueError(
+            f"train_policy=True needs the candidate_action_policy of searches in {info_path} of "
+            f"the replay buffer, whose entries are {getattr(info, '_fields', info)}; without "
+            "searches (MuzeroRepresentationLearner) use train_policy=False, for the model too"
+        )
+    return "candidate_actions", "candidate_action_policy"
 
 
 def _members(transformer: DataTransformer | None) -> list[Any]:

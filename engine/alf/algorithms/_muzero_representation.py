@@ -317,6 +317,10 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
         loss = self._model.calc_loss(
             dist_utils.params_to_distributions(stacked, spec), rollout_info.target
         )
+        if self._config is not None and self._config.mask_out_loss_for_last_step:
+            # What is not learnt must not get a high priority for not being known.
+            counts = (~exp.is_last()).to(loss.loss.dtype)
+            loss = nest.map_structure(lambda x: x * counts, loss)
         if self._debug_summaries and summary.should_record_summaries():
             with summary.scope(self.name):
                 summary_utils.add_mean_hist_summary("target_value", rollout_info.target.value)

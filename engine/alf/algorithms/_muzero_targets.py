@@ -73,17 +73,17 @@ def n_step_values(
         discount: [N, S], c, the algorithm's discount included.
         value: [N, S].
         end: [N].
-        td_steps: [N], n of each span.
+        td_steps: [N], n of each span, at most S - steps.
         steps: R + 1.
     """
     S = value.shape[1]
     at = torch.arange(steps, device=value.device).expand(len(value), steps)
     end, n = end.unsqueeze(1), td_steps.unsqueeze(1)
     here = torch.minimum(at, end)
-    until = torch.minimum(here + n, end).clamp(max=S - 1)
+    until = torch.minimum(here + n, end)
     is_terminal = (discount == 0).gather(1, end) & (here >= end)
     total, factor = torch.zeros_like(value[:, :steps]), torch.ones_like(value[:, :steps])
-    for _ in range(min(int(td_steps.max()), S - 1)):
+    for _ in range(S - steps):
         goes_on = here < until
         here = torch.where(goes_on, here + 1, here)
         total = torch.where(goes_on, total + factor * reward.gather(1, here), total)

@@ -94,6 +94,11 @@ class MuzeroRepresentationLearner(OffPolicyAlgorithm):
         debug_summaries: bool = False,
         name: str = "MuZeroRepresentationLearner",
     ) -> None:
+        if training_options is not None and training_options.interval < 1:
+            raise ValueError(
+                f"{name}: training_options.interval is {training_options.interval}, it must be at "
+                "least 1"
+            )
         own_config = config
         if config is not None and training_options is not None:
             own_config = training_options.own_config(config)
@@ -148,16 +153,17 @@ class MuzeroRepresentationLearner(OffPolicyAlgorithm):
         """Nothing: the model is not changed by updates of the RL algorithm."""
 
     def after_train_iter(self, experience: TimeStep | None, info: MuzeroInfo | None) -> None:
-        """Store the unroll [T, B, ...] and learn from what is stored."""
+        """Store the unroll [T, B, ...], if there was one, and learn from what is stored."""
         options = self._training_options
         if options is None:
             return
-        if experience is None or info is None:
-            raise ValueError(
-                f"{self.name} needs the time steps of each unroll: "
-                "TrainerConfig.use_root_inputs_for_after_train_iter=True, and no iteration without"
-            )
-        self._store(experience, info)
+        if info is not None:
+            if experience is None:
+                raise ValueError(
+                    f"{self.name} needs the time steps of each unroll: "
+                    "TrainerConfig.use_root_inputs_for_after_train_iter=True"
+                )
+            self._store(experience, info)
         self._num_iterations += 1
         if int(self._num_iterations) % options.interval == 0:
             with summary.scope(self.name):
