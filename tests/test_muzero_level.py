@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImp
 from alf.data_structures import TimeStep
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.checkpoint_utils import Checkpointer
 from alf_layered import Goal, HierarchyAgent, LevelObservation, MuzeroLevel, TrainingOptions, option
 from tests.runs import assert_same_tensors, checkpoint, train
 
@@ -83,15 +85,13 @@ def test_hindsight_is_refused() -> None:
         MuzeroLevel(OBSERVATION, ACTION, TensorSpec((3,)), goal=Goal(radius=0.1))
 
 
-@pytest.mark.parametrize("joint", [option(3), ACTION], ids=["options", "skills"])
-def test_muzero_learns_above_and_below_a_joint(joint: BoundedTensorSpec) -> None:
-    """Both levels search, the upper one with reanalyze: what it reads is what its model sees."""
-    torch.manual_seed(0)
-    sampled = None if joint.is_discrete else 3
-    again = {"reanalyze_ratio": 0.5, "reanalyze_td_steps": 2}
-    upper = muzero(sampled)
+def searching_levels(joint: BoundedTensorSpec) -> HierarchyAgent:
+    """Two levels for two environments: both search, the upper one with reanalyze."""
+    upper = muzero(None if joint.is_discrete else 3)
     upper.keywords["representation_learner_ctor"].keywords.update(
-        again, reanalyze_algorithm_ctor=upper.keywords["mcts_algorithm_ctor"]
+        reanalyze_ratio=0.5,
+        reanalyze_td_steps=2,
+        reanalyze_algorithm_ctor=upper.keywords["mcts_algorithm_ctor"],
     )
     training = TrainingOptions(mini_batch_size=8, mini_batch_length=1, warm_up=8)
     agent = HierarchyAgent(
@@ -113,18 +113,26 @@ def test_muzero_learns_above_and_below_a_joint(joint: BoundedTensorSpec) -> None
     for level in agent.levels:
         level.set_replay_buffer(2, 100)
     agent.set_path("")
-    before = [p.detach().clone() for p in agent.levels[0].parameters()]
+    return agent
+
+
+def random_step(kind: int) -> TimeStep:
+    return TimeStep(
+        step_type=torch.full((2,), kind, dtype=torch.int32),
+        reward=torch.full((2,), float(kind > 0)),
+        discount=torch.ones(2),
+        observation={"position": torch.randn(2, 2), "speed": torch.randn(2)},
+        prev_action=torch.zeros(2, 2),
+        env_id=torch.arange(2, dtype=torch.int32),
+    )
+
+
+def act(agent: HierarchyAgent, num_steps: int) -> None:
+    """Steps in episodes of three, all of them remembered."""
+    agent.eval()
     state = agent.get_initial_rollout_state(2)
-    for t in range(16):
-        kind = [0, 1, 1, 2][t % 4]
-        step = TimeStep(
-            step_type=torch.full((2,), kind, dtype=torch.int32),
-            reward=torch.full((2,), float(kind > 0)),
-            discount=torch.ones(2),
-            observation={"position": torch.randn(2, 2), "speed": torch.randn(2)},
-            prev_action=torch.zeros(2, 2),
-            env_id=torch.arange(2, dtype=torch.int32),
-        )
+    for t in range(num_steps):
+        step = random_step([0, 1, 1, 2][t % 4])
         result = agent.rollout_step(step, state)
         state = result.state
         agent.observe_for_replay(
@@ -133,11 +141,54 @@ def test_muzero_learns_above_and_below_a_joint(joint: BoundedTensorSpec) -> None
             )
         )
     agent.train()
+
+
+@pytest.mark.parametrize("joint", [option(3), ACTION], ids=["options", "skills"])
+def test_muzero_learns_above_and_below_a_joint(joint: BoundedTensorSpec) -> None:
+    """What the levels read from their replay buffers is what their models see."""
+    torch.manual_seed(0)
+    agent = searching_levels(joint)
+    before = [p.detach().clone() for p in agent.levels[0].parameters()]
+    act(agent, 16)
     assert agent.train_from_replay_buffer() > 0
     after = list(agent.levels[0].parameters())
     assert any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
-    assert isinstance(step.observation, dict)
     assert agent.levels[0].observation_spec._fields == LevelObservation._fields
+
+
+def entries(agent: HierarchyAgent, name: str) -> list[Any]:
+    return [value for key, value in agent.state_dict().items() if name in key]
+
+
+def test_a_hierarchy_resumes_with_all_that_its_searching_levels_had(tmp_path: Path) -> None:
+    """Models, targets of reanalyze, optimizers, and every count; decisions are the same too."""
+    torch.manual_seed(0)
+    saved, resumed = searching_levels(ACTION), searching_levels(ACTION)
+    for agent, rounds in ((saved, 3), (resumed, 1)):
+        for _ in range(rounds):
+            act(agent, 16)
+            assert agent.train_from_replay_buffer() > 0
+    Checkpointer(str(tmp_path), algorithm=saved).save(1)
+    kept = copy.deepcopy(saved.state_dict())
+    with pytest.raises(AssertionError):
+        assert_same_tensors(resumed.state_dict(), kept)
+    assert Checkpointer(str(tmp_path), algorithm=resumed).load() == 1
+    assert_same_tensors(resumed.state_dict(), kept)
+
+    transitions = [int(x) for x in entries(resumed, "_update_clock.transitions")]
+    optimizers = entries(resumed, "_optimizers")
+    updates = [int(next(iter(x["state"].values()))["step"]) for x in optimizers]
+    assert transitions == [int(x) for x in entries(saved, "_update_clock.transitions")]
+    assert len(transitions) == len(updates) == 2
+    assert min(*transitions, *updates) > 1
+    # The upper level has counted its updates until the target model follows.
+    assert [int(x) for x in entries(resumed, "_update_target._counter")] == updates[:1]
+    step, decisions = random_step(1), []
+    for agent in (saved, resumed):
+        agent.eval()
+        torch.manual_seed(1)
+        decisions.append(agent.predict_step(step, agent.get_initial_predict_state(2)).output)
+    assert torch.equal(*decisions)
 
 
 @pytest.mark.slow

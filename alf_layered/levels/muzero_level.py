@@ -44,7 +44,8 @@ class MuzeroLevel(AlgorithmLevel):
     """MuZero on the level's semi-MDP: continuous decisions are sampled, discrete ones enumerated.
 
     Returns and bootstraps are discounted by what each decision really took. In the search, where
-    this is not known, a decision is taken to last `decision_steps`.
+    this is not known, a decision is taken to last `decision_steps`; so it is for the outcome of
+    whole episodes (`td_steps=-1`).
 
     Args:
         algorithm_ctor: called as `AlgorithmLevel` does, and with `discount`.

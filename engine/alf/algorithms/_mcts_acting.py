@@ -359,7 +359,8 @@ def _tempered(policy: Tensor, temperature: Any) -> Tensor:
 def _dirichlet(alpha: float, like: Tensor, forbidden: Tensor | None) -> Tensor:
     """Dirichlet noise [B, K] on what is not forbidden."""
     # For small alpha the draws underflow: then all of a row can be zero.
-    noise = torch.distributions.Gamma(torch.full_like(like, alpha), 1.0).sample() + 1e-30
+    gamma = torch.distributions.Gamma(torch.full_like(like, alpha), 1.0, validate_args=False)
+    noise = gamma.sample() + 1e-30
     if forbidden is not None:
         noise = torch.where(forbidden, 0.0, noise)
     return noise / noise.sum(dim=1, keepdim=True)
