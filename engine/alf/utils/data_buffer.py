@@ -175,11 +175,15 @@ class RingBuffer(nn.Module):
         Not looked at on accelerators, for which the host would wait.
         """
         ids: list[int] | None = None
-        if isinstance(env_ids, torch.Tensor) and not env_ids.is_floating_point():
-            if env_ids.device.type == "cpu" and env_ids.numel() <= _SMALL_BATCH:
-                ids = env_ids.tolist()
-                if ids == self._latest_ids[0]:
-                    return self._latest_ids[1]
+        if (
+            isinstance(env_ids, torch.Tensor)
+            and not env_ids.is_floating_point()
+            and env_ids.device.type == "cpu"
+            and env_ids.numel() <= _SMALL_BATCH
+        ):
+            ids = env_ids.tolist()
+            if ids == self._latest_ids[0]:
+                return self._latest_ids[1]
         converted = self.check_convert_env_ids(env_ids)
         if env_ids is None or converted.device.type != "cpu" or converted.shape[0] == 0:
             return converted
