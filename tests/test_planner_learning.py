@@ -92,7 +92,9 @@ def test_warm_up_is_random_in_each_environment_and_then_plans_begin() -> None:
     level = _learner(callback=seen.append)
     _live(level, 9, train=False)
     planned = level._replay_buffer.gather_all()[0].rollout_info.planned
-    assert planned.sum(1).tolist() == [3] * 4  # the clock says 20 after the sixth record
+    assert (
+        planned.reshape(4, 9).sum(1).tolist() == [3] * 4
+    )  # the clock says 20 after the sixth record
     assert seen
 
 
