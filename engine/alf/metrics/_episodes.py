@@ -10,6 +10,8 @@ from torch import nn
 
 from alf.data_structures import StepType
 
+# So many steps are kept before they are gathered: for one step that costs ten times as much.
+MOST_WAITING = 64
 _FIRST = int(StepType.FIRST)
 _LAST = int(StepType.LAST)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alf.data_structures import TimeStep
-from alf.metrics._episodes import columns_of, phases_of
+from alf.metrics._episodes import MOST_WAITING, columns_of, phases_of
 from alf.metrics.metric import StepMetric
 from alf.metrics.metrics import (
     AverageDiscountedReturnMetric,
@@ -21,7 +21,6 @@ from alf.metrics.metrics import (
     NumberOfEpisodes,
 )
 
-_MOST_WAITING = 64
 _OF_REWARDS = {
     AverageReturnMetric,
     AverageEpisodeLengthMetric,
@@ -75,10 +74,10 @@ class Together:
         rewards = columns_of(time_step.reward)
         if self._waiting.shape[1:] != rewards.shape:
             self.gather()
-            self._waiting = np.zeros((_MOST_WAITING, *rewards.shape))
+            self._waiting = np.zeros((MOST_WAITING, *rewards.shape))
         self._waiting[self._num_waiting] = rewards
         self._num_waiting += 1
-        if self._num_waiting == _MOST_WAITING:
+        if self._num_waiting == MOST_WAITING:
             self.gather()
         for metric in self._counts:
             metric.add(phases.num_not_first)

@@ -16,13 +16,11 @@ from torch import nn
 
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
-from alf.metrics._episodes import MetricBuffer, columns_of, phases_of
+from alf.metrics._episodes import MOST_WAITING, MetricBuffer, columns_of, phases_of
 from alf.metrics.metric import StepMetric
 from alf.nest import nest
 
 _NOT_STARTED = np.zeros((0, 0))
-# So many steps are kept before they are gathered: for one step that costs ten times as much.
-_MOST_WAITING = 64
 
 
 @configurable
@@ -128,7 +126,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
         if phases.all_mid:
             self._waiting[self._num_waiting] = columns
             self._num_waiting += 1
-            if self._num_waiting == _MOST_WAITING:
+            if self._num_waiting == MOST_WAITING:
                 self._gather_waiting()
             return time_step
         self._gather_waiting()
@@ -151,7 +149,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
     def _start_if_new(self, shape: tuple[int, ...]) -> None:
         if self._accumulator.shape != shape:
             self._start(shape)
-            self._waiting = np.empty((_MOST_WAITING, *shape), np.float64)
+            self._waiting = np.empty((MOST_WAITING, *shape), np.float64)
             self._num_waiting = 0
 
     def _gather_waiting(self) -> None:
@@ -329,7 +327,7 @@ class AverageDiscountedReturnMetric(AverageEpisodicAggregationMetric):
             discount: gamma.
             reward_transformer: applied to the rewards `[B]` or `[B, n]` first.
         """
-        self._powers = discount ** np.arange(_MOST_WAITING + 1)
+        self._powers = discount ** np.arange(MOST_WAITING + 1)
         self._reward_transformer = reward_transformer
         super().__init__(name, prefix, dtype, buffer_size, example_time_step)
 
