@@ -10,10 +10,10 @@ from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from absl import flags, logging
 
 from alf.utils.common import get_unused_port
+from alf.utils.distributed import process_group
 from alf.utils.per_process_context import PerProcessContext
 
 _FIRST_PORT = 12355
@@ -56,20 +56,17 @@ def run(train: Callable[[], int], define_flags: Callable[[], None]) -> int:
 
 def _run_as_one(train: Callable[[], int]) -> int:
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    options: dict[str, Any] = {"backend": "gloo"}
     if torch.cuda.is_available():
         local_rank = int(os.environ.get("LOCAL_RANK", rank))
         torch.cuda.set_device(local_rank)
         # Named, because the process group would have to guess it at its first use.
-        dist.init_process_group("nccl", device_id=torch.device("cuda", local_rank))
-    else:
-        dist.init_process_group("gloo")
-    context = PerProcessContext()
-    context.set_distributed(rank, count)
-    context.finalize()
-    try:
+        options = {"backend": "nccl", "device_id": torch.device("cuda", local_rank)}
+    with process_group(**options):
+        context = PerProcessContext()
+        context.set_distributed(rank, count)
+        context.finalize()
         return train()
-    finally:
-        dist.destroy_process_group()
 
 
 def _spawn(count: int, train: Callable[[], int], define_flags: Callable[[], None]) -> int:

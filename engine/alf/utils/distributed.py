@@ -9,7 +9,9 @@ calls itself; averaging twice changes nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,25 @@ def data_distributed_when(
         return wrapped
 
     return decorate
+
+
+@contextmanager
+def process_group(backend: str, **kwargs: Any) -> Iterator[None]:
+    """This process is one of a group meanwhile.
+
+    Args:
+        backend: "gloo" or "nccl".
+        kwargs: of `torch.distributed.init_process_group`.
+    """
+    # The functions of this module have the group, if there is one when it is imported, as a default
+    # argument. An optimizer's first step imports it; then the group's threads would outlive the
+    # group, and one that is still busy when the interpreter ends aborts the process.
+    importlib.import_module("torch.distributed.nn")
+    dist.init_process_group(backend, **kwargs)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def num_processes() -> int:
