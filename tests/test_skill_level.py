@@ -192,6 +192,18 @@ def test_targets_of_action_values_at_the_end_of_a_skill() -> None:
 # ---- learning -----------------------------------------------------------------------------------
 
 
+def test_the_warm_up_stores_the_actions_that_were_made() -> None:
+    agent = skill_agent(random_warm_up=True)
+    points, level = Points(agent, [7, 5, 3]), _skills(agent)
+    points.live(4)
+    assert level._update_clock.warming_up
+    steps, info, _ = _spans(level)
+    follows = ~steps.is_first()[:, 1]
+    made, stored = steps.prev_action[follows, 1], info.algorithm.action[follows, 0]
+    assert float(made.std()) > 0.3
+    assert torch.equal(stored, made)
+
+
 def _parameters(level: SkillLevel) -> list[torch.Tensor]:
     return [x.clone() for x in (*level.parameters(), *level.buffers())]
 

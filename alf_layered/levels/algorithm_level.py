@@ -18,7 +18,12 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
 from alf_layered.joints import option
-from alf_layered.levels.fixed_actions import as_actions, check_bounded, uniform_actions
+from alf_layered.levels.fixed_actions import (
+    as_actions,
+    check_bounded,
+    uniform_actions,
+    with_action,
+)
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.on_policy_options import OnPolicyOptions
@@ -139,7 +144,7 @@ class AlgorithmLevel(Level):
         step = step._replace(info=dist_utils.distributions_to_params(step.info))
         if self._random_warm_up and self._training is not None and self._update_clock.warming_up:
             action = uniform_actions(self._algorithm_action_spec, len(inputs.step_type))
-            step = step._replace(output=action, info=_with_action(step.info, action))
+            step = step._replace(output=action, info=with_action(step.info, action))
         return self._chosen(step)
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
@@ -198,15 +203,6 @@ class AlgorithmLevel(Level):
         return step._replace(
             observation=flatten_observation(step.observation, self.observation_spec)
         )
-
-
-def _with_action(info: Nest, action: Nest) -> Nest:
-    """What an algorithm remembers of its step, had it taken `action`; also inside an `Agent`."""
-    if hasattr(info, "action"):
-        return info._replace(action=action)
-    if hasattr(info, "rl"):
-        return info._replace(rl=_with_action(info.rl, action))
-    return info
 
 
 def _agreed_gamma(gamma: float | None, algorithm: Algorithm, *, level: str) -> float:

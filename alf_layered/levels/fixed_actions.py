@@ -22,6 +22,15 @@ def uniform_actions(action_spec: Any, batch_size: int) -> Any:
     return alf.nest.map_structure(lambda spec: spec.sample([batch_size]), action_spec)
 
 
+def with_action(info: Any, action: Any) -> Any:
+    """What an algorithm remembers of its step, had it taken `action`; also inside an `Agent`."""
+    if hasattr(info, "action"):
+        return info._replace(action=action)
+    if hasattr(info, "rl"):
+        return info._replace(rl=with_action(info.rl, action))
+    return info
+
+
 def as_actions(value: Any, spec: TensorSpec, *, level: str, leading: int = 0) -> torch.Tensor:
     """`value` as a tensor of the spec's type, with `leading` axes before the spec's own.
 

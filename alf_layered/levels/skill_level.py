@@ -19,7 +19,7 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
 from alf_layered.levels.assembly import called_by
-from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
+from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_action
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.planner_level import PlannerLevel
 from alf_layered.levels.skill_options import SkillOptions
@@ -248,7 +248,7 @@ class SkillLevel(Level):
             step = step._replace(info=dist_utils.distributions_to_params(step.info))
             if warming:
                 action = uniform_actions(self.action_spec, inputs.step_type.shape[0])
-                step = step._replace(output=action)
+                step = step._replace(output=action, info=with_action(step.info, action))
             elif self.frozen and self._remembers_nothing:  # there is nothing to explore for
                 nothing = self._algorithm.predict_state_spec
                 certain = self._algorithm.predict_step(self._seen(inputs, state), nothing)

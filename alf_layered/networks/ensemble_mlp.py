@@ -48,8 +48,10 @@ class EnsembleMLP(nn.Module):
         else:
             x = side_by_side(parts).flatten(1, -2).expand(self.n_members, -1, -1)
             x = torch.baddbmm(self.biases[0], x, self.weights[0])
+        # Without gradients nobody else reads the layer before.
+        relu = torch.relu if torch.is_grad_enabled() else torch.relu_
         for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            x = torch.baddbmm(bias, torch.relu(x), weight)
+            x = torch.baddbmm(bias, relu(x), weight)
         return x.unflatten(1, rows)
 
     def _shared_first(self, parts: Sequence[torch.Tensor], rows: torch.Size) -> torch.Tensor:
