@@ -10,6 +10,7 @@ import alf
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
+from alf.utils.schedulers import LinearScheduler
 from alf_layered import (
     CEM,
     DADSLevel,
@@ -51,7 +52,9 @@ alf.config("OneStepTDLoss", gamma=0.99)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
 # Positions are numbers from 0 to 8.
-alf.config("ProbFCDynamics", normalize_inputs=True)
+alf.config("ProbFCDynamics", normalize_inputs=True, hidden=(128, 128, 128))
+# The likelihood alone takes the edges of walls for noise, and plans lead through them.
+alf.config("ProbabilisticEnsemble", beta_nll=0.5)
 
 alf.config(
     "HierarchyAgent",
@@ -63,7 +66,7 @@ alf.config(
                 sb_start_duration=30_000, sb_start_factor=2.0, n_modes=1
             ),
             planner=CEM(n_samples=128, n_iterations=5),
-            horizon=12,
+            horizon=16,
             # The model does not see the goal, so it cannot tell where episodes end.
             objective=PlanObjective(use_term_prob=False),
             exploration=Exploration(
@@ -73,9 +76,11 @@ alf.config(
                 resample_random_action_prob=0.5,
             ),
             training=TrainingOptions(
-                updates_per_transition=1.0, warm_up=planner_warm_up, replay_buffer_length=400
+                updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=600
             ),
-            optimizer=Adam(lr=1e-3, gradient_clipping=20.0),
+            optimizer=Adam(
+                lr=LinearScheduler("percent", [(0.4, 2e-3), (1.0, 2e-4)]), gradient_clipping=20.0
+            ),
         ),
         partial(
             DADSLevel,
@@ -87,7 +92,7 @@ alf.config(
                 alpha_optimizer=Adam(lr=1e-3),
             ),
             control_interval=skill_steps,
-            options=SkillOptions(n_skill_samples=16, fixed_std=0.5, clip_low=-10.0),
+            options=SkillOptions(n_skill_samples=32, fixed_std=0.5, clip_low=-10.0),
             training=TrainingOptions(
                 updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=5_000
             ),
@@ -101,14 +106,14 @@ alf.config(
     "TrainerConfig",
     algorithm_ctor=HierarchyAgent,
     num_iterations=0,
-    num_env_steps=160_000,
+    num_env_steps=140_000,
     unroll_length=4,
     mini_batch_length=2,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,
     num_checkpoints=5,
     evaluate=True,
-    num_evals=16,
+    num_evals=7,
     num_eval_episodes=100,
     num_eval_environments=50,
     async_eval=False,

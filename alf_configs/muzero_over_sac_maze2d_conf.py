@@ -10,6 +10,7 @@ from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImp
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.networks.projection_networks import NormalProjectionNetwork
 from alf.optimizers import Adam, AdamTF
+from alf.utils.action_samplers import EpsilonGreedySampler
 from alf.utils.math_ops import clipped_exp
 from alf_layered import (
     AlgorithmLevel,
@@ -62,6 +63,7 @@ mcts = partial(
     is_two_player_game=False,
     value_min_max_delta=0.05,
     visit_softmax_temperature_fn=VisitSoftmaxTemperatureByProgress([(0.5, 1.0), (1.0, 0.5)]),
+    predict_action_sampler=EpsilonGreedySampler(0.0),
 )
 muzero = partial(
     MuzeroAlgorithm,

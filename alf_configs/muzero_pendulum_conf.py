@@ -11,6 +11,7 @@ from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.networks.projection_networks import NormalProjectionNetwork
 from alf.optimizers import AdamTF
+from alf.utils.action_samplers import EpsilonGreedySampler
 from alf.utils.losses import DiscreteRegressionLoss
 from alf.utils.math_ops import Sqrt1pTransform, clipped_exp
 
@@ -52,6 +53,7 @@ mcts = partial(
     is_two_player_game=False,
     value_min_max_delta=0.01,
     visit_softmax_temperature_fn=VisitSoftmaxTemperatureByProgress([(0.5, 1.0), (1.0, 0.5)]),
+    predict_action_sampler=EpsilonGreedySampler(0.0),
 )
 alf.config(
     "MuzeroAlgorithm",

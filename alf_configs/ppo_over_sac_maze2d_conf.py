@@ -19,7 +19,8 @@ from alf_layered import (
 )
 from alf_layered.environments import maze2d_alf
 
-# own transitions before its first update: --conf_param _CONFIG._USER.reach_warm_up=...
+# own transitions per round, before the first update: --conf_param _CONFIG._USER.reach_warm_up=...
+subgoals_round = alf.define_config("subgoals_round", 256)
 reach_warm_up = alf.define_config("reach_warm_up", 2000)
 
 alf.config(
@@ -63,7 +64,7 @@ alf.config(
             AlgorithmLevel,
             name="subgoals",
             algorithm_ctor=ppo,
-            training=OnPolicyOptions(transitions=256, epochs=10, mini_batch_size=64),
+            training=OnPolicyOptions(transitions=subgoals_round, epochs=10, mini_batch_size=64),
         ),
         partial(
             AlgorithmLevel,

@@ -34,7 +34,7 @@ skills_warm_up = alf.define_config("skills_warm_up", 2000)
 made_up_start = alf.define_config("made_up_start", 30_000)
 # after how many environment steps the skills stay as they are: what the planner knows of them then
 # comes true, and it goes on learning it
-frozen_after = alf.define_config("frozen_after", 40_000)
+frozen_after = alf.define_config("frozen_after", 50_000)
 fixed_std = alf.define_config("fixed_std", 0.25)
 # whether plans are drawn over the maze: play with --conf_param _CONFIG._USER.draw_plans=True
 draw_plans = alf.define_config("draw_plans", False)
@@ -59,7 +59,9 @@ alf.config("OneStepTDLoss", gamma=0.99)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
 # Positions are numbers from 0 to 8.
-alf.config("ProbFCDynamics", normalize_inputs=True)
+alf.config("ProbFCDynamics", normalize_inputs=True, hidden=(128, 128, 128))
+# The likelihood alone takes the edges of walls for noise, and plans lead through them.
+alf.config("ProbabilisticEnsemble", beta_nll=0.5)
 
 alf.config(
     "HierarchyAgent",
@@ -71,7 +73,7 @@ alf.config(
                 sb_start_duration=made_up_start, sb_start_factor=2.0, n_modes=1
             ),
             planner=ICEM(n_samples=128, n_iterations=5),
-            horizon=12,
+            horizon=16,
             callback=PlansOverEnvironment() if draw_plans else None,
             # The model does not see the goal, so it cannot tell where episodes end.
             objective=PlanObjective(use_term_prob=False),
@@ -82,10 +84,10 @@ alf.config(
                 resample_random_action_prob=0.5,
             ),
             training=TrainingOptions(
-                updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=400
+                updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=600
             ),
             optimizer=Adam(
-                lr=LinearScheduler("percent", [(0.4, 1e-3), (1.0, 1e-4)]), gradient_clipping=20.0
+                lr=LinearScheduler("percent", [(0.4, 2e-3), (1.0, 2e-4)]), gradient_clipping=20.0
             ),
         ),
         partial(
@@ -101,7 +103,7 @@ alf.config(
             potential_diff_reward=True,
             potential_clipping_low=-30.0,
             freeze_after=frozen_after,
-            options=SkillOptions(n_skill_samples=16, fixed_std=fixed_std, after_skill="nothing"),
+            options=SkillOptions(n_skill_samples=32, fixed_std=fixed_std, after_skill="nothing"),
             training=TrainingOptions(
                 updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=5_000
             ),
@@ -115,14 +117,14 @@ alf.config(
     "TrainerConfig",
     algorithm_ctor=HierarchyAgent,
     num_iterations=0,
-    num_env_steps=120_000,
+    num_env_steps=140_000,
     unroll_length=4,
     mini_batch_length=2,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,
     num_checkpoints=5,
     evaluate=True,
-    num_evals=12,
+    num_evals=7,
     num_eval_episodes=100,
     num_eval_environments=50,
     async_eval=False,

@@ -67,7 +67,8 @@ Turn.__doc__ = """What happens to one level at one environment step.
 Fields:
     due: `[B]`, bool, where the level's decision is over: it decides, or its episode ends.
     joint: `[B]`, bool, where it gets a new input in the middle of the environment's episode.
-    arriving: the `TimeStep` that ends its decision, with the input that held.
+    arriving: the `TimeStep` that ends its decision, with the input that held;
+        `env_info["returned"]` says where it then returns control, the top level to itself.
     clock: `Clock` after the tick.
     decisions: `[B]`, decisions made for the present input.
 """
@@ -222,6 +223,8 @@ class HierarchyAgent(OffPolicyAlgorithm):
             arriving = self._arriving(level, i, inputs, held, state[i], ticked)
             decisions = state[i].decisions
             returns = due & level.returns_control(arriving, decisions) if i > 0 else due
+            # What ends a level's input, its own end or the environment's, is known here alone.
+            arriving = arriving._replace(env_info={**arriving.env_info, "returned": returns})
             above_due = returns | begins | ends
             turns.append(
                 Turn(

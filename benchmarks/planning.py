@@ -6,7 +6,9 @@ A plan: 256 samples x 6 iterations x horizon 15 over members of [128, 128]. The 
 the same run, call by call in turns: the same number of floating-point operations of the networks
 as bare batched products into buffers that are there already, for all rows at once or in blocks that
 stay in the cache, whichever is faster. `known` is a plan whose reward is a function without
-products; `learned` adds a reward network of [128, 128] on every member's states.
+products; `learned` adds a reward network of [128, 128] on every member's states, and the value of
+the last ones. Neither asks for terminations; `default` does, as a `PlannerLevel` does unless told
+otherwise, with the floor of `learned`.
 
 LayeredRL's times (one core of a 2-core x86 machine, iCEM with 1 member, CEM with 5) are there for
 scale: other machines take other times.
@@ -25,6 +27,7 @@ import torch
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.encoders import IdentityEncoder
+from alf_layered.levels.plan_objective import PlanObjective
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.reward_net import RewardNet
 from alf_layered.networks.value_net import ValueNet
@@ -32,7 +35,6 @@ from alf_layered.planners.cem import CEM
 from alf_layered.planners.icem import ICEM
 from alf_layered.planners.mppi import MPPI
 from alf_layered.planners.search import SearchOptions, first_plan, search
-from alf_layered.predictors.plan_score import score_plans
 from alf_layered.predictors.predictor import Predictor
 
 STATE, ACTION, HIDDEN = 4, 1, 128
@@ -53,6 +55,12 @@ class Case(NamedTuple):
     members: int
     environments: int
     reward_is_learned: bool
+    terminations: bool
+
+    @property
+    def kind(self) -> str:
+        """Its name in the table."""
+        return "default" if self.terminations else "learned" if self.reward_is_learned else "known"
 
 
 def make_predictor(case: Case) -> Predictor:
@@ -75,18 +83,16 @@ def _distance(state: torch.Tensor, context: torch.Tensor, action: torch.Tensor) 
 def plan(case: Case, planner: SearchOptions) -> Callable[[], object]:
     """A call that makes one plan for each environment."""
     predictor = make_predictor(case)
+    objective = PlanObjective(use_term_prob=case.terminations)
     state, context = torch.randn(case.environments, STATE), torch.zeros(case.environments, 0)
     start = first_plan(torch.zeros(case.environments, HORIZON, ACTION), 0.5, options=planner)
     bound = torch.ones(ACTION)
 
+    def score(plans: torch.Tensor) -> torch.Tensor:
+        return objective.score(objective.outlook(predictor, state, context, plans))
+
     def run() -> object:
-        return search(
-            lambda plans: score_plans(predictor, state, context, plans, terminations=False),
-            start,
-            options=planner,
-            low=-bound,
-            high=bound,
-        )
+        return search(score, start, options=planner, low=-bound, high=bound)
 
     return run
 
@@ -132,11 +138,10 @@ def milliseconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[fl
 
 def report(case: Case, bare: float, plans: Sequence[float]) -> None:
     """Prints one line of the table."""
-    kind = "learned" if case.reward_is_learned else "known"
     ours = "".join(f"{time:>15.1f}{time / bare:>6.2f}" for time in plans)
     theirs = PUBLISHED_MS.get(case.members, {}).get(case.environments, "")
     print(
-        f"{case.members:>8}{case.environments:>6}{kind:>9}{bare:>9.1f}{ours}{theirs:>11}",
+        f"{case.members:>8}{case.environments:>6}{case.kind:>9}{bare:>9.1f}{ours}{theirs:>11}",
         flush=True,
     )
 
@@ -156,11 +161,11 @@ def main() -> None:
 
     print(f"milliseconds per plan of {SAMPLES} x {ITERATIONS} x {HORIZON}; x: times the floor")
     planners = "".join(f"{name:>15}{'x':>6}" for name in args.planners)
-    print(f"{'members':>8}{'envs':>6}{'reward':>9}{'floor':>9}{planners}{'LayeredRL':>11}")
-    for learned in (False, True):
+    print(f"{'members':>8}{'envs':>6}{'kind':>9}{'floor':>9}{planners}{'LayeredRL':>11}")
+    for learned, terminations in ((False, False), (True, False), (True, True)):
         for members in args.members:
             for environments in args.environments:
-                case = Case(members, environments, learned)
+                case = Case(members, environments, learned, terminations)
                 repeats = max(3, args.repeats // (4 if members * environments > 8 else 1))
                 floors = [floor(case, block) for block in (None, 512, 256)]
                 plans = [plan(case, PLANNERS[name]) for name in args.planners]

@@ -63,7 +63,9 @@ def skill_agent(
     torch.manual_seed(seed)
     options: dict[str, Any] = {
         "algorithm_ctor": sac,
-        "options": SkillOptions(n_skill_samples=9, normalize=False, after_skill="nothing"),
+        "options": SkillOptions(
+            n_skill_samples=9, fixed_std=1.0, normalize=False, after_skill="nothing"
+        ),
         "training": TrainingOptions(
             mini_batch_size=8, warm_up=10, replay_buffer_length=100, updates_per_transition=0.1
         ),

@@ -10,6 +10,8 @@ import torch
 
 from alf.tensor_specs import TensorSpec
 from alf_layered.models.batch import ModelBatch
+from alf_layered.models.known_model import KnownModel
+from alf_layered.models.model import Model
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.prob_dynamics import ProbFCDynamics
 
@@ -65,3 +67,19 @@ def used_model(options: dict) -> Any:
     model.loss(transitions(scale=2.0))
     model.set_n_total_env_steps(70)
     return model.eval()
+
+
+def known_model() -> Model:
+    """Of the same spaces, with particles that differ and a chance to terminate."""
+    return KnownModel(
+        lambda state, context, action: 0.9 * state + action + context.sum(-1, keepdim=True),
+        lambda state, context, action: torch.sigmoid(state[..., 0]),
+        n_particles_per_model=2,
+    )
+
+
+over_all_models = pytest.mark.parametrize(
+    "make",
+    [*(partial(used_model, o) for o in ALL_KINDS), known_model],
+    ids=[*(str(i) for i in range(8)), "known"],
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.dist_utils import extract_spec
 from alf_layered import AlgorithmLevel, Goal, LevelObservation, NegativeDistance, ShortestPath
 from alf_layered.replay import LevelReplayBuffer
 
@@ -55,6 +57,18 @@ def test_arriving_ends_the_task_and_the_environments_end_does_not() -> None:
     assert arrived.discount.tolist() == pytest.approx([0, 0.81])
 
 
+def test_the_environments_end_can_end_the_task_too() -> None:
+    step = _step([MID, LAST, LAST, MID], where=[1.0, 5.0, 1.1, 5.0], goal=[1.2] * 4, passage=0.81)
+    step = step._replace(discount=torch.tensor([0.81, 0.0, 0.0, 0.81]))
+    arrived = Goal(radius=0.3, env_termination=True).arrive(step)
+    assert arrived.reward.tolist() == [0, -1, 0, -1]
+    assert arrived.discount.tolist() == pytest.approx([0, 0, 0, 0.81])
+    # Another goal, in hindsight: the first decision did not end the environment's task.
+    elsewhere = arrived.observation._replace(input=torch.full((4, 2), 9.0))
+    judged = Goal(radius=0.3, env_termination=True)._judged(arrived._replace(observation=elsewhere))
+    assert judged.discount.tolist() == pytest.approx([0.81, 0, 0, 0.81])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"radius": 0.0}, "must be positive"), ({"radius": 1.0, "hindsight": 2}, r"in \[0, 1\]")],
@@ -75,17 +89,17 @@ def test_a_goal_needs_an_input_of_the_achieved_goals_shape() -> None:
         )
 
 
-def _filled_buffer(kinds: list[int], environments: int = 2) -> LevelReplayBuffer:
-    """Record p of environment e lies at point 100 e + p."""
-    example = Experience(time_step=_step([FIRST], [0.0], [0.0]), action=torch.zeros(1, 1))
-    from alf.utils.dist_utils import extract_spec
-
+def _filled_buffer(
+    kinds: list[int], environments: int = 2, arrive: Callable[[TimeStep], TimeStep] = lambda x: x
+) -> LevelReplayBuffer:
+    """Record p of environment e lies at point 100 e + p, as `arrive` changes it."""
+    example = Experience(time_step=arrive(_step([FIRST], [0.0], [0.0])), action=torch.zeros(1, 1))
     stock = ReplayBuffer(extract_spec(example, from_dim=1), environments, max_length=64)
     buffer = LevelReplayBuffer.in_place_of(stock, prioritized=False, name="level")
     env = torch.arange(environments)
     for p, kind in enumerate(kinds):
         step = _step([kind] * environments, 100.0 * env + p, [-50.0] * environments)
-        record = Experience(time_step=step, action=torch.zeros(environments, 1))
+        record = Experience(time_step=arrive(step), action=torch.zeros(environments, 1))
         buffer.add_batch(record, env)
     return buffer
 
@@ -112,6 +126,39 @@ def test_every_relabelled_goal_was_reached_later_in_the_same_episode() -> None:
     assert seen == {p: set(range(p + 1, end + 1)) for p, end in ends.items()}
 
 
+@pytest.mark.parametrize("length", [2, 3, 4, 6])
+def test_a_goal_of_a_longer_span_lies_after_the_start_of_each_of_its_transitions(
+    length: int,
+) -> None:
+    kinds = [FIRST, *[MID] * 5, LAST, FIRST, MID, LAST, FIRST, MID, MID, MID]
+    ends = [6] * 7 + [9] * 3 + [13] * 4
+    buffer = _filled_buffer(kinds)
+    torch.manual_seed(0)
+    batch, info = buffer.get_batch(4000, length)
+    steps = Goal(radius=0.3, hindsight=1.0).relabel(
+        batch.time_step, info._replace(replay_buffer=buffer)
+    )
+    seen: dict[int, set[int]] = {}
+    for env, first, goals in zip(
+        info.env_ids.tolist(),
+        info.positions.tolist(),
+        steps.observation.input[:, :, 0].tolist(),
+        strict=True,
+    ):
+        end = ends[first]
+        own = [int(goal) for goal in goals[: end - first + 1]]
+        assert goals[end - first + 1 :] == [-50.0] * (length - len(own))  # the next episode's
+        if first == end:
+            assert own == [-50]
+            continue
+        goal = own[0] - 100 * env
+        assert own == own[:1] * len(own)
+        assert all(i < goal <= end for i in range(first, min(first + length - 1, end)))
+        seen.setdefault(first, set()).add(goal)
+    starts = [p for p in range(len(kinds) - length + 1) if p != ends[p]]
+    assert seen == {p: set(range(min(p + length - 1, ends[p]), ends[p] + 1)) for p in starts}
+
+
 def test_relabelled_rewards_are_those_of_the_new_goal() -> None:
     buffer = _filled_buffer([FIRST, MID, MID, LAST])
     torch.manual_seed(0)
@@ -126,6 +173,32 @@ def test_relabelled_rewards_are_those_of_the_new_goal() -> None:
     assert (steps.reward[starts] == -7).all()
     assert torch.equal(steps.discount[~starts], torch.where(expected == 0, 0.0, 1.0)[~starts])
     assert (expected[:, 1] == 0).any()
+
+
+def test_in_hindsight_the_environments_end_is_told_from_the_old_goals() -> None:
+    """The environment ends where an episode does; records 1 and 3 reach the old goal as well."""
+    goal = Goal(radius=0.3, hindsight=1.0, env_termination=True)
+
+    def arrive(step: TimeStep) -> TimeStep:
+        seen = step.observation
+        at_old_goal = (seen.observation[:, :1] % 2 == 1).expand_as(seen.input)
+        old = torch.where(at_old_goal, seen.observation, seen.input)
+        return goal.arrive(
+            step._replace(
+                observation=seen._replace(input=old),
+                discount=torch.where(step.is_last(), 0.0, 1.0),
+            )
+        )
+
+    buffer = _filled_buffer([FIRST, MID, MID, LAST, FIRST, MID, MID], arrive=arrive)
+    torch.manual_seed(0)
+    batch, info = buffer.get_batch(500, 2)
+    steps = goal.relabel(batch.time_step, info._replace(replay_buffer=buffer))
+    where, new = steps.observation.observation[:, 1, 0], steps.observation.input[:, 1, 0]
+    arrivals = steps.step_type[:, 1] != FIRST
+    ended = (where == new) | (steps.step_type[:, 1] == LAST)
+    assert torch.equal(steps.discount[:, 1][arrivals], torch.where(ended, 0.0, 1.0)[arrivals])
+    assert ((where % 2 == 1) & ~ended & arrivals).any()
 
 
 def test_the_share_of_hindsight_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""Each learner as a level: top, bottom, discrete or continuous; on-policy learners in rounds."""
+"""Each learner as a level: top, middle or bottom, discrete or continuous; learning in rounds."""
 
 from __future__ import annotations
 
@@ -8,33 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-import alf
-from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
-from alf.algorithms.actor_critic_loss import ActorCriticLoss
-from alf.algorithms.agent import Agent
-from alf.algorithms.config import TrainerConfig
-from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
-from alf.algorithms.dqn_algorithm import DqnAlgorithm
-from alf.algorithms.icm_algorithm import ICMAlgorithm
-from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
-from alf.algorithms.ppo_algorithm import PPOAlgorithm
-from alf.algorithms.ppo_loss import PPOLoss
-from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
-from alf.algorithms.rnd_algorithm import RNDAlgorithm
 from alf.data_structures import Experience, StepType, TimeStep
-from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
-from alf.networks import (
-    ActorDistributionNetwork,
-    ActorNetwork,
-    CriticNetwork,
-    EncodingNetwork,
-    NormalProjectionNetwork,
-    QNetwork,
-    ValueNetwork,
-)
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils.math_ops import clipped_exp
 from alf_layered import (
     AlgorithmLevel,
     Goal,
@@ -47,120 +23,24 @@ from alf_layered import (
     option,
     skill,
 )
+from tests.small_learners import (
+    CONTINUOUS,
+    DISCRETE,
+    GAMMA,
+    LEARNERS,
+    ONE_UPDATE,
+    REPLAY,
+    actor_critic,
+    dqn,
+    make_agent,
+    mean_reward,
+    ppo,
+    small_config,
+)
 
-GAMMA = 0.9
 FIRST, MID, LAST = (int(t) for t in (StepType.FIRST, StepType.MID, StepType.LAST))
 OBSERVATION = TensorSpec((1,))
 POINT = BoundedTensorSpec((2,), minimum=0.0, maximum=4.0)
-
-_actor = partial(
-    ActorDistributionNetwork,
-    fc_layer_params=(32,),
-    continuous_projection_net_ctor=partial(
-        NormalProjectionNetwork,
-        state_dependent_std=True,
-        scale_distribution=True,
-        std_transform=clipped_exp,
-    ),
-)
-_value = partial(ValueNetwork, fc_layer_params=(32,))
-_critic = partial(CriticNetwork, joint_fc_layer_params=(32,))
-_loss = partial(OneStepTDLoss, gamma=GAMMA)
-
-
-def _optimizers(*names: str) -> dict[str, Any]:
-    return {f"{name}_optimizer": Adam(lr=1e-2) for name in names}
-
-
-def ppo(**options: Any) -> partial:
-    loss = partial(PPOLoss, gamma=GAMMA)
-    networks = {"actor_network_ctor": _actor, "value_network_ctor": _value}
-    return partial(PPOAlgorithm, loss_class=loss, optimizer=Adam(lr=1e-2), **networks, **options)
-
-
-def actor_critic() -> partial:
-    return partial(
-        ActorCriticAlgorithm,
-        actor_network_ctor=_actor,
-        value_network_ctor=_value,
-        loss_class=partial(ActorCriticLoss, gamma=GAMMA, use_gae=True),
-        optimizer=Adam(lr=1e-2),
-    )
-
-
-def dqn() -> partial:
-    network = partial(QNetwork, fc_layer_params=(32,))
-    return partial(DqnAlgorithm, q_network_cls=network, critic_loss_ctor=_loss, **_optimizers("q"))
-
-
-def ddpg() -> partial:
-    return partial(
-        DdpgAlgorithm,
-        actor_network_ctor=partial(ActorNetwork, fc_layer_params=(32,)),
-        critic_network_ctor=_critic,
-        num_critic_replicas=2,
-        rollout_random_action=0.3,
-        critic_loss_ctor=_loss,
-        **_optimizers("actor", "critic"),
-    )
-
-
-def qrsac() -> partial:
-    return partial(
-        QrsacAlgorithm,
-        actor_network_cls=_actor,
-        critic_network_cls=partial(_critic, output_tensor_spec=TensorSpec((5,))),
-        critic_loss_ctor=partial(OneStepTDQRLoss, num_quantiles=5, gamma=GAMMA),
-        **_optimizers("actor", "critic", "alpha"),
-    )
-
-
-ROUNDS = OnPolicyOptions(transitions=64, epochs=4, mini_batch_size=32)
-ONE_UPDATE = OnPolicyOptions(transitions=64, epochs=1, mini_batch_size=0)
-REPLAY = TrainingOptions(mini_batch_size=64, updates_per_transition=0.1, warm_up=50)
-DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
-
-LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
-    "PPO": (ppo, DISCRETE, ROUNDS, 25),
-    "actor-critic": (actor_critic, DISCRETE, ONE_UPDATE, 100),
-    "DQN": (dqn, DISCRETE, REPLAY, 30),
-    "DDPG": (ddpg, CONTINUOUS, REPLAY, 60),
-    "QRSAC": (qrsac, CONTINUOUS, REPLAY, 60),
-}
-
-
-def _config() -> TrainerConfig:
-    return TrainerConfig(
-        root_dir="",
-        unroll_length=8,
-        whole_replay_buffer_training=False,
-        clear_replay_buffer=False,
-        mini_batch_length=2,
-    )
-
-
-def _agent(levels: list[Any], action_type: ActionType, joints: Any = ()) -> HierarchyAgent:
-    env = PolicyUnittestEnv(16, 5, action_type=action_type)
-    return HierarchyAgent(
-        env.observation_spec(),
-        env.action_spec(),
-        levels=levels,
-        joints=list(joints),
-        env=env,
-        config=_config(),
-    )
-
-
-@torch.no_grad()
-def _mean_reward(agent: HierarchyAgent, action_type: ActionType) -> float:
-    env = PolicyUnittestEnv(32, 5, action_type=action_type)
-    step, total = env.reset(), 0.0
-    state = agent.get_initial_predict_state(32)
-    for _ in range(5):
-        result = agent.predict_step(step, state)
-        state, step = result.state, env.step(result.output)
-        total += float(step.reward.mean()) / 5
-    return total
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -170,63 +50,41 @@ def test_a_learner_learns_as_the_bottom_level_under_random_options(name: str) ->
     bottom = partial(
         AlgorithmLevel, algorithm_ctor=ctor(), training=training, control_interval=2, name="low"
     )
-    agent = _agent([partial(RandomLevel, name="top"), bottom], action_type, [option(3)])
+    agent = make_agent([partial(RandomLevel, name="top"), bottom], action_type, [option(3)])
     for _ in range(iterations):
         agent.train_iter()
-    assert _mean_reward(agent, action_type) > 0.8
+    assert mean_reward(agent, action_type) > 0.8
+
+
+def _learns_something(agent: HierarchyAgent, index: int) -> bool:
+    """Whether some iterations change the parameters of the level."""
+    level = agent.levels[index]
+    before = [p.detach().clone() for p in level.parameters()]
+    for _ in range(6):
+        agent.train_iter()
+    return any(not x.equal(y) for x, y in zip(before, level.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_learner_trains_as_the_top_level(name: str) -> None:
+@pytest.mark.parametrize("place", ["top", "middle"])
+def test_a_learner_trains_above_another_level(name: str, place: str) -> None:
     ctor, action_type, training, _ = LEARNERS[name]
     joint = option(2) if action_type is DISCRETE else skill(1)
-    top = partial(AlgorithmLevel, algorithm_ctor=ctor(), training=training, name="top")
-    bottom = partial(RandomLevel, control_interval=2, name="low")
-    agent = _agent([top, bottom], action_type, [joint])
-    before = [p.detach().clone() for p in agent.levels[0].parameters()]
-    for _ in range(6):
-        agent.train_iter()
-    after = agent.levels[0].parameters()
-    assert any(not x.equal(y) for x, y in zip(before, after, strict=True))
+    learner = partial(AlgorithmLevel, algorithm_ctor=ctor(), training=training, name=place)
+    low = partial(RandomLevel, control_interval=2, name="low")
+    if place == "top":
+        agent = make_agent([learner, low], action_type, [joint])
+    else:
+        top, middle = partial(RandomLevel, name="top"), partial(learner, control_interval=2)
+        agent = make_agent([top, middle, low], action_type, [option(3), joint])
+    assert _learns_something(agent, len(agent.levels) - 2)
 
 
-def _agent_of(rl: Any, *, curious: bool) -> Any:
-    """A constructor of an `Agent` with an intrinsic reward, of its own for each call."""
-
-    def make(**arguments: Any) -> Agent:
-        seen = arguments["observation_spec"]
-        net = partial(EncodingNetwork, seen, fc_layer_params=(8,))
-        module = (
-            ICMAlgorithm(arguments["action_spec"], seen, 8)
-            if curious
-            else RNDAlgorithm(net(), net(), keep_stacked_frames=0)
-        )
-        return Agent(
-            rl_algorithm_cls=rl(),
-            intrinsic_reward_module=module,
-            intrinsic_reward_coef=0.01,
-            optimizer=Adam(lr=1e-2),
-            **arguments,
-        )
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("rl", "curious", "training"),
-    [(dqn, True, REPLAY), (dqn, False, REPLAY), (ppo, False, ROUNDS)],
-)
-def test_an_agent_with_an_intrinsic_reward_learns_as_a_level(
-    rl: Any, curious: bool, training: TrainingOptions
-) -> None:
-    torch.manual_seed(1)
-    level = partial(
-        AlgorithmLevel, algorithm_ctor=_agent_of(rl, curious=curious), training=training
-    )
-    agent = _agent([level], DISCRETE)
-    for _ in range(30):
-        agent.train_iter()
-    assert _mean_reward(agent, DISCRETE) > 0.8
+def test_the_short_name_is_a_level_that_learns_by_soft_actor_critic() -> None:
+    level = partial(SacLevel, training=REPLAY, optimizer=Adam(lr=1e-2))
+    agent = make_agent([level], CONTINUOUS)
+    assert type(agent.levels[0].algorithm).__name__ == "SacAlgorithm"
+    assert _learns_something(agent, 0)
 
 
 # ---- rounds ----
@@ -251,7 +109,7 @@ def _level(training: Any, ctor: Any = None, **options: Any) -> AlgorithmLevel:
         option(2),
         algorithm_ctor=ctor or ppo(),
         training=training,
-        config=_config(),
+        config=small_config(),
         **options,
     )
     level.set_replay_buffer(3, training.replay_buffer_length)
@@ -381,9 +239,3 @@ def test_a_learner_of_numbers_decides_among_given_points() -> None:
     assert all(row in points for row in greedy.tolist())
     with pytest.raises(ValueError, match="outside its bounds"):
         AlgorithmLevel(OBSERVATION, POINT, algorithm_ctor=dqn(), choices=[[9.0, 1.0]])
-
-
-def test_the_short_name_is_a_level_of_soft_actor_critic() -> None:
-    level = SacLevel(OBSERVATION, POINT)
-    assert type(level.algorithm).__name__ == "SacAlgorithm"
-    assert alf.nest.flatten(level.action_spec) == [POINT]

@@ -9,6 +9,7 @@ import torch
 
 from alf.tensor_specs import TensorSpec
 from alf_layered.models.batch import ModelBatch
+from alf_layered.models.mixture import Mixture, beta_nll
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.prob_dynamics import ProbFCDynamics
 from tests.small_models import make_model, rollout_inputs, transitions
@@ -72,6 +73,49 @@ def test_weights_weigh() -> None:
     assert alone.item() == pytest.approx(first.item(), rel=1e-5)
     with pytest.raises(ValueError, match="no weight"):
         model.loss(batch)
+
+
+def test_a_learning_rate_without_an_optimizer_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"learning_rate=0\.1.*create_optimizer=True"):
+        make_model(learning_rate=0.1)
+
+
+def _beta_nll(beta: float) -> tuple[float, float, float]:
+    """Of N(1, 2^2) at 3 in a unit of 0.5: the loss, and its slopes in mean and deviation."""
+    mean, std = (
+        torch.tensor([[[[1.0]]]]).requires_grad_(),
+        torch.tensor([[[[2.0]]]]).requires_grad_(),
+    )
+    mixture = Mixture(mean, std, torch.zeros(1, 1, 1), torch.zeros(1, 1))
+    loss = beta_nll(mixture, torch.tensor([[3.0]]), beta=beta, unit=torch.tensor([0.5]))
+    loss.sum().backward()
+    assert mean.grad is not None
+    assert std.grad is not None
+    return float(loss.detach()), float(mean.grad), float(std.grad)
+
+
+def test_the_beta_nll_by_hand() -> None:
+    # (3 - 1)^2 / (2 2^2) + log 2 + log(2 pi) / 2; slopes -(3 - 1) / 2^2 and 1/2 - (3 - 1)^2 / 2^3
+    nll = (0.5 + 0.693147 + 0.918939, -0.5, 0.0)
+    for beta, weight in ((0.0, 1.0), (0.5, 4.0), (1.0, 16.0)):  # (2 / 0.5)^(2 beta)
+        assert _beta_nll(beta) == pytest.approx([weight * x for x in nll], abs=1e-4)
+
+
+def test_with_beta_one_deviations_do_not_matter_for_how_means_are_pulled() -> None:
+    slopes = []
+    for std in (0.1, 3.0):
+        mean = torch.zeros(1, 1, 1, 1).requires_grad_()
+        mixture = Mixture(mean, torch.full((1, 1, 1, 1), std), torch.zeros(1, 1, 1), torch.zeros(1))
+        beta_nll(mixture, torch.ones(1, 1), beta=1.0, unit=torch.ones(1)).sum().backward()
+        assert mean.grad is not None
+        slopes.append(float(mean.grad))
+    assert slopes == pytest.approx([-1.0, -1.0])
+
+
+@pytest.mark.parametrize(("beta", "modes"), [(-0.1, 1), (1.1, 1), (0.5, 2)])
+def test_a_beta_needs_its_range_and_one_mode(beta: float, modes: int) -> None:
+    with pytest.raises(ValueError, match=f"beta_nll is {beta} with n_modes={modes}"):
+        make_model(beta_nll=beta, n_modes=modes)
 
 
 @pytest.mark.parametrize("rows", [6, 7, 2])

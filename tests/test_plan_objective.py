@@ -19,6 +19,7 @@ from tests.planning_points import (
     disagreeing,
     exploring_level,
 )
+from tests.small_predictors import small_predictor
 
 
 def _lasting(*, value: float | None = None, ends: float = 0.0) -> StaticPredictor:
@@ -75,6 +76,18 @@ def test_disagreement_reaches_the_score_of_each_plan_of_the_curious() -> None:
     score = objective.score(outlook, torch.tensor([True, False]))
     # variances of +-a^2 are a^4; their mean over two dimensions
     assert score.tolist() == [[0.0, 0.5, (1 + 16) / 2], [0.0, -1.0, -5.0]]
+
+
+def test_two_learned_members_disagree_and_differently_for_each_plan() -> None:
+    predictor = small_predictor(n_models=2)
+    outlook = PlanObjective().outlook(
+        predictor, torch.randn(5, 2), torch.zeros(5, 0), torch.randn(5, 6, 4, 1)
+    )
+    for standardized in (True, False):
+        found = Disagreement(standardized)(outlook)
+        assert found.shape == (4, 1, 5, 6, 1)
+        assert (found > 0).all()
+        assert len(found.flatten().unique()) == 4 * 30
 
 
 def test_one_member_cannot_disagree() -> None:

@@ -14,12 +14,13 @@ from alf.data_structures import Experience, TimeStep
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.encoders import EncoderNet, IdentityEncoder
+from alf_layered.levels.plan_objective import PlanObjective
 from alf_layered.models.known_model import KnownModel
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.reward_net import RewardNet
 from alf_layered.networks.value_net import ValueNet
 from alf_layered.predictors.batch import ReplayedSpans
-from alf_layered.predictors.plan_score import plan_return, score_plans
+from alf_layered.predictors.plan_score import plan_return
 from alf_layered.predictors.predictor import Predictor
 from alf_layered.predictors.predictor_factory import (
     PredictorFactory,
@@ -49,15 +50,26 @@ def _known(**options: Any) -> StaticPredictor:
     )
 
 
+def _score(
+    predictor: Predictor,
+    state: torch.Tensor,
+    context: torch.Tensor,
+    plans: torch.Tensor,
+    **options: Any,
+) -> torch.Tensor:
+    objective = PlanObjective(**options)
+    return objective.score(objective.outlook(predictor, state, context, plans))
+
+
 def test_the_score_of_a_plan_by_hand() -> None:
     plans = torch.tensor([[[1.0], [1.0]], [[0.0], [2.0]]])[None]
     start = (torch.tensor([[1.0]]), torch.zeros(1, 0), plans)
     # Rewards 1, 2 and 1, 1; each step from a state of 1 or more ends with probability 1/2.
-    without = score_plans(_known(), *start, value_tail=False)
+    without = _score(_known(), *start, use_value_func=False)
     assert without.tolist() == [[1 + 0.25 * 2, 1 + 0.25 * 1]]
-    full = score_plans(_known(), *start)
+    full = _score(_known(), *start)
     assert full.tolist() == [[1 + 0.25 * 2 + 0.25**2 * 300, 1 + 0.25 * 1 + 0.25**2 * 300]]
-    forever = score_plans(_known(), *start, terminations=False)
+    forever = _score(_known(), *start, use_term_prob=False)
     assert forever.tolist() == [[1 + 0.5 * 2 + 0.25 * 300, 1 + 0.5 * 1 + 0.25 * 300]]
 
 
@@ -149,7 +161,7 @@ def test_a_factory_fits_the_spaces_together(action: Any) -> None:
         actions, plans = torch.randint(3, shape), torch.randint(3, (3, 6, 5))
     batch = random_spans(3)._replace(observation=torch.randn(*shape, 7), action=actions)
     predictor.total_loss(predictor.losses(batch)).backward()
-    scores = score_plans(predictor, *predictor.encode(_goal_observation(3)), plans)
+    scores = _score(predictor, *predictor.encode(_goal_observation(3)), plans)
     assert scores.shape == (3, 6)
     assert scores.isfinite().all()
 
@@ -201,5 +213,5 @@ def test_a_predictor_without_value_scores_by_its_rewards() -> None:
     predictor = Predictor(known.model, None, known.rew_func, known.encoder, gamma=0.5)
     start = (torch.tensor([[1.0]]), torch.zeros(1, 0), torch.zeros(1, 2, 3, 1))
     torch.testing.assert_close(
-        score_plans(predictor, *start), score_plans(known, *start, value_tail=False)
+        _score(predictor, *start), _score(known, *start, use_value_func=False)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 
 import alf
@@ -182,6 +183,29 @@ def test_the_predictor_is_told_the_environment_steps() -> None:
     _live(level, 25, train=False)
     # 3 episodes began in each of 4 environments
     assert int(level.predictor.model.n_total_env_steps) == 4 * (25 - 3)
+
+
+@pytest.mark.parametrize(
+    ("model_options", "predictor_options", "message"),
+    [
+        ({"weighted_loss": True}, {}, "weighted_loss=True.*no weights"),
+        ({"create_optimizer": True}, {}, "predictor's model of level 'top'.*create_optimizer"),
+        ({}, {"create_optimizer": True}, "the predictor of level 'top'.*create_optimizer=True"),
+        ({}, {"model_lr": 1e-3}, "'model_lr': 0.001.*PlannerLevel"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_errors(
+    model_options: dict[str, Any], predictor_options: dict[str, Any], message: str
+) -> None:
+    factory = PredictorFactory(
+        partial_model=partial(ProbabilisticEnsemble, **model_options),
+        partial_val_func=ValueNet,
+        partial_rew_func=RewardNet,
+        partial_encoder=IdentityEncoder,
+        partial_predictor=partial(RewardPredictor, **predictor_options),
+    )
+    with pytest.raises(ValueError, match=message):
+        _learner(predictor_factory=factory, name="top")
 
 
 def test_spans_are_as_long_as_the_targets_need() -> None:

@@ -191,6 +191,33 @@ def test_learning_alone_needs_an_optimizer_and_data() -> None:
     assert small_predictor(create_optimizer=True).learn(Empty()) == (None, {})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["delta_standardizer_lr", "encoder_lr", "reward_lr", "model_lr", "value_lr"]
+    + ["clip_grad_max_norm"],
+)
+def test_settings_of_the_own_optimizer_are_errors_without_one(name: str) -> None:
+    message = f"'{name}': 0.5.*need create_optimizer=True.*PlannerLevel.*optimizer=Adam"
+    with pytest.raises(ValueError, match=message):
+        small_predictor(**{name: 0.5})
+
+
+def test_each_part_learns_at_its_own_rate_or_the_documented_one() -> None:
+    predictor = small_predictor(
+        EncoderNet((2,), 1, 1), create_optimizer=True, model_lr=0.5, value_lr=lambda step: 0.01
+    )
+    predictor.learn(Line(), 1, 4, 4)
+    assert predictor._optimizer is not None
+    rates = {group["name"]: group["lr"] for group in predictor._optimizer._adam.param_groups}
+    assert rates == {
+        "model": 0.5,
+        "val_func": 0.01,
+        "rew_func": 3e-4,
+        "encoder": 3e-4,
+        "standardizer": 1e-3,
+    }
+
+
 # ---- standardised changes -----------------------------------------------------------------------
 
 

@@ -175,18 +175,51 @@ def test_after_its_end_a_skill_s_value_is_none_or_another_skill_s_or_its_own() -
             assert float(time[ended].min()) == 1
 
 
-def test_targets_of_action_values_at_the_end_of_a_skill() -> None:
-    """With a reward of 2 and values of 10 everywhere."""
-    for after, wanted in (("nothing", 2.0), ("average", 2.0 + 0.99 * 10.0)):
-        options = SkillOptions(after_skill=after)  # type: ignore[arg-type]
-        points = Points(skill_agent(options=options, interval=1), [4])
-        points.live(9)
-        level = _skills(points.agent)
-        steps, info, batch = _spans(level)
-        seen, _ = level.preprocess_experience(steps, info, batch)
-        joint = steps.is_last()[:, 1] & (steps.discount[:, 1] > 0)
-        target = 2.0 + level.gamma * seen.discount[joint, 1] * 10.0
-        torch.testing.assert_close(target, torch.full_like(target, wanted))
+@pytest.mark.parametrize("joint_end", ["bootstrap", "continue"])
+@pytest.mark.parametrize("after", ["nothing", "average", "same"])
+def test_a_skill_that_ends_before_its_time_is_over_as_well(after: Any, joint_end: Any) -> None:
+    agent = skill_agent(
+        partial(DADSLevel, termination_probability=0.4),
+        interval=1000,
+        joint_end=joint_end,
+        options=SkillOptions(n_skill_samples=4, after_skill=after),
+    )
+    points, level = Points(agent, [7, 5]), _skills(agent)
+    points.live(60)
+    steps, info, batch = _spans(level)
+    seen, _ = level.preprocess_experience(steps, info, batch)
+    place, follows = steps.observation.above.observation, ~steps.is_first()[:, 1]
+    limit = points.lengths[(place[:, 1, 0] / 100).long()]
+    inside = follows & (place[:, 1, 1] < limit)  # not the end of the environment's episode
+    before, then = steps.observation.input[:, 0], steps.observation.input[:, 1]
+    if joint_end == "bootstrap":
+        ended = inside & steps.is_last()[:, 1]
+    else:  # the record after a skill shows the next one
+        ended = inside & (before != then).any(-1)
+    assert bool(ended.any())
+    assert bool((inside & ~ended).any())
+    z = seen.observation[:, 1, 3:5]
+    is_drawn_anew = ended if after == "average" and joint_end == "bootstrap" else ended & False
+    assert bool((z[is_drawn_anew] != then[is_drawn_anew]).any(-1).all())
+    assert torch.equal(z[inside & ~is_drawn_anew], then[inside & ~is_drawn_anew])
+    goes_on = inside if after != "nothing" else inside & ~ended
+    assert bool((seen.discount[goes_on, 1] == 1).all())
+    assert bool((seen.discount[inside & ~goes_on, 1] == 0).all())
+    # The environment's own end cuts a skill short, which would have gone on, but for chance.
+    cut = follows & ~inside & ~steps.env_info["returned"][:, 1]
+    assert bool(cut.any())
+    assert torch.equal(z[cut], then[cut])
+    assert torch.equal(seen.discount[cut, 1], steps.discount[cut, 1])
+
+
+def test_where_a_skill_ended_is_stored_with_its_last_record() -> None:
+    for probability, ends in ((0.0, {2}), (0.5, {0, 1, 2})):
+        agent = skill_agent(partial(DADSLevel, termination_probability=probability))
+        Points(agent, [7, 5]).live(40)
+        steps, info, _ = _spans(_skills(agent))
+        returned = steps.env_info["returned"]
+        assert not bool(returned[steps.is_first()].any())
+        assert set(info.step[:, 0][returned[:, 1]].tolist()) == ends
 
 
 # ---- learning -----------------------------------------------------------------------------------
@@ -323,11 +356,21 @@ def test_a_skill_level_needs_a_planner_above_it() -> None:
         HierarchyAgent(OBSERVATION, ACTION, levels=[SPlaTESLevel])
 
 
+def test_the_usual_deviation_is_that_of_the_level_and_none_stays_none() -> None:
+    for ctor, usual in ((DADSLevel, 1.0), (SPlaTESLevel, 0.1)):
+        for fixed, wanted in (("usual", usual), (0.3, 0.3), (None, None)):
+            options = SkillOptions(n_skill_samples=9, fixed_std=fixed)  # type: ignore[arg-type]
+            assert _skills(skill_agent(ctor, options=options))._options.fixed_std == wanted
+    assert SkillOptions().fixed_std == "usual"
+
+
 def test_settings_that_cannot_be_are_errors() -> None:
     with pytest.raises(ValueError, match="n_skill_samples"):
         SkillOptions(n_skill_samples=0)
     with pytest.raises(ValueError, match="after_skill"):
         SkillOptions(after_skill="more")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fixed_std is 'own'"):
+        SkillOptions(fixed_std="own")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="center"):
         SkillOptions(center=True, normalize=False)
     with pytest.raises(ValueError, match="termination_probability"):

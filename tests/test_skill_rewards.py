@@ -16,7 +16,14 @@ from alf_layered.predictors.skill_information import skill_information
 from alf_layered.skills.priors import BoxPrior, CategoricalPrior, SpherePrior, prior_of
 from alf_layered.skills.reward_scale import RewardScale
 from alf_layered.skills.rewards import clipped, diayn, information, potential_difference
-from alf_layered.skills.schedules import PiecewiseLinear, PiecewiseLogLinear, Ramp, value_at
+from alf_layered.skills.schedules import (
+    Constant,
+    PiecewiseLinear,
+    PiecewiseLogLinear,
+    Ramp,
+    ZeroThenLinear,
+    value_at,
+)
 
 PUSH = torch.tensor([[2.0, 0.0], [0.0, 0.5]])
 
@@ -127,6 +134,14 @@ def test_a_skill_that_alone_explains_the_state_gets_the_most_there_is() -> None:
     torch.testing.assert_close(found, torch.full((1, 1), math.log(10)))
 
 
+def test_a_difference_of_potentials_can_be_more_than_there_is_information() -> None:
+    z, others = torch.tensor([[1.0, 1.0]]), torch.full((9, 2), -1.0)
+    points = torch.stack([others[:1] @ PUSH.T, z @ PUSH.T])
+    before, after = _informed(_linear(), torch.zeros(1, 2), z, others, points)
+    assert float(after) <= math.log(10) + 1e-5
+    assert float(potential_difference(before, after)) > math.log(10)
+
+
 def test_differences_of_potential_add_up_to_the_last_less_the_first() -> None:
     potential = torch.tensor([0.5, -2.0, 1.0, 3.0])
     steps = potential_difference(potential[:-1], potential[1:])
@@ -154,6 +169,9 @@ def test_schedules_by_hand() -> None:
     assert [line(t) for t in (0, 15, 20, 30, 99)] == [1.0, 3.0, 5.0, 4.0, 3.0]
     geometric = PiecewiseLogLinear([(0, 1.0), (10, 100.0)])
     assert geometric(5) == pytest.approx(10.0)
+    late = ZeroThenLinear(zero_duration=10, duration=20, start_value=1.0, end_value=3.0)
+    assert [late(t) for t in (0, 9, 10, 20, 30, 99)] == [0.0, 0.0, 1.0, 2.0, 3.0, 3.0]
+    assert [Constant(0.7)(t) for t in (0, 99)] == [0.7, 0.7]
     assert value_at(0.3, 7) == 0.3
     assert value_at(ramp, 20) == 2.0
 
@@ -165,6 +183,8 @@ def test_schedules_that_make_no_sense_are_errors() -> None:
         PiecewiseLogLinear([(0, 0.0), (5, 2.0)])
     with pytest.raises(ValueError, match="duration"):
         Ramp(0.0, 1.0, warm_up=0, duration=0)
+    with pytest.raises(ValueError, match="zero_duration"):
+        ZeroThenLinear(zero_duration=-1, duration=1, start_value=0.0, end_value=1.0)
 
 
 def test_the_scale_divides_by_the_deviation_and_keeps_the_mean() -> None:

@@ -9,14 +9,17 @@ import torch
 
 from tests.runs import checkpoint, train
 
-SMALL = {
+NETWORKS = {
     "ActorDistributionNetwork__fc_layer_params": (16,),
     "CriticNetwork__joint_fc_layer_params": (16,),
+}
+RUN = {
     "create_environment__num_parallel_environments": 4,
     "_CONFIG___USER__planner_warm_up": 8,
     "TrainerConfig__num_env_steps": 400,
     "TrainerConfig__num_checkpoints": 1,
 }
+SMALL = NETWORKS | RUN
 EVALUATED = {
     "TrainerConfig__num_evals": 1,
     "TrainerConfig__num_eval_episodes": 2,
@@ -50,4 +53,20 @@ def _is_skill(key: str) -> bool:
 def test_the_skill_runs_run(tmp_path: Path, name: str) -> None:
     conf = f"alf_configs/{name}_conf.py"
     said = train(tmp_path, conf, **SMALL, **EVALUATED, _CONFIG___USER__skills_warm_up=50)
+    assert "training is complete" in said
+
+
+def test_the_run_with_td_mpc2_plans_and_learns(tmp_path: Path) -> None:
+    small = RUN | {"TrainerConfig__num_env_steps": 200, "TrainerConfig__evaluate": False}
+    conf = "alf_configs/splates_tdmpc2_maze2d_conf.py"
+    said = train(tmp_path, conf, **small, _CONFIG___USER__skills_warm_up=50)
+    assert "training is complete" in said
+    assert int(checkpoint(tmp_path)["algorithm"][SKILLS.removeprefix("alg.") + "_updates"]) > 10
+
+
+def test_the_ant_run_runs(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco", reason="an extra: pip install alf-layered[mujoco]")
+    said = train(
+        tmp_path, "alf_configs/splates_ant_conf.py", **SMALL, _CONFIG___USER__skills_warm_up=50
+    )
     assert "training is complete" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -11,15 +12,17 @@ import torch
 from alf_layered import (
     MPPI,
     DADSLevel,
+    LevelObservation,
     PlanningSettings,
     SkillOptions,
     SPlaTESLevel,
     TDMPC2Settings,
     WorldModelSettings,
 )
-from alf_layered.levels.skill_level import SkillLevel
-from alf_layered.tdmpc2.planning import plan_value
-from alf_layered.tdmpc2.skill_tdmpc2 import SkillTDMPC2Algorithm, skill_plan_value
+from alf_layered.levels.skill_level import SkillInput, SkillLevel
+from alf_layered.tdmpc2 import planning, skill_tdmpc2
+from alf_layered.tdmpc2.planning import plan_value, policy_plans
+from alf_layered.tdmpc2.skill_tdmpc2 import SkillTDMPC2Algorithm, by_end, skill_plan_value
 from tests.skill_points import Points, skill_agent
 
 SETTINGS = TDMPC2Settings(
@@ -38,19 +41,24 @@ SETTINGS = TDMPC2Settings(
 GAMMA = 0.9
 
 
-def _level(ctor: Any = SPlaTESLevel, after: Any = "average", **kwargs: Any) -> Any:
+def _level(
+    ctor: Any = SPlaTESLevel,
+    after: Any = "average",
+    settings: TDMPC2Settings = SETTINGS,
+    **kwargs: Any,
+) -> Any:
     agent = skill_agent(
         ctor,
         interval=5,
-        algorithm_ctor=partial(SkillTDMPC2Algorithm, settings=SETTINGS),
+        algorithm_ctor=partial(SkillTDMPC2Algorithm, settings=settings),
         options=SkillOptions(n_skill_samples=5, after_skill=after),
         **kwargs,
     )
     return agent, agent.levels[-1]
 
 
-def _algorithm(after: Any = "average") -> SkillTDMPC2Algorithm:
-    algorithm = _level(after=after)[1].algorithm
+def _algorithm(settings: TDMPC2Settings = SETTINGS) -> SkillTDMPC2Algorithm:
+    algorithm = _level(settings=settings)[1].algorithm
     for parameter in algorithm.parameters():  # heads start at 0: nothing would be worth anything
         torch.nn.init.normal_(parameter, std=0.3)
     return algorithm
@@ -130,6 +138,118 @@ def test_inside_a_skill_that_stays_as_it_is_plans_are_valued_as_with_a_goal() ->
         )
     torch.testing.assert_close(again, wanted)
     assert not torch.allclose(found, wanted)  # with time, what is conditioned by it changes
+
+
+class _Counting:
+    """A function, and the rows that it was called for."""
+
+    def __init__(self, function: Any) -> None:
+        self.function, self.rows = function, 0
+
+    def __call__(self, z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        self.rows += len(z)
+        return self.function(z, *args, **kwargs)
+
+
+def test_plans_valued_by_their_ends_are_worth_the_same_and_nothing_is_done_for_naught() -> None:
+    algorithm = _algorithm()
+    model, left = algorithm.world_model, [2, 9, 1, 3, 2, 4]
+    together, (_, z, plans, goal, noise) = _valued(algorithm, left, algorithm.value_after)
+    after = _Counting(algorithm.value_after)
+    counted = {name: _Counting(getattr(model, name)) for name in ("step", "Q")}
+    for name, function in counted.items():
+        setattr(model, name, function)
+    with torch.no_grad():
+        found = by_end(
+            skill_plan_value,
+            model,
+            z,
+            plans,
+            goal,
+            left=torch.tensor(left),
+            after=after,
+            discount=GAMMA,
+            noise=noise,
+            members=torch.tensor([0, 1]),
+        )
+    torch.testing.assert_close(found, together)
+    assert counted["step"].rows == 2 + 3 + 1 + 3 + 2 + 3
+    assert (after.rows, counted["Q"].rows) == (4, 2)
+
+
+def test_policy_plans_follow_the_goal_of_each_decision() -> None:
+    algorithm = _algorithm()
+    model = algorithm.world_model
+    torch.manual_seed(4)
+    z, goal, noise = torch.rand(2, 16), torch.rand(2, 3, 16), torch.randn(2, 5, 3, 2)
+    with torch.no_grad():
+        plans = policy_plans(model, z, goal, noise)
+        state = z[1]
+        for t in range(3):
+            wanted = model.pi(state, noise[1, 4, t], goal[1, t]).action
+            torch.testing.assert_close(plans[1, 4, t], wanted, rtol=1e-4, atol=1e-5)
+            state = model.next(state, wanted)
+
+
+INPUT = SkillInput(
+    torch.tensor([[0.3, 0.0], [-0.7, 0.0]]), torch.zeros(2, 2), torch.tensor([0.0, 0.6])
+)
+
+
+def _planned(algorithm: SkillTDMPC2Algorithm) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and actions of plans for two environments, at the first and at the fourth decision."""
+    torch.manual_seed(5)
+    observation = LevelObservation(torch.zeros(2, 3), INPUT)
+    with torch.no_grad():
+        return algorithm._plan(observation, torch.zeros(2, 3, 2), explores=True)
+
+
+class _Clock(torch.nn.Module):
+    """A goal encoder that shows the time and the skill's first number first, and zeros."""
+
+    def forward(self, goal: Any, augment: bool = False) -> torch.Tensor:
+        shown = torch.stack([goal.time, goal.skill[..., 0]], dim=-1)
+        return torch.cat([shown, shown.new_zeros(*shown.shape[:-1], 14)], dim=-1)
+
+
+def test_the_clock_runs_on_in_a_plan_and_starts_again_with_the_same_skill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    algorithm = _algorithm()  # skills of 5 decisions
+    algorithm.world_model.goal_encoder = _Clock()
+    seen: dict[str, torch.Tensor] = {}
+
+    def policy(model: Any, z: Any, goal: torch.Tensor, noise: Any) -> torch.Tensor:
+        seen["policy"] = goal
+        return policy_plans(model, z, goal, noise)
+
+    def value(*args: Any, left: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        seen["left"], seen["value"] = left, args[4]
+        return by_end(*args, left=left, **kwargs)
+
+    monkeypatch.setattr(planning, "policy_plans", policy)
+    monkeypatch.setattr(skill_tdmpc2, "by_end", value)
+    _planned(algorithm)
+    times = torch.tensor([[0.0, 0.2, 0.4, 0.6], [0.6, 0.8, 0.0, 0.2]])
+    torch.testing.assert_close(seen["value"][..., 0], times)
+    torch.testing.assert_close(seen["policy"][..., 0], times[:, :-1])
+    torch.testing.assert_close(seen["policy"][..., 1], INPUT.skill[:, :1].expand(-1, 3))
+    assert seen["left"].tolist() == [5, 2]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_what_is_compiled_values_the_plans() -> None:
+    graphs: list[Any] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    found = []
+    for options in (None, {"backend": backend}):
+        found.append(_planned(_algorithm(dataclasses.replace(SETTINGS, compile=options))))
+        assert bool(graphs) == (options is not None)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("after", ["average", "nothing", "same"])

@@ -80,10 +80,9 @@ def _fill(level: TDMPC2Level, kinds: list[int], environments: int = 2) -> None:
         level.observe_for_replay(Experience(time_step=step, action=torch.zeros(environments, 1)))
 
 
-def test_goals_in_hindsight_lie_later_in_the_same_episode_and_rewards_follow() -> None:
+def test_goals_in_hindsight_lie_after_each_transition_of_a_span_and_rewards_follow() -> None:
     level = _goal_level()
-    kinds = [FIRST, MID, MID, LAST, FIRST, MID, LAST, FIRST, MID, MID, MID]
-    ends = {0: 3, 1: 3, 2: 3, 4: 6, 5: 6, 7: 10}
+    kinds = [FIRST, MID, MID, MID, MID, LAST, FIRST, MID, LAST, FIRST, MID, MID, MID, MID]
     _fill(level, kinds)
     torch.manual_seed(0)
     batch, info = level._replay_buffer.get_batch(3000, 4)
@@ -93,16 +92,27 @@ def test_goals_in_hindsight_lie_later_in_the_same_episode_and_rewards_follow() -
     assert steps.observation.input.shape == (3000, 4, 2)
     assert set(steps.observation.observation) == {"achieved", "speed"}
     goals = steps.observation.input[..., 0]
-    assert torch.equal(goals, goals[:, :1].expand_as(goals))
-    seen: dict[int, set[int]] = {}
-    for env, position, goal in zip(
-        info.env_ids.tolist(), info.positions.tolist(), goals[:, 0].tolist(), strict=True
+    seen: dict[int, set[tuple[int, ...]]] = {}
+    for env, position, span in zip(
+        info.env_ids.tolist(), info.positions.tolist(), goals.tolist(), strict=True
     ):
-        if position in ends:
-            seen.setdefault(position, set()).add(int(goal) - 100 * env)
-        else:
-            assert goal == -50
-    assert seen == {p: set(range(p + 1, end + 1)) for p, end in ends.items()}
+        own = tuple(-50 if goal == -50 else int(goal) - 100 * env for goal in span)
+        seen.setdefault(position, set()).add(own)
+    # Transitions that the span has of its first episode begin before the goal is reached; the
+    # records of the next one keep their goals.
+    assert seen == {
+        0: {(3, 3, 3, 3), (4, 4, 4, 4), (5, 5, 5, 5)},
+        1: {(4, 4, 4, 4), (5, 5, 5, 5)},
+        2: {(5, 5, 5, 5)},
+        3: {(5, 5, 5, -50)},
+        4: {(5, 5, -50, -50)},
+        5: {(-50, -50, -50, -50)},
+        6: {(8, 8, 8, -50)},
+        7: {(8, 8, -50, -50)},
+        8: {(-50, -50, -50, -50)},
+        9: {(12, 12, 12, 12), (13, 13, 13, 13)},
+        10: {(13, 13, 13, 13)},
+    }
     # Rewards and discounts of every step of the span, the next episode's included.
     where = steps.observation.observation["achieved"][..., 0]
     reached = (where - goals).abs() <= 0.3
@@ -143,7 +153,19 @@ def test_arriving_is_paid_by_the_goal_of_the_environment() -> None:
     assert arrived.reward.tolist() == [0, -1]
     assert arrived.discount.tolist() == [0, 0.5]
     assert arrived.observation is step.observation
+    assert arrived.env_info is step.env_info
     assert level.returns_control(step, torch.ones(2, dtype=torch.int64)).tolist() == [True, False]
+
+
+def test_where_the_environments_end_counts_it_is_kept_for_hindsight() -> None:
+    level = _level(
+        goal=Goal(radius=0.3, achieved="achieved", env_termination=True), desired_goal="desired"
+    )
+    step = _record(LAST, 3.0, 2)._replace(discount=torch.tensor([0.0, 0.5]))
+    arrived = level.arrive(step)
+    assert arrived.discount.tolist() == [0, 0.5]
+    assert arrived.env_info["discount"].tolist() == [0, 0.5]
+    assert arrived.observation is step.observation
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,6 @@ def test_a_trained_hierarchy_plays_and_records_a_video(trained: Path, tmp_path: 
     [
         "random_maze2d_conf.py",
         "three_levels_maze2d_conf.py",
-        "dqn_over_sac_maze2d_conf.py",
-        "sac_over_ddpg_maze2d_conf.py",
-        "ppo_over_sac_maze2d_conf.py",
         "random_over_sac_maze2d_conf.py",
     ],
 )

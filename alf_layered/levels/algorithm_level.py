@@ -8,12 +8,9 @@ from typing import Any
 import torch
 
 import alf
-from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
-from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
-from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
@@ -25,6 +22,7 @@ from alf_layered.levels.fixed_actions import (
     with_action,
 )
 from alf_layered.levels.goal import Goal
+from alf_layered.levels.learner_fit import agreed_gamma, check_is_for_levels, check_training
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
@@ -38,10 +36,10 @@ class AlgorithmLevel(Level):
     """Runs an ALF algorithm on the level's semi-MDP.
 
     Args:
-        algorithm_ctor: called with `observation_spec`, `action_spec`, `reward_spec`, `config`,
-            `debug_summaries` and `name`; optimizers belong to it, one set for each level.
-        gamma: discount factor per environment step; None: the one of the algorithm's TD loss. Two
-            that differ are an error.
+        algorithm_ctor: called with `observation_spec`, `action_spec`, `reward_spec`, `config` and
+            `debug_summaries`; optimizers belong to it, one set for each level.
+        gamma: discount factor per environment step; None: the one of the algorithm's losses or
+            search. Two that differ are an error.
         nested_observation: whether the algorithm gets the `LevelObservation` as it is; otherwise
             one vector of everything in it, observation first.
         goal: how the input is a goal to reach; None: the reward is the environment's.
@@ -53,6 +51,7 @@ class AlgorithmLevel(Level):
     """
 
     _choices: torch.Tensor | None
+    _discounts_search = False  # whether the level sets the discount of the algorithm's search
 
     def __init__(
         self,
@@ -93,13 +92,14 @@ class AlgorithmLevel(Level):
             config=config,
             debug_summaries=debug_summaries,
         )
-        _check_training(training, algorithm, goal, level=name)
+        check_is_for_levels(algorithm, level=name)
+        check_training(training, algorithm, goal, level=name)
         super().__init__(
             observation_spec,
             action_spec,
             input_spec,
             reward_spec,
-            gamma=_agreed_gamma(gamma, algorithm, level=name),
+            gamma=agreed_gamma(gamma, algorithm, level=name, has_own_search=self._discounts_search),
             control_interval=control_interval,
             training=training,
             train_state_spec=algorithm.train_state_spec,
@@ -202,63 +202,4 @@ class AlgorithmLevel(Level):
             return step
         return step._replace(
             observation=flatten_observation(step.observation, self.observation_spec)
-        )
-
-
-def _agreed_gamma(gamma: float | None, algorithm: Algorithm, *, level: str) -> float:
-    """The discount factor that the level's clock and the algorithm's losses share."""
-    losses = [m for m in algorithm.modules() if isinstance(m, (TDLoss, ActorCriticLoss))]
-    found = {float(g) for loss in losses for g in _gammas(loss)}
-    if gamma is not None:
-        found.add(gamma)
-    if len(found) > 1:
-        raise ValueError(
-            f"level {level!r} has more than one discount factor: gamma={gamma}, and the losses of "
-            f"its algorithm use {sorted(found - {gamma})}; they must be the same"
-        )
-    return found.pop() if found else 0.99
-
-
-def _gammas(loss: TDLoss | ActorCriticLoss) -> list[float]:
-    # Losses keep single precision: 0.98 comes back as 0.980000019
-    return [round(g, 7) for g in torch.as_tensor(loss.gamma).flatten().tolist()]
-
-
-def _check_training(
-    training: TrainingOptions | None, algorithm: Algorithm, goal: Goal | None, *, level: str
-) -> None:
-    """Learners that know only what the present policy did learn in rounds, and no others do.
-
-    Raises:
-        ValueError: the algorithm cannot learn as `training` says.
-    """
-    learners = [m for m in algorithm.modules() if isinstance(m, Algorithm)]
-    is_on_policy = any(isinstance(m, ActorCriticAlgorithm) or m.on_policy for m in learners)
-    if training is None:
-        return
-    kind = type(algorithm).__name__
-    if is_on_policy != isinstance(training, OnPolicyOptions):
-        raise ValueError(
-            f"level {level!r} trains {kind} with {type(training).__name__}; PPO and actor-critic "
-            "need OnPolicyOptions, all others TrainingOptions"
-        )
-    if not isinstance(training, OnPolicyOptions):
-        return
-    if algorithm.on_policy and not isinstance(algorithm, ActorCriticAlgorithm):
-        raise ValueError(
-            f"level {level!r}: {kind} needs the gradients of its rollouts, which a level cannot "
-            "give; on-policy levels are ActorCriticAlgorithm and PPOAlgorithm"
-        )
-    if algorithm.on_policy and (training.mini_batch_size != 0 or training.epochs != 1):
-        raise ValueError(
-            f"level {level!r}: {kind} makes one update with all records, so OnPolicyOptions need "
-            f"epochs=1 and mini_batch_size=0, got epochs={training.epochs} and "
-            f"mini_batch_size={training.mini_batch_size}"
-        )
-    if alf.nest.flatten(algorithm.train_state_spec):
-        raise ValueError(f"level {level!r}: on-policy levels have networks without state only")
-    if goal is not None and goal.hindsight > 0:
-        raise ValueError(
-            f"level {level!r}: hindsight={goal.hindsight} shows goals that the policy did not act "
-            f"for, {kind} learns from those it did; use Goal(hindsight=0)"
         )

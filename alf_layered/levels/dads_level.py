@@ -22,7 +22,8 @@ class DADSLevel(SkillLevel):
     """Each decision earns the information that the state after it has of the skill.
 
     The level above predicts where a skill ends after `control_interval` decisions. What one
-    decision changed is therefore continued to that many before it is compared.
+    decision changed is therefore continued to that many before it is compared. Before it is scaled
+    and offset a reward is at most `log(N + 1)`.
 
     Args:
         termination_probability: of a skill to end after a decision, before its time is over.

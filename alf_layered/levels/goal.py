@@ -53,9 +53,10 @@ class NegativeDistance:
 class Goal:
     """What it means for a level to reach its input.
 
-    The task of such a level ends where the goal is reached and nowhere else: the end of the
-    environment's episode is no reason not to bootstrap, because a level that pays for every step
-    would seek it.
+    The task of such a level ends where the goal is reached and, unless `env_termination`, nowhere
+    else: the end of the environment's task is no reason not to bootstrap, because a level that pays
+    for every step would seek it, and because where the environment ends, at a goal of its own
+    perhaps, there may be a way on to this one.
 
     Attributes:
         radius: distance within which the goal counts as reached.
@@ -65,6 +66,8 @@ class Goal:
             None: `ShortestPath(radius)`.
         hindsight: proportion of the sampled spans whose goal is swapped, in [0, 1].
         returns_control: whether the level hands control back as soon as the goal is reached.
+        env_termination: whether the end of the environment's task ends this one as well: for
+            environments that end where something broke, and rewards that make no relief of it.
     """
 
     radius: float
@@ -72,6 +75,7 @@ class Goal:
     reward: GoalReward | None = None
     hindsight: float = 0.8
     returns_control: bool = True
+    env_termination: bool = False
 
     def __post_init__(self) -> None:
         if not self.radius > 0:
@@ -109,15 +113,30 @@ class Goal:
         return (self.achieved_goal(observation) - observation.input).norm(dim=-1) <= self.radius
 
     def arrive(self, step: TimeStep) -> TimeStep:
-        """The time step with the goal's reward and, where it is reached, discount 0."""
+        """The time step with the goal's reward and, where its task ended, discount 0.
+
+        The environment's discount is kept as `env_info["discount"]` where it counts: what is stored
+        is judged again in hindsight.
+        """
+        if self.env_termination:
+            step = step._replace(env_info={**step.env_info, "discount": step.discount})
+        return self._judged(step)
+
+    def _judged(self, step: TimeStep) -> TimeStep:
+        """With the reward and the discount that belong to the goal in the observation."""
         reward = self.reward or ShortestPath(self.radius)
+        goes_on = step.env_info["discount" if self.env_termination else "passage"]
         return step._replace(
             reward=reward(self.achieved_goal(step.observation), step.observation.input),
-            discount=torch.where(self.reached(step.observation), 0.0, step.env_info["passage"]),
+            discount=torch.where(self.reached(step.observation), 0.0, goes_on),
         )
 
     def relabel(self, steps: TimeStep, batch_info: Nest) -> TimeStep:
         """Swaps the goals of a share of the spans for goals achieved later in the same episode.
+
+        All records of the span's first episode get the same goal, achieved after each of the
+        transitions that the span has of it: at its last one or later. Records of the next episode
+        keep their own.
 
         Args:
             steps: `[B, T, ...]`, as sampled.
@@ -125,17 +144,17 @@ class Goal:
         """
         buffer, env_B, first_B = batch_info.replay_buffer, batch_info.env_ids, batch_info.positions
         left_B = buffer.steps_to_episode_end(first_B, env_B).to(first_B.device)
-        ahead_B = 1 + (torch.rand(left_B.shape, device=left_B.device) * left_B).long()
-        ahead_B = torch.minimum(ahead_B, left_B)
+        ahead_B = _drawn_ahead(left_B, steps.step_type.shape[1])
         later_BG = buffer.get_field(self._stored_field, env_B, first_B + ahead_B)
         swapped_B = (torch.rand(left_B.shape, device=left_B.device) < self.hindsight) & (left_B > 0)
 
         goal_BTG = steps.observation.input
-        swapped_BT = swapped_B[:, None].expand(goal_BTG.shape[:2])
+        offset_T = torch.arange(goal_BTG.shape[1], device=left_B.device)
+        swapped_BT = swapped_B[:, None] & (offset_T <= left_B[:, None])
         goal_BTG = torch.where(
             as_mask(swapped_BT, goal_BTG), later_BG.to(goal_BTG.device)[:, None], goal_BTG
         )
-        relabelled = self.arrive(
+        relabelled = self._judged(
             steps._replace(observation=steps.observation._replace(input=goal_BTG))
         )
         starts_BT = steps.is_first()  # the first step of an episode has no reward to recompute
@@ -147,3 +166,17 @@ class Goal:
     @property
     def _stored_field(self) -> str:
         return ".".join(filter(None, ["time_step.observation.observation", self.achieved]))
+
+
+def _drawn_ahead(left_B: torch.Tensor, length: int) -> torch.Tensor:
+    """`[B]`, steps from the first record of a span to one of its episode that lies after the
+    beginning of each of the transitions that the span has of it.
+
+    Args:
+        left_B: `[B]`, steps from the first record to the end of its episode.
+        length: T, records of the span.
+    """
+    least_B = left_B.clamp(max=max(length - 1, 1))
+    count_B = left_B - least_B + 1
+    ahead_B = least_B + (torch.rand(left_B.shape, device=left_B.device) * count_B).long()
+    return torch.minimum(ahead_B, left_B)  # single precision may round up

@@ -38,7 +38,8 @@ class Level(OffPolicyAlgorithm):
     gets an input, LAST where the input's time is over or the environment's episode ends, and
     `prev_action` is its last decision. `reward` and `discount` are such that ALF's usual `gamma *
     discount` is `gamma^k` for a decision of k environment steps. `env_info["steps"]` is k, and
-    `env_info["passage"]` the discount for time alone: as `discount`, had nothing terminated.
+    `env_info["passage"]` the discount for time alone: as `discount`, had nothing terminated;
+    `env_info["returned"]` says where control goes back to the level above.
 
     Args:
         observation_spec: of the environment's observation as this level sees it.

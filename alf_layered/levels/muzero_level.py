@@ -56,6 +56,7 @@ class MuzeroLevel(AlgorithmLevel):
     """
 
     costly = True
+    _discounts_search = True
 
     def __init__(
         self,

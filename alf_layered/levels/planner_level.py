@@ -144,6 +144,7 @@ class PlannerLevel(Level):
         predictor = factory(seen_spec, action_spec)
         _check_exploration(exploration, predictor, objective, training, level=name)
         if training is not None:
+            _check_learning(predictor, level=name)
             training = _with_spans_of(training, predictor, level=name)
             optimizer = optimizer or Adam(lr=1e-3, gradient_clipping=20.0)
         plan_spec = _plan_spec(action_spec, horizon, planner)
@@ -417,6 +418,21 @@ def _with_spans_of(
         )
     length = max(training.mini_batch_length, predictor.span_length)
     return dataclasses.replace(training, mini_batch_length=length)
+
+
+def _check_learning(predictor: Predictor, *, level: str) -> None:
+    """Raises for settings that would do nothing where the level trains the predictor."""
+    for what, learner in (("predictor", predictor), ("predictor's model", predictor.model)):
+        if learner.learns_alone:
+            raise ValueError(
+                f"the {what} of level {level!r} has create_optimizer=True, but the level's "
+                "optimizer trains it: leave that out, with its learning rates"
+            )
+    if predictor.model.needs_weight:
+        raise ValueError(
+            f"the model of level {level!r} has weighted_loss=True, but a level's transitions have "
+            "no weights; it is for a model that learns from batches of your own"
+        )
 
 
 def _check_spaces(

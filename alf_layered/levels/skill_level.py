@@ -86,6 +86,9 @@ class SkillLevel(Level):
     is seen through that level's observation map where it is about its predictor, and through this
     level's own where it is about decisions.
 
+    Prioritised replay (`TrainingOptions.priority_replay`) draws spans by the algorithm's error, so
+    the algorithm has to give one: SAC with `calculate_priority=True` does, TD-MPC2 does not.
+
     Args:
         above: the level above, a `PlannerLevel`.
         algorithm_ctor: as in `AlgorithmLevel`; its observation is a `LevelObservation` whose input
@@ -105,6 +108,8 @@ class SkillLevel(Level):
 
     sees_above = True
     costly = True
+    usual_std: float = 1.0
+    """What `SkillOptions.fixed_std` is where it is "usual"."""
 
     def __init__(
         self,
@@ -140,6 +145,8 @@ class SkillLevel(Level):
             raise ValueError(
                 f"level {name!r} needs a control_interval, the number of a skill's decisions"
             )
+        if options.fixed_std == "usual":
+            options = dataclasses.replace(options, fixed_std=self.usual_std)
         ends = knows_start and options.after_skill != "same"
         planning, training = _for_planning(
             algorithm_ctor, options, control_interval if ends else None, training
@@ -269,9 +276,9 @@ class SkillLevel(Level):
     def _renewed(self, inputs: TimeStep, state: SkillState) -> SkillState:
         """With the start of the skill that begins, where one does."""
         begins = inputs.is_first()
-        if self._control_interval is not None:
-            # Where the hierarchy goes on without a LAST step, only the count tells.
-            begins = begins | (state.step >= self._control_interval) & ~inputs.is_last()
+        if isinstance(inputs.env_info, dict) and "returned" in inputs.env_info:
+            # The hierarchy may go on without a LAST and a FIRST step.
+            begins = begins | inputs.env_info["returned"] & ~inputs.is_last()
         return state._replace(
             start=where_rows(begins, inputs.observation.above, state.start),
             step=torch.where(begins, 0, state.step),
@@ -313,21 +320,14 @@ class SkillLevel(Level):
         seen, made = alf.nest.map_structure(
             lambda x: x[:, :-1], (root_inputs.observation, rollout_info)
         )
-        over = self._over(made.step)
-        reward = self._rewards(root_inputs, seen, made, over)
+        ended = root_inputs.env_info["returned"]
+        reward = self._rewards(root_inputs, seen, made, ended[:, 1:])
         reward = torch.cat([torch.zeros_like(reward[:, :1]), reward], dim=1)
-        over = torch.cat([torch.zeros_like(over[:, :1]), over], dim=1)
         steps = root_inputs._replace(reward=reward)
-        steps, info = self._after_skills(steps, rollout_info, over & root_inputs.is_last())
+        steps, info = self._after_skills(steps, rollout_info, ended)
         return self._algorithm.preprocess_experience(
             self._seen(steps, info), info.algorithm, batch_info
         )
-
-    def _over(self, step: Tensor) -> Tensor:
-        """Where the decision at a skill's `step` is its last one."""
-        if self._control_interval is None:
-            return torch.zeros_like(step, dtype=torch.bool)
-        return step + 1 >= self._control_interval
 
     def _rewards(
         self, inputs: TimeStep, seen: LevelObservation, info: SkillInfo, over: Tensor
@@ -376,13 +376,15 @@ class SkillLevel(Level):
         """What counts as the future where a skill has `ended`, `[B, T]`.
 
         "average": another skill, drawn from the prior, begins there. Its value is a sample of the
-        value averaged over skills, which is thereby what the action values learn.
+        value averaged over skills, which is thereby what the action values learn. Where no LAST
+        step ends the skill, the record is already the first one of the skill that did follow.
         """
         if self._options.after_skill == "nothing":
             discount = torch.where(ended, 0.0, steps.discount)
             return steps._replace(discount=discount), info
         if self._options.after_skill == "same":
             return steps, info
+        ended = ended & steps.is_last()
         observation = steps.observation
         new = self._prior.sample(ended.shape, device=ended.device)
         skill, start, step = where_rows(

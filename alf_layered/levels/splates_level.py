@@ -24,18 +24,21 @@ class SPlaTESLevel(SkillLevel):
     """A skill's potential is the information that the state has of it, given where it began.
 
     The reward is the potential where the skill ends, 0 before and where an episode's end cuts it
-    short; or the difference of potential that each decision makes.
+    short; or the difference of potential that each decision makes. Potentials are at most
+    `log(N + 1)`, differences and what is scaled and offset are not.
 
     Args:
         potential_diff_reward: whether it is the difference.
         potential_clipping_low: potentials below count as this.
     """
 
+    usual_std = 0.1
+
     def __init__(
         self,
         *args: Any,
         algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
-        options: SkillOptions = SkillOptions(fixed_std=0.1),
+        options: SkillOptions = SkillOptions(),
         potential_diff_reward: bool = False,
         potential_clipping_low: Scheduled = -50.0,
         name: str = "SPlaTESLevel",

@@ -123,7 +123,7 @@ class TDMPC2Level(Level):
         if self._goal is None:
             return step
         arrived = self._goal.arrive(self._seen(step))
-        return step._replace(reward=arrived.reward, discount=arrived.discount)
+        return arrived._replace(observation=step.observation)
 
     # ---- the algorithm's own steps --------------------------------------------------------------
 

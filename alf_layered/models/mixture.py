@@ -60,6 +60,29 @@ def log_density(
     return torch.logsumexp(mixture.log_weight + per_mode, dim=-1)
 
 
+def beta_nll(
+    mixture: Mixture, next_state: torch.Tensor, *, beta: float, unit: torch.Tensor
+) -> torch.Tensor:
+    """The beta-NLL `[N, *L]` of Gaussians, mixtures of one mode (Seitzer et al., 2022,
+    arXiv 2203.09168): in each dimension minus the log density times `(std / unit)^(2 beta)`,
+    which is taken as constant.
+
+    The gradient of the likelihood pulls a mean the less the larger the deviation is, so that what
+    is not fitted yet, a wall's edge perhaps, is explained as noise and stays so. With `beta` 1 all
+    means are pulled alike, as by squared errors.
+
+    Args:
+        mixture: of the members.
+        next_state: `[*L, S]`.
+        beta: from 0, the likelihood, to 1.
+        unit: `[S]`, of the deviations.
+    """
+    mean, std = mixture.mean.squeeze(-2), mixture.std.squeeze(-2)
+    z = (next_state - mean) / std
+    nll = 0.5 * z.square() + std.log() + 0.5 * math.log(2 * math.pi)
+    return ((std / unit).detach() ** (2 * beta) * nll).sum(-1)
+
+
 def draw(mixture: Mixture, generator: torch.Generator | None = None) -> torch.Tensor:
     """One next state `[N, *L, S]` of each member."""
     mean, std = mixture.mean, mixture.std.expand_as(mixture.mean)

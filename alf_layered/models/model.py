@@ -32,6 +32,8 @@ class Model(nn.Module, ABC):
     """
 
     n_total_env_steps: torch.Tensor
+    needs_weight: bool = False
+    """Whether its loss needs `ModelBatch.weight`."""
 
     def __init__(
         self,
@@ -80,6 +82,11 @@ class Model(nn.Module, ABC):
         return self.parameters()
 
     # ---- learning -------------------------------------------------------------------------------
+
+    @property
+    def learns_alone(self) -> bool:
+        """Whether it has an optimizer of its own, for `learn`."""
+        return False
 
     def loss(self, batch: ModelBatch) -> torch.Tensor:
         """The loss of a batch, a scalar; 0 for a model that has nothing to learn."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import alf
 from alf_layered.models.batch import ModelBatch
-from alf_layered.models.mixture import Mixture, draw, log_density
+from alf_layered.models.mixture import Mixture, beta_nll, draw, log_density
 from alf_layered.models.model import Model
 from alf_layered.models.rollout import Step
 from alf_layered.models.symmetry_breaking import SymmetryBreaking
@@ -35,13 +35,16 @@ class ProbabilisticEnsemble(Model):
         n_models: N.
         n_modes: M.
         n_particles_per_model: particles of each member in sampled rollouts.
-        learning_rate: of the own optimizer.
+        learning_rate: of the own optimizer, for `create_optimizer` alone; None: 1e-3.
         create_optimizer: whether the model learns by itself through `learn`.
         device: where the parameters are; None: torch's default.
         predict_delta: whether the networks predict the change of state.
         normalize_targets: whether the networks' outputs are in units of the targets' deviation.
         target_bn_momentum: weight of a new batch in that deviation.
-        weighted_loss: whether `batch.weight` weighs the transitions.
+        weighted_loss: whether `batch.weight` weighs the transitions; a `PlannerLevel` has no
+            weights to give.
+        beta_nll: from 0, the likelihood, to 1: how far means are learned as by squared errors, see
+            `mixture.beta_nll`. Where outcomes jump, as at walls, 0.5 fits better. Needs one mode.
         symmetry_breaking_start: whether to start with made-up skill dynamics.
         sb_start_duration: until when, in environment steps of all environments together.
         sb_start_factor: length of the push of a unit action there.
@@ -59,13 +62,14 @@ class ProbabilisticEnsemble(Model):
         n_models: int = 1,
         n_modes: int = 1,
         n_particles_per_model: int = 1,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         create_optimizer: bool = False,
         device: torch.device | str | None = None,
         predict_delta: bool = True,
         normalize_targets: bool = True,
         target_bn_momentum: float = 0.01,
         weighted_loss: bool = False,
+        beta_nll: float = 0.0,
         symmetry_breaking_start: bool = False,
         sb_start_duration: int = 100_000,
         sb_start_factor: float = 1.5,
@@ -77,11 +81,22 @@ class ProbabilisticEnsemble(Model):
         )
         if n_modes < 1:
             raise ValueError(f"n_modes is {n_modes}; a mixture has at least 1 mode")
+        if not 0 <= beta_nll <= 1 or (beta_nll > 0 and n_modes > 1):
+            raise ValueError(
+                f"beta_nll is {beta_nll} with n_modes={n_modes}; it is a number from 0 to 1, and 0 "
+                "where there is more than one mode"
+            )
+        if learning_rate is not None and not create_optimizer:
+            raise ValueError(
+                f"learning_rate={learning_rate} of an ensemble needs create_optimizer=True; where "
+                "a predictor or a level trains it, the rate is that of their optimizer"
+            )
         state_dim = width(as_spec(state_space))
         self.n_modes = n_modes
         self._predict_delta = predict_delta
-        self._weighted_loss = weighted_loss
+        self.needs_weight = weighted_loss
         self._partition_batch = partition_batch
+        self._beta_nll = beta_nll
         self.net = partial_net(
             state_space, context_space, action_space, n_modes=n_modes, n_members=n_models
         )
@@ -101,9 +116,14 @@ class ProbabilisticEnsemble(Model):
         self.register_buffer("_unit", torch.ones(state_dim), persistent=False)
         if device is not None:
             self.to(device)
-        self._optimizer = (
-            torch.optim.Adam(self.parameters(), lr=learning_rate) if create_optimizer else None
-        )
+        self._optimizer: torch.optim.Optimizer | None = None
+        if create_optimizer:
+            rate = 1e-3 if learning_rate is None else learning_rate
+            self._optimizer = torch.optim.Adam(self.parameters(), lr=rate)
+
+    @property
+    def learns_alone(self) -> bool:
+        return self._optimizer is not None
 
     @property
     def target_scale(self) -> torch.Tensor:
@@ -153,7 +173,8 @@ class ProbabilisticEnsemble(Model):
     # ---- learning -------------------------------------------------------------------------------
 
     def loss(self, batch: ModelBatch) -> torch.Tensor:
-        """Mean over members and valid rows of negative log density plus termination's entropy.
+        """Mean over members and valid rows of negative log density (or beta-NLL) plus termination's
+        entropy.
 
         In training mode the running moments take the batch into account first.
         """
@@ -171,13 +192,19 @@ class ProbabilisticEnsemble(Model):
             self._for_members(x) for x in (*rows, valid)
         )
         output = self.net(state, context, action)
-        loss = -log_density(self._mixture_of(output, state), next_state)
+        loss = self._state_loss(self._mixture_of(output, state), next_state)
         loss = loss + F.binary_cross_entropy_with_logits(
             output.term_logit, ended.expand_as(output.term_logit), reduction="none"
         )
         # What is not valid may be anything, and 0 times infinity is not 0.
         loss = torch.where(valid > 0, weight * loss, 0.0)
         return (loss.sum(-1) / valid.sum(-1).clamp(min=1)).mean()
+
+    def _state_loss(self, mixture: Mixture, next_state: torch.Tensor) -> torch.Tensor:
+        """`[N, *L]`, of the members' mixtures."""
+        if self._beta_nll == 0:
+            return -log_density(mixture, next_state)
+        return beta_nll(mixture, next_state, beta=self._beta_nll, unit=self.target_scale)
 
     def learn(self, batch_lst: Iterable[ModelBatch]) -> torch.Tensor | None:
         if self._optimizer is None:
@@ -194,7 +221,7 @@ class ProbabilisticEnsemble(Model):
         return torch.stack(losses).mean() if losses else None
 
     def _weight(self, batch: ModelBatch) -> torch.Tensor:
-        if not self._weighted_loss:
+        if not self.needs_weight:
             return torch.ones_like(batch.state[:, 0])
         if batch.weight is None:
             raise ValueError("weighted_loss is on, but the batch has no weight")

@@ -57,22 +57,6 @@ class Imagined(NamedTuple):
     state: torch.Tensor
     term_prob: torch.Tensor | None
 
-    def disagreement(self, scale: torch.Tensor | None = None) -> torch.Tensor:
-        """`[B, K]`: the variance between the members' means, summed over steps, mean over S.
-
-        Args:
-            scale: `[S]`, the unit in which each dimension is measured.
-        """
-        if self.state.shape[1] < 2:
-            raise ValueError(
-                "the disagreement of an ensemble with 1 member is 0 everywhere; n_models must be "
-                "at least 2 to explore by it"
-            )
-        mean = self.state[1:].mean(4)
-        if scale is not None:
-            mean = mean / scale
-        return mean.var(1, unbiased=False).mean(-1).sum(0)
-
 
 Step = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor | None]
 """Takes a step t and states `[N, R, S]`, writes the next states into its third argument and returns

@@ -247,6 +247,11 @@ class Predictor(nn.Module):
 
     # ---- learning -------------------------------------------------------------------------------
 
+    @property
+    def learns_alone(self) -> bool:
+        """Whether it has an optimizer of its own, for `learn`."""
+        return False
+
     def set_n_total_env_steps(self, n_total_env_steps: int) -> None:
         """Tells how many environment steps were made in all environments together."""
         self.model.set_n_total_env_steps(n_total_env_steps)

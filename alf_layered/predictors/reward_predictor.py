@@ -24,6 +24,14 @@ from alf_layered.predictors.standardizer import DeltaStandardizer
 
 Nest = Any
 
+_DEFAULT_RATES: dict[str, LearningRate] = {
+    "delta_standardizer_lr": 1e-3,
+    "encoder_lr": 3e-4,
+    "reward_lr": 3e-4,
+    "model_lr": 3e-4,
+    "value_lr": 3e-4,
+}
+
 
 @alf.configurable
 class RewardPredictor(Predictor):
@@ -46,18 +54,20 @@ class RewardPredictor(Predictor):
         consistency_loss_weight: of the dynamics' loss.
         value_loss_weight: of the value's.
         rew_loss_weight: of the reward's.
-        delta_standardizer_lr: learning rates are numbers or functions of the environment steps.
-        encoder_lr: the learning rates count with `create_optimizer` alone.
+        delta_standardizer_lr: learning rates are numbers or functions of the environment steps, and
+            are for `create_optimizer` alone; None: 1e-3 for this one, 3e-4 for the others.
+        encoder_lr: of the encoder.
         reward_lr: of the reward, and of `discount_func`.
         model_lr: of the dynamics.
         value_lr: of the value.
         encoder_warm_up: updates at the start in which only encoder and reward are learned.
         delta_standardizer: whether the covariance of changes is learned; otherwise standardised
             changes are the changes themselves.
-        clip_grad_max_norm: of each part's gradient.
+        clip_grad_max_norm: of each part's gradient, for `create_optimizer` alone; None: 20.
         discount_func: a module that predicts gamma^k of a decision from state, context and action;
             None: the mean over what has been seen.
-        create_optimizer: whether the predictor learns by itself through `learn`.
+        create_optimizer: whether the predictor learns by itself through `learn`; below a
+            `PlannerLevel` that one's `optimizer` trains it.
         action_spec: see `Predictor`, as `observation_spec`.
     """
 
@@ -80,14 +90,14 @@ class RewardPredictor(Predictor):
         consistency_loss_weight: float = 1.0,
         value_loss_weight: float = 1.0,
         rew_loss_weight: float = 1.0,
-        delta_standardizer_lr: LearningRate = 1e-3,
-        encoder_lr: LearningRate = 3e-4,
-        reward_lr: LearningRate = 3e-4,
-        model_lr: LearningRate = 3e-4,
-        value_lr: LearningRate = 3e-4,
+        delta_standardizer_lr: LearningRate | None = None,
+        encoder_lr: LearningRate | None = None,
+        reward_lr: LearningRate | None = None,
+        model_lr: LearningRate | None = None,
+        value_lr: LearningRate | None = None,
         encoder_warm_up: int = 0,
         delta_standardizer: bool = True,
-        clip_grad_max_norm: float = 20.0,
+        clip_grad_max_norm: float | None = None,
         discount_func: Function | None = None,
         create_optimizer: bool = False,
         action_spec: Nest = None,
@@ -121,18 +131,40 @@ class RewardPredictor(Predictor):
         self.standardizer = DeltaStandardizer(self.latent_state_dim) if delta_standardizer else None
         self.register_buffer("_discount_seen", torch.zeros((), dtype=torch.bool))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        rates = {
-            "model": (self.model, model_lr),
-            "val_func": (self.val_func, value_lr),
-            "rew_func": (self.rew_func, reward_lr),
-            "discount_func": (self.discount_func, reward_lr),
-            "encoder": (self.encoder if learn_encoder else None, encoder_lr),
-            "standardizer": (self.standardizer, delta_standardizer_lr),
+        rates: dict[str, LearningRate | None] = {
+            "delta_standardizer_lr": delta_standardizer_lr,
+            "encoder_lr": encoder_lr,
+            "reward_lr": reward_lr,
+            "model_lr": model_lr,
+            "value_lr": value_lr,
         }
-        parts = {name: Part(_parameters(module), rate) for name, (module, rate) in rates.items()}
-        self._optimizer = (
-            PartsOptimizer(parts, max_norm=clip_grad_max_norm) if create_optimizer else None
+        if create_optimizer:
+            self._optimizer = self._own_optimizer(rates, clip_grad_max_norm)
+        else:
+            _refuse(rates | {"clip_grad_max_norm": clip_grad_max_norm})
+            self._optimizer = None
+
+    def _own_optimizer(
+        self, rates: dict[str, LearningRate | None], max_norm: float | None
+    ) -> PartsOptimizer:
+        parts = {
+            "model": (self.model, "model_lr"),
+            "val_func": (self.val_func, "value_lr"),
+            "rew_func": (self.rew_func, "reward_lr"),
+            "discount_func": (self.discount_func, "reward_lr"),
+            "encoder": (self.encoder if self._learn_encoder else None, "encoder_lr"),
+            "standardizer": (self.standardizer, "delta_standardizer_lr"),
+        }
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        lr = _DEFAULT_RATES | given
+        return PartsOptimizer(
+            {name: Part(_parameters(part), lr[rate]) for name, (part, rate) in parts.items()},
+            max_norm=20.0 if max_norm is None else max_norm,
         )
+
+    @property
+    def learns_alone(self) -> bool:
+        return self._optimizer is not None
 
     # ---- what is learned -----------------------------------------------------------------------
 
@@ -290,3 +322,14 @@ class RewardPredictor(Predictor):
 
 def _parameters(module: Any) -> list[torch.nn.Parameter]:
     return list(module.parameters()) if isinstance(module, torch.nn.Module) else []
+
+
+def _refuse(settings: dict[str, Any]) -> None:
+    """Raises where settings of the own optimizer are given that is not there."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given:
+        raise ValueError(
+            f"{given} of a RewardPredictor need create_optimizer=True, with which it learns by "
+            "itself; under a PlannerLevel give that one an optimizer instead, e.g. "
+            "optimizer=Adam(lr=1e-3, gradient_clipping=20.0)"
+        )

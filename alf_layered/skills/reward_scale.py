@@ -10,8 +10,9 @@ from alf_layered.networks.running_moments import RunningMoments
 class RewardScale(nn.Module):
     """Divides rewards by their running deviation.
 
-    The mean stays, because to subtract it changes the task: where an episode's length depends on
-    what is done, steps of less than the mean become worth avoiding.
+    No bound of the rewards holds after that. The mean stays, because to subtract it changes the
+    task: where an episode's length depends on what is done, steps of less than the mean become
+    worth avoiding.
 
     Args:
         momentum: weight of a new batch in the moments.

@@ -17,6 +17,16 @@ def value_at(setting: Scheduled, step: int) -> float:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """Always the same."""
+
+    value: float
+
+    def __call__(self, step: int) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
 class Ramp:
     """`start` until `warm_up`, then linear to `end` within `duration` steps."""
 
@@ -34,6 +44,28 @@ class Ramp:
     def __call__(self, step: int) -> float:
         share = min(max((step - self.warm_up) / self.duration, 0.0), 1.0)
         return self.start + share * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class ZeroThenLinear:
+    """0 before `zero_duration`, then from `start_value` to `end_value` within `duration` steps."""
+
+    zero_duration: int
+    duration: int
+    start_value: float
+    end_value: float
+
+    def __post_init__(self) -> None:
+        if self.duration < 1 or self.zero_duration < 0:
+            raise ValueError(
+                "a ZeroThenLinear has zero_duration >= 0 and duration >= 1, not "
+                f"{self.zero_duration} and {self.duration}"
+            )
+
+    def __call__(self, step: int) -> float:
+        if step < self.zero_duration:
+            return 0.0
+        return Ramp(self.start_value, self.end_value, self.zero_duration, self.duration)(step)
 
 
 class PiecewiseLinear:

@@ -64,14 +64,19 @@ def plan_value(
 
 
 def policy_plans(model: WorldModel, z: Tensor, goal: Tensor | None, noise: Tensor) -> Tensor:
-    """Plans `[B, P, H, A]` of the policy prior from `z` `[B, S]`; noise is `[B, P, H, A]`."""
-    z, goal = z[:, None], None if goal is None else goal[:, None]
-    z = z.expand(-1, noise.shape[1], -1)
+    """Plans `[B, P, H, A]` of the policy prior from `z` `[B, S]`; noise is `[B, P, H, A]`.
+
+    The goal is `[B, S]`, or `[B, H, S]` where each decision has its own.
+    """
+    if goal is not None and goal.ndim == 2:
+        goal = goal[:, None].expand(-1, noise.shape[2], -1)
+    z = z[:, None].expand(-1, noise.shape[1], -1)
     actions: list[Tensor] = []
-    for step_noise in noise.unbind(dim=2):
+    for t, step_noise in enumerate(noise.unbind(dim=2)):
         if actions:
             z = model.next(z, actions[-1])
-        actions.append(model.pi(z, step_noise, goal).action)
+        now = None if goal is None else goal[:, t, None]
+        actions.append(model.pi(z, step_noise, now).action)
     return torch.stack(actions, dim=2)
 
 
@@ -104,16 +109,17 @@ def search_plan(
         noise: source of all noise, with B as the first axis.
         generator: of noise and of the choice of action values.
         value: `plan_value`, compiled perhaps.
-        policy_goal: `[B, S]`, the policy's; None: `goal`.
+        policy_goal: the policy's, see `policy_plans`; None: `goal`.
         per_row: further arguments of `value`, `[B, ...]`.
     """
     z, goal = z.float(), None if goal is None else goal.float()
+    policy_goal = goal if policy_goal is None else policy_goal.float()
     draws: dict[str, Any] = {"generator": generator, "device": z.device}
     batch, horizon, actions = mean.shape
     candidates = None
     if n_policy_plans:
         drawn = noise((batch, n_policy_plans, horizon, actions), **draws)
-        candidates = policy_plans(model, z, goal if policy_goal is None else policy_goal, drawn)
+        candidates = policy_plans(model, z, policy_goal, drawn)
 
     def score(plans: Tensor) -> Tensor:
         end_noise = noise((batch, plans.shape[1], actions), **draws)

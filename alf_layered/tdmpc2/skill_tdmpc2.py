@@ -1,7 +1,7 @@
 """TD-MPC2 for skills: plans that know when a skill is over (SPlaTES, RLC 2025).
 
-Axis letters: B environments or spans, T = H + 1 records, H horizon, K plans, S latent state,
-A action.
+Axis letters: B environments or spans, R some of them, T = H + 1 records, H horizon, K plans,
+S latent state, A action.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import alf
 from alf.algorithms.config import TrainerConfig
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.networks.normed_ensemble import NormedEnsemble
-from alf_layered.rows import coverage
+from alf_layered.rows import coverage, take_rows
 from alf_layered.tdmpc2 import losses
 from alf_layered.tdmpc2.losses import ModelLearning, Spans
-from alf_layered.tdmpc2.planning import search_plan
+from alf_layered.tdmpc2.planning import Value, search_plan
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm, TDMPC2Info
 from alf_layered.tdmpc2.world_model import WorldModel
@@ -79,6 +79,32 @@ def skill_plan_value(
     return total + alive * model.two_hot.decode(q).mean(dim=0)
 
 
+def by_end(
+    value: Value,
+    model: WorldModel,
+    z: Tensor,
+    plans: Tensor,
+    goal: Tensor,
+    *,
+    left: Tensor,
+    noise: Tensor,
+    **shared: Any,
+) -> Tensor:
+    """`value`, which is a `skill_plan_value`, of those rows together whose skills end together.
+
+    So no plan is followed past the end of its skill, and nothing is evaluated that does not count.
+    On accelerators all rows go together: to look where skills end is to wait.
+    """
+    if left.device.type != "cpu":
+        return value(model, z, plans, goal, left=left, noise=noise, **shared)
+    found = torch.empty_like(plans[:, :, 0, 0])
+    end = left.clamp(max=plans.shape[2] + 1)
+    for rows in (end == e for e in end.unique()):
+        *chosen, left_R, noise_R = take_rows(rows, (z, plans, goal, left, noise))
+        found[rows] = value(model, *chosen, left=left_R, noise=noise_R, **shared)
+    return found
+
+
 @alf.configurable
 class SkillTDMPC2Algorithm(TDMPC2Algorithm):
     """Learns and plans for observations of an `observation` and an `input`: a skill, its `start`
@@ -128,32 +154,44 @@ class SkillTDMPC2Algorithm(TDMPC2Algorithm):
             self._after = NormedEnsemble(
                 [model.latent_dim], [model.mlp_dim], model.num_bins, zero_output=True
             )
+        options = settings.compile
+        self._skill_plan_value = (
+            skill_plan_value if options is None else torch.compile(skill_plan_value, **options)
+        )
 
     # ---- acting ---------------------------------------------------------------------------------
 
     def _search(self, observation: Nest, start: Tensor, **options: Any) -> Any:
         if self._skill_decisions is None:
             return super()._search(observation, start, **options)
-        model, given = self._world_model, observation.input
-        passed = torch.arange(start.shape[1] + 1, device=start.device) / self._skill_decisions
-        times = given.time[:, None] + passed
-        inputs = alf.nest.map_structure(
-            lambda x: x[:, None].expand(-1, len(passed), *x.shape[1:]), given
-        )
-        goal = model.encode_goal(inputs._replace(time=times))
-        left = (self._skill_decisions * (1 - given.time)).round().clamp(min=1)
+        model, after = self._world_model, None if self._after is None else self.value_after
+        goal, left = self._plan_goals(observation.input, start.shape[1])
         return search_plan(
             model,
             model.encode(observation._replace(input=())),
             start,
             goal,
-            value=partial(
-                skill_plan_value, after=None if self._after is None else self.value_after
-            ),
+            value=partial(by_end, self._skill_plan_value, after=after),
             per_row={"left": left},
-            policy_goal=None if goal is None else goal[:, 0],
+            policy_goal=goal[:, :-1],
             **options,
         )
+
+    def _plan_goals(self, given: Nest, horizon: int) -> tuple[Tensor, Tensor]:
+        """What conditions each time of a plan, encoded, `[B, H + 1, S]`, and decisions left, `[B]`.
+
+        The clock starts again at the end of the skill; what is decided after that does not count.
+        """
+        assert self._skill_decisions is not None
+        made = (self._skill_decisions * given.time).round() % self._skill_decisions
+        later = torch.arange(horizon + 1, device=made.device)
+        time = (made[:, None] + later) % self._skill_decisions / self._skill_decisions
+        inputs = alf.nest.map_structure(
+            lambda x: x[:, None].expand(-1, horizon + 1, *x.shape[1:]), given
+        )
+        goal = self._world_model.encode_goal(inputs._replace(time=time))
+        assert goal is not None
+        return goal, self._skill_decisions - made
 
     def value_after(self, z: Tensor) -> Tensor:
         """Value `[*L]` of latent states `[*L, S]` in which a skill ends."""

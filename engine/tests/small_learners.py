@@ -9,9 +9,19 @@ import torch
 
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.agent import Agent
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
 from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByMoves
+from alf.algorithms.mcts_models import (
+    SimpleMCTSModel,
+    create_simple_dynamics_net,
+    create_simple_encoding_net,
+    create_simple_prediction_net,
+)
+from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
 from alf.algorithms.ppo_algorithm import PPOAlgorithm
 from alf.algorithms.ppo_loss import PPOLoss
@@ -28,6 +38,7 @@ from alf.networks.q_networks import QNetwork
 from alf.networks.value_networks import ValueNetwork
 from alf.optimizers import Adam
 from alf.tensor_specs import TensorSpec
+from alf.utils.action_samplers import EpsilonGreedySampler
 from alf.utils.math_ops import clipped_exp
 
 HIDDEN = (32,)
@@ -132,6 +143,35 @@ def qrsac(**options: Any) -> partial:
     )
 
 
+def muzero() -> partial:
+    mcts = partial(
+        MCTSAlgorithm,
+        num_simulations=4,
+        root_dirichlet_alpha=0.5,
+        root_exploration_fraction=0.25,
+        pb_c_init=1.25,
+        pb_c_base=19652,
+        is_two_player_game=False,
+        visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves([(10, 1.0)]),
+        predict_action_sampler=EpsilonGreedySampler(0.0),
+    )
+    model = partial(
+        SimpleMCTSModel,
+        num_unroll_steps=2,
+        encoding_net_ctor=partial(create_simple_encoding_net, layers=HIDDEN, latent_size=16),
+        dynamics_net_ctor=partial(create_simple_dynamics_net, layers=HIDDEN),
+        prediction_net_ctor=partial(create_simple_prediction_net, layers=HIDDEN),
+    )
+    learner = partial(MuzeroRepresentationImpl, model_ctor=model, num_unroll_steps=2, td_steps=2)
+    rl = partial(
+        MuzeroAlgorithm,
+        discount=0.9,
+        mcts_algorithm_ctor=mcts,
+        representation_learner_ctor=learner,
+    )
+    return partial(Agent, rl_algorithm_cls=rl, optimizer=Adam(lr=3e-3))
+
+
 def replayed(**settings: Any) -> TrainerConfig:
     """Training from random spans of two steps."""
     return TrainerConfig(
@@ -147,6 +187,11 @@ def replayed(**settings: Any) -> TrainerConfig:
             **settings,
         },
     )
+
+
+def searched(**settings: Any) -> TrainerConfig:
+    """Training from random steps, with the updates that a model needs."""
+    return replayed(**{"mini_batch_length": 1, "num_updates_per_train_iter": 8, **settings})
 
 
 def whole(**settings: Any) -> TrainerConfig:
@@ -169,13 +214,15 @@ def bandit(action_type: ActionType, num_envs: int = 16) -> PolicyUnittestEnv:
 
 
 def make(ctor: Any, env: Any, config: TrainerConfig) -> RLAlgorithm:
-    """The algorithm for ``env``, which it trains in."""
-    return ctor(
+    """The algorithm for ``env``, which it trains in, as the trainer would make it."""
+    algorithm = ctor(
         observation_spec=env.observation_spec(),
         action_spec=env.action_spec(),
         env=env,
         config=config,
     )
+    algorithm.set_path("")
+    return algorithm
 
 
 @torch.no_grad()

@@ -215,6 +215,13 @@ def test_in_the_init_stage_alpha_shrinks_very_slowly():
     )
 
 
+def test_the_init_stage_is_skipped_if_the_first_entropy_is_below_the_maximum():
+    algorithm = entropy_target(average_window=3)
+    assert alphas(algorithm, 2.0, 2.0, 2.0, 2.0) == [1.0] * 4
+    algorithm = entropy_target(average_window=3, very_slow_update_rate=0.1)
+    assert alphas(algorithm, 5.0, 2.0)[-1] == pytest.approx(math.exp(-0.2))
+
+
 def test_in_the_free_stage_alpha_stays():
     algorithm = entropy_target()
     before = alphas(algorithm, 2.0, 2.0)[-1]

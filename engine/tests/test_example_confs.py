@@ -79,6 +79,8 @@ def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
 def test_there_is_an_example_of_each_kind() -> None:
     kinds = ("ac_cart_pole", "ppo", "dqn", "ddpg", "qrsac", "icm", "rnd", "diayn", "encoder")
     kinds += (
+        "entropy_target",
+        "muzero",
         "action_repeat",
         "sac_pendulum_conf",
         "lstm",

@@ -135,7 +135,7 @@ def test_distillation_by_hand():
     alg = RNDAlgorithm(Constant([1.0, 0.0]), Constant([3.0, 1.0]), keep_stacked_frames=0)
     alg.set_on_policy(False)
     rolled = alg.rollout_step(_steps([FIRST, MID], torch.zeros(2, 2)), ())
-    torch.testing.assert_close(rolled.output, torch.full((2,), 2.5))
+    torch.testing.assert_close(rolled.output, torch.full((2,), 5.0))  # 2^2 + 1^2
     alg.calc_loss(alg.train_step(_steps([MID], torch.zeros(1, 2)), ()).info).loss.sum().backward()
     assert alg._target_net.numbers.grad is None
     assert alg._predictor_net.numbers.grad is not None

@@ -21,6 +21,7 @@ LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
     "DDPG": (partial(small.ddpg, rollout_random_action=0.3), CONTINUOUS, small.replayed, 150),
     "SAC": (small.sac, CONTINUOUS, small.replayed, 150),
     "QRSAC": (small.qrsac, CONTINUOUS, small.replayed, 150),
+    "MuZero": (small.muzero, DISCRETE, small.searched, 20),
 }
 
 

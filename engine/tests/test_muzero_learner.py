@@ -104,6 +104,7 @@ def test_the_model_learns_beside_an_rl_algorithm() -> None:
         state = learner.model.initial_inference(shown).state
         reward = learner.model.recurrent_inference(state, torch.tensor([0, 1, 0, 1])).reward
     torch.testing.assert_close(reward, torch.tensor([1.0, 0.0, 0.0, 1.0]), atol=0.35, rtol=0)
+    assert small.mean_reward(agent, ActionType.Discrete) > 0.85
     batch = batch_of(learner)
     after = mean_loss(learner, batch)
     learner.model.load_state_dict(untrained)

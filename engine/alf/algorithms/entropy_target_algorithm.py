@@ -36,9 +36,9 @@ MAX_ENTROPY_FRACTION = 0.8
 class EntropyTargetAlgorithm(Algorithm):
     """Keeps the entropy of a policy above ``target_entropy`` by changing its weight alpha.
 
-    Three stages: *init*, where alpha shrinks very slowly until the entropy falls below
-    ``max_entropy``; *free*, where alpha is left alone until the entropy falls below
-    ``target_entropy``; *adjust*, where with each loss
+    Three stages: *init*, where alpha shrinks very slowly until the entropy is below
+    ``max_entropy``, which it may be from the first loss on; *free*, where alpha is left alone until
+    the entropy falls below ``target_entropy``; *adjust*, where with each loss
 
         log_alpha += ((below + above / 2) * decreasing - (above + below / 2) * increasing) * rate
 
@@ -133,9 +133,9 @@ class EntropyTargetAlgorithm(Algorithm):
         previous = self._avg_entropy.clone()
         now = self._averager.average(entropy.detach())
         self._count += 1
+        self._end_init_stage(now)
         # No trend is known before the window is full: it would be that of filling it.
         is_warm = self._count > self._average_window
-        self._end_init_stage(now, is_warm)
 
         below, above = now < self._target_entropy, now > self._target_entropy
         decreasing, increasing = now < previous, now > previous
@@ -153,7 +153,7 @@ class EntropyTargetAlgorithm(Algorithm):
         self._summarize(now)
         return self._log_alpha.exp()
 
-    def _end_init_stage(self, now: Tensor, is_warm: Tensor) -> None:
+    def _end_init_stage(self, now: Tensor) -> None:
         if self._max_entropy is None:
             estimate = torch.minimum(now * MAX_ENTROPY_FRACTION, now / MAX_ENTROPY_FRACTION)
             is_estimating = self._count <= self._average_window
@@ -163,7 +163,7 @@ class EntropyTargetAlgorithm(Algorithm):
             max_entropy = self._estimated_max_entropy
         else:
             max_entropy = self._max_entropy
-        ends = (self._stage == INIT_STAGE) & (now < max_entropy) & is_warm
+        ends = (self._stage == INIT_STAGE) & (now < max_entropy)
         self._stage.copy_(torch.where(ends, FREE_STAGE, self._stage))
 
     def _adjust_rate(self, previous: Tensor, now: Tensor, is_adjusting: Tensor) -> None:

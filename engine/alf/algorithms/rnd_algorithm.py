@@ -22,7 +22,7 @@ __all__ = ["RNDAlgorithm"]
 class RNDAlgorithm(Algorithm):
     """Rewards observations whose random features a trained network does not know yet.
 
-    The reward is ``|target_net(s) - predictor_net(s)|^2``, a mean over the features.
+    The reward is ``|target_net(s) - predictor_net(s)|^2``.
 
     Args:
         target_net: gives the random features; never trained.
@@ -95,7 +95,7 @@ class RNDAlgorithm(Algorithm):
                 observation, _ = self._encoder_net(observation)
             target, _ = self._target_net(observation)
         prediction, _ = self._predictor_net(observation)
-        loss = (target - prediction).square().flatten(1).mean(1)
+        loss = (target - prediction).square().flatten(1).sum(1)
         if learns:
             self._reward_scale.learn(loss)
         return LossInfo(loss=loss, extra={"prediction_loss": loss})

@@ -170,6 +170,34 @@ class RNNPolicyUnittestEnv(UnittestEnv):
         return self._zeros(), 1 - (chosen - wanted).abs()
 
 
+@configurable
+class StochasticBranchUnittestEnv(UnittestEnv):
+    """A sure reward against a lottery: the first action chooses between them, the last step pays.
+
+    Action 0 leads to a state that pays 0.5; action 1 leads with probability `chance` to one that
+    pays 1, else to one that pays 0. The observation is one-hot: start, sure, lucky, unlucky.
+    """
+
+    def __init__(self, batch_size: int, episode_length: int = 2, chance: float = 0.75) -> None:
+        if episode_length < 2 or not 0 <= chance <= 1:
+            raise ValueError(
+                f"episode_length is {episode_length}, at least 2; chance is {chance}, from 0 to 1"
+            )
+        super().__init__(batch_size, episode_length, obs_dim=4)
+        self._chance = chance
+        self._state = torch.zeros(batch_size, dtype=torch.int64)
+        self._pays = torch.tensor([0.0, 0.5, 1.0, 0.0])
+
+    def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if step_type == StepType.FIRST:
+            self._state = torch.zeros_like(self._state)
+        elif self._step_number == 1:
+            lottery = torch.where(torch.rand(self._batch_size) < self._chance, 2, 3)
+            self._state = torch.where(action == 0, 1, lottery)
+        observation = torch.nn.functional.one_hot(self._state, 4).to(torch.float32)
+        return observation, self._pays[self._state] * float(step_type == StepType.LAST)
+
+
 def _marked_as_batched(function: Any) -> Any:
     function.batched = True
     return function
@@ -181,7 +209,8 @@ def load(
     environment_name: str, batch_size: int = 1, episode_length: int = 5, **kwargs: Any
 ) -> AlfEnvironment:
     """One of the environments of this file by its class name."""
-    classes = {c.__name__: c for c in (ValueUnittestEnv, PolicyUnittestEnv, RNNPolicyUnittestEnv)}
+    kinds = (ValueUnittestEnv, PolicyUnittestEnv, RNNPolicyUnittestEnv, StochasticBranchUnittestEnv)
+    classes = {c.__name__: c for c in kinds}
     if environment_name not in classes:
         raise ValueError(f"there is no {environment_name!r}; allowed: {sorted(classes)}")
     kwargs.pop("env_id", None)

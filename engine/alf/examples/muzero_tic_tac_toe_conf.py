@@ -10,6 +10,7 @@ from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.environments import suite_tic_tac_toe
 from alf.optimizers import AdamTF
+from alf.utils.action_samplers import EpsilonGreedySampler
 
 alf.config(
     "create_environment",
@@ -35,6 +36,7 @@ alf.config(
         is_two_player_game=True,
         known_value_bounds=(-1.0, 1.0),
         visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves([(4, 1.0), (9, 0.25)]),
+        predict_action_sampler=EpsilonGreedySampler(0.0),
     ),
     representation_learner_ctor=partial(
         MuzeroRepresentationImpl,

@@ -1,0 +1,120 @@
+"""Which algorithms learn as a level, in which way, and with which discount factor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import alf
+from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
+from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.dynamic_action_repeat_agent import DynamicActionRepeatAgent
+from alf.algorithms.mcts_algorithm import MCTSAlgorithm
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationLearner
+from alf.algorithms.td_loss import TDLoss
+from alf_layered.levels.goal import Goal
+from alf_layered.levels.on_policy_options import OnPolicyOptions
+from alf_layered.levels.training import TrainingOptions
+
+_NO_LEVELS = {
+    DynamicActionRepeatAgent: (
+        "keeps clocks and records of decisions of its own; a hierarchy does the same: a level with "
+        "a control_interval, below one that decides less often"
+    ),
+    MuzeroRepresentationLearner: (
+        "learns from whole unrolls, which a level does not have, and would stay as it began; a "
+        "level can have MuZero itself (MuzeroLevel), or an EncodingAlgorithm in its Agent"
+    ),
+}
+
+
+def check_is_for_levels(algorithm: Algorithm, *, level: str) -> None:
+    """Refuses what would not work, or not learn, on the records of a level.
+
+    Raises:
+        ValueError: the algorithm is, or has as a part, one of those.
+    """
+    for module in algorithm.modules():
+        for kind, why in _NO_LEVELS.items():
+            if isinstance(module, kind):
+                raise ValueError(f"level {level!r}: {kind.__name__} {why}")
+
+
+def agreed_gamma(
+    gamma: float | None, algorithm: Algorithm, *, level: str, has_own_search: bool = False
+) -> float:
+    """The discount factor that the level's clock and the algorithm's losses and search share.
+
+    Args:
+        gamma: the level's; None: the algorithm's.
+        has_own_search: whether the level knows how its search discounts, which then may differ.
+
+    Raises:
+        ValueError: there is more than one.
+    """
+    modules = [m for m in algorithm.modules() if not (has_own_search and _is_search(m))]
+    found = {factor for module in modules for factor in _gammas(module)}
+    if gamma is not None:
+        found.add(gamma)
+    if len(found) > 1:
+        raise ValueError(
+            f"level {level!r} has more than one discount factor: gamma={gamma}, and its algorithm "
+            f"uses {sorted(found - {gamma})}; they must be the same"
+            + (", or those of a MuzeroLevel" if any(map(_is_search, modules)) else "")
+        )
+    return found.pop() if found else 0.99
+
+
+def _is_search(module: Any) -> bool:
+    return isinstance(module, MCTSAlgorithm)
+
+
+def _gammas(module: Any) -> list[float]:
+    if isinstance(module, MCTSAlgorithm):
+        return [float(module.discount)]
+    if not isinstance(module, (TDLoss, ActorCriticLoss)):
+        return []
+    # Losses keep single precision: 0.98 comes back as 0.980000019
+    return [round(g, 7) for g in torch.as_tensor(module.gamma).flatten().tolist()]
+
+
+def check_training(
+    training: TrainingOptions | None, algorithm: Algorithm, goal: Goal | None, *, level: str
+) -> None:
+    """Learners that know only what the present policy did learn in rounds, and no others do.
+
+    Raises:
+        ValueError: the algorithm cannot learn as `training` says.
+    """
+    learners = [m for m in algorithm.modules() if isinstance(m, Algorithm)]
+    is_on_policy = any(isinstance(m, ActorCriticAlgorithm) or m.on_policy for m in learners)
+    if training is None:
+        return
+    kind = type(algorithm).__name__
+    if is_on_policy != isinstance(training, OnPolicyOptions):
+        raise ValueError(
+            f"level {level!r} trains {kind} with {type(training).__name__}; PPO and actor-critic "
+            "need OnPolicyOptions, all others TrainingOptions"
+        )
+    if not isinstance(training, OnPolicyOptions):
+        return
+    if algorithm.on_policy and not isinstance(algorithm, ActorCriticAlgorithm):
+        raise ValueError(
+            f"level {level!r}: {kind} needs the gradients of its rollouts, which a level cannot "
+            "give; on-policy levels are ActorCriticAlgorithm and PPOAlgorithm"
+        )
+    if algorithm.on_policy and (training.mini_batch_size != 0 or training.epochs != 1):
+        raise ValueError(
+            f"level {level!r}: {kind} makes one update with all records, so OnPolicyOptions need "
+            f"epochs=1 and mini_batch_size=0, got epochs={training.epochs} and "
+            f"mini_batch_size={training.mini_batch_size}"
+        )
+    if alf.nest.flatten(algorithm.train_state_spec):
+        raise ValueError(f"level {level!r}: on-policy levels have networks without state only")
+    if goal is not None and goal.hindsight > 0:
+        raise ValueError(
+            f"level {level!r}: hindsight={goal.hindsight} shows goals that the policy did not act "
+            f"for, {kind} learns from those it did; use Goal(hindsight=0)"
+        )
