@@ -17,6 +17,7 @@ from torch import nn
 from alf.algorithms.algorithm import Algorithm
 from alf.data_structures import TimeStep
 from alf.optimizers import Adam
+from alf.trainers._together import Together
 from alf.utils import distributed
 
 
@@ -97,6 +98,17 @@ def difference_is_noticed(rank: int) -> str:
     return ""
 
 
+def other_checkpoint_is_noticed(rank: int) -> str:
+    """What is said when only process 0 has a checkpoint."""
+    together = Together(TinyOnPolicy(config=make_config(), optimizer=Adam(lr=0.1)), rank)
+    together.check_same_checkpoint(7)
+    try:
+        together.check_same_checkpoint(7 if rank == 0 else -1)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def threads_of_the_group() -> list[str]:
     """Names of the threads here that talk to other processes."""
     names = (path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
@@ -107,6 +119,7 @@ if __name__ == "__main__":
     with distributed.process_group("gloo"):
         own_rank, count = dist.get_rank(), dist.get_world_size()
         outcome = {**train(own_rank, count), "difference": difference_is_noticed(own_rank)}
+        outcome["checkpoint"] = other_checkpoint_is_noticed(own_rank)
         outcome["threads"] = threads_of_the_group()
     outcome["threads afterwards"] = threads_of_the_group()
     torch.save(outcome, Path(sys.argv[1]) / f"{own_rank}.pt")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
 
 from alf.layers import Conv2DBatchEnsemble, FCBatchEnsemble
+from alf.networks import EncodingNetwork, ImageEncodingNetwork
+from alf.tensor_specs import TensorSpec
 
 
 def test_each_member_is_a_dense_layer_of_its_own() -> None:
@@ -60,3 +65,57 @@ def test_gradients_reach_only_the_members_that_took_part() -> None:
     y.sum().backward()
     assert layer._ensemble_bias.grad is not None
     assert layer._ensemble_bias.grad.sum(1).tolist() == [2.0, 0.0, 2.0]
+
+
+def ensemble_network(**kwargs: Any) -> EncodingNetwork:
+    """Two images of one member each: convolution, hidden layer, two outputs."""
+    return EncodingNetwork(
+        TensorSpec((2, 4, 4)),
+        conv_layer_params=((3, 3, 1),),
+        fc_layer_params=(5,),
+        last_layer_size=2,
+        last_activation=torch.tanh,
+        use_batch_ensemble=True,
+        ensemble_size=4,
+        **kwargs,
+    )
+
+
+def test_all_layers_of_a_network_take_the_same_member() -> None:
+    net = ensemble_network(input_with_ensemble_ids=True)
+    x, ids = torch.randn(6, 2, 4, 4), torch.tensor([0, 3, 1, 2, 3, 0])
+    y, _ = net((x, ids))
+    conv, hidden, last = (m for m in net.modules() if hasattr(m, "_ensemble_size"))
+    pair = conv((x, ids))
+    pair = hidden((pair[0].flatten(1), pair[1]))
+    torch.testing.assert_close(y, last(pair)[0])
+    assert net.output_spec == TensorSpec((2,))
+    # a row depends on its own member only
+    other, _ = net((x, torch.tensor([0, 3, 2, 2, 3, 1])))
+    assert (y != other).any(1).tolist() == [False, False, True, False, False, True]
+
+
+def test_a_network_without_members_in_its_input_draws_them() -> None:
+    net = ensemble_network()
+    y, _ = net(torch.ones(200, 2, 4, 4))
+    assert len(y.unique(dim=0)) == 4
+
+
+def test_replicas_of_an_ensemble_are_ensembles_of_their_own() -> None:
+    net = ensemble_network(input_with_ensemble_ids=True).make_parallel(3)
+    x, ids = torch.ones(4, 2, 4, 4), torch.tensor([0, 1, 2, 1])
+    y, _ = net((x.unsqueeze(1).expand(-1, 3, -1, -1, -1), ids))
+    assert y.shape == (4, 3, 2)
+    assert torch.equal(y[1], y[3])
+    assert len(y.flatten(0, 1).unique(dim=0)) == 9
+
+
+def test_an_image_network_hands_the_members_on() -> None:
+    net = ImageEncodingNetwork(2, 4, ((3, 3, 1),), use_batch_ensemble=True, flatten_output=True)
+    (y, ids), _ = net((torch.randn(2, 2, 4, 4), torch.tensor([7, 2])))
+    assert (y.shape, ids.tolist()) == ((2, 12), [7, 2])
+
+
+def test_members_in_the_input_need_an_ensemble() -> None:
+    with pytest.raises(ValueError, match="input_with_ensemble_ids=True needs use_batch_ensemble"):
+        EncodingNetwork(TensorSpec((2,)), input_with_ensemble_ids=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tarfile
 from pathlib import Path
@@ -13,7 +14,9 @@ import torch
 from tiny_rl import CountingEnv, TinyOffPolicy, TinyOnPolicy, make_config
 from torch import nn
 
+import alf
 import alf.summary as summary
+from alf.tensor_specs import BoundedTensorSpec
 from alf.utils import common
 from alf.utils.distributed import data_distributed
 
@@ -216,6 +219,36 @@ def test_intervals_divide_the_run() -> None:
     config = make_config(num_iterations=1000)
     assert common.compute_summary_or_eval_interval(config, 3) == 334
     assert common.compute_summary_or_eval_interval(config, 5000) == 1
+    config = make_config(
+        num_iterations=1000, update_counter_every_mini_batch=True, num_updates_per_train_iter=4
+    )
+    assert common.compute_summary_or_eval_interval(config, 10) == 400
+
+
+def test_intervals_of_environment_steps_count_the_environments_there_are() -> None:
+    steps: dict[str, Any] = {"num_iterations": 0, "num_env_steps": 12_000}
+    config = make_config(**steps, unroll_length=2)
+    queued = make_config(**steps, unroll_length=0, async_unroll=True, max_unroll_length=4)
+    alf.reset_configs()
+    try:
+        alf.config("create_environment", num_parallel_environments=3)
+        assert common.compute_summary_or_eval_interval(config, 10) == 200
+        assert common.compute_summary_or_eval_interval(queued, 10) == 100
+        alf.config("create_environment", nonparallel=True)
+        assert common.compute_summary_or_eval_interval(config, 10) == 600
+    finally:
+        alf.reset_configs()
+
+
+def test_a_target_entropy_is_that_of_a_uniform_choice_among_a_part_of_the_actions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = BoundedTensorSpec((), torch.int64, 0, 19)
+    monkeypatch.setattr(common, "get_action_spec", lambda: spec)
+    assert common.active_action_target_entropy(0.25) == pytest.approx(math.log(5))
+    assert common.active_action_target_entropy(0.05, min_entropy=0.3) == 0.3
+    with pytest.raises(ValueError, match=r"active_action_portion is 0\.0"):
+        common.active_action_target_entropy(0.0)
 
 
 def test_epsilon_comes_from_the_config() -> None:

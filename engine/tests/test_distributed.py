@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import data_parallel_worker
+import pytest
 import torch
 from small_conf import write_conf
+
+from alf.algorithms.config import TrainerConfig
+from alf.trainers.policy_trainer import RLTrainer
 
 _HERE = Path(__file__).parent
 
@@ -41,6 +45,8 @@ def test_two_processes_learn_what_one_learns_from_the_joined_batch(tmp_path: Pat
     assert first["no gradient"]
     assert float(first["Spy"]["sometimes"]) > 0.1
     assert "different values of the parameters layer.bias:" in first["difference"]
+    for outcome in (first, second):
+        assert outcome["checkpoint"].endswith("for process 0 7, process 1 none")
     # a thread that is left when the interpreter ends can abort the process
     if sys.platform == "linux":
         assert first["threads"]
@@ -74,6 +80,27 @@ def test_a_run_of_two_processes_is_started_and_continued(tmp_path: Path) -> None
     done = _train(root, "--conf_param", "TrainerConfig.num_env_steps=120")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("from checkpoint") == 1
+
+
+def test_a_run_whose_files_only_one_machine_has_is_not_continued(tmp_path: Path) -> None:
+    conf = write_conf(tmp_path)
+    (tmp_path / "run0" / "train" / "algorithm").mkdir(parents=True)
+    (tmp_path / "run0" / "train" / "algorithm" / "ckpt-5").touch()
+    command = (
+        f"exec {sys.executable} -m alf.bin.train --root_dir {tmp_path}/run$RANK --conf {conf} "
+        "--nostore_snapshot --distributed multi-gpu"
+    )
+    done = torchrun("--no-python", "bash", "-c", command)
+    assert done.returncode != 0
+    assert "root_dir must be the same folder on all machines" in done.stderr
+
+
+def test_processes_may_not_train_from_whatever_steps_are_there() -> None:
+    config = TrainerConfig(
+        root_dir="/nowhere", async_unroll=True, unroll_length=0, max_unroll_length=8
+    )
+    with pytest.raises(ValueError, match=r"unroll_length=0.*--distributed"):
+        RLTrainer(config, ddp_rank=0)
 
 
 def test_torchrun_without_the_flag_is_refused(tmp_path: Path) -> None:

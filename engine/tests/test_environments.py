@@ -19,7 +19,7 @@ from alf.environments.fast_parallel_environment import FastParallelEnvironment
 from alf.environments.parallel_environment import ParallelAlfEnvironment
 from alf.environments.random_alf_environment import RandomAlfEnvironment
 from alf.environments.suite_gym import wrap_env
-from alf.environments.utils import create_environment
+from alf.environments.utils import UnwrappedEnvChecker, create_environment
 
 F, M, L = StepType.FIRST, StepType.MID, StepType.LAST
 
@@ -53,6 +53,18 @@ class Teleport(gymnasium.Env):
 
     def _observation(self, extra):
         return np.array([self._t + extra, self.np_random.random()])
+
+
+class Labelled(Teleport):
+    """Also shows its number."""
+
+    def __init__(self, number, length):
+        super().__init__(length)
+        self._label = number
+
+    def _observation(self, extra):
+        del extra
+        return np.array([self._label, self._t], np.float64)
 
 
 def rows(time_step, i):
@@ -353,8 +365,85 @@ def test_a_batched_load_function_is_called_once_with_the_batch_size():
     assert create_environment("x", partial, num_parallel_environments=4).batch_size == 4
     assert create_environment("x", load, nonparallel=True).batch_size == 1
     assert calls == [("x", 4, 4), ("x", 1, 1)]
-    with pytest.raises(ValueError, match="batch_size_per_env=2"):
-        create_environment("x", load, num_parallel_environments=4, batch_size_per_env=2)
+
+
+def test_processes_hold_several_environments_each_that_equal_those_stepped_here():
+    load = functools.partial(load_teleport, lengths=(2, 3, 1, 7, 4, 2))
+    actions = torch.rand(12, 6, 1)
+    seen = []
+    for options in (
+        {"batch_size_per_env": 3},
+        {"batch_size_per_env": 5, "eval_batch_size_per_env": 2, "for_evaluation": True},
+        {"batch_size_per_env": 4, "for_evaluation": True},  # 2 of them, as 4 does not divide 6
+        {},
+    ):
+        with create_environment("x", load, num_parallel_environments=6, seed=11, **options) as env:
+            seen.append((len(env.envs), walk(env, 12, actions)))
+            assert (env.batched, env.is_tensor_based, env.batch_size) == (True, True, 6)
+            if "batch_size_per_env" in options:
+                with pytest.raises(ValueError, match="6 environments but 3 seeds"):
+                    env.seed([1, 2, 3])
+                with pytest.raises(ValueError, match="6 environments but 4 actions"):
+                    env.step(actions[0, :4])
+    assert [num for num, _ in seen] == [2, 3, 3, 6]  # the last ones are no processes
+    for _, steps in seen[:3]:
+        for ours, alone in zip(steps, seen[3][1], strict=True):
+            alf.nest.map_structure(torch.testing.assert_close, ours, alone)
+
+
+@pytest.mark.parametrize("flatten", [True, False])
+def test_a_batched_load_function_is_called_in_each_process(flatten):
+    def load(name, batch_size, env_id):
+        assert batch_size == 2
+        return suite_unittest.ValueUnittestEnv(batch_size, 3 + env_id)
+
+    load.batched = True
+    with create_environment(
+        "x", load, num_parallel_environments=4, batch_size_per_env=2, flatten=flatten
+    ) as env:
+        steps = walk(env, 5, torch.zeros(5, 4, dtype=torch.int64))
+        assert (len(env.envs), env.batch_size) == (2, 4)
+    step_types = [s.step_type.tolist() for s in steps[2:]]
+    assert step_types == [[M] * 4, [L, L, M, M], [F, F, L, L]]
+    assert steps[1].env_id.tolist() == [0, 1, 2, 3]
+
+
+def test_a_spare_environment_takes_the_place_of_one_whose_episode_is_over():
+    """Numbers of 3 + 1 environments, from their first observations, with episodes of 2, 4, 4, 2."""
+
+    def load(name, env_id):
+        return wrap_env(Labelled(env_id, (2, 4, 4, 2)[env_id]))
+
+    with create_environment(
+        "x", load, num_parallel_environments=3, num_spare_envs=1, seed=7
+    ) as env:
+        steps = walk(env, 8, torch.zeros(8, 3, 1))
+        assert env.num_spare_envs_for_reload == 1
+        env.sync_progress()
+        assert env.call_envs_with_same_args("batched") == [False] * 3
+        env.seed([7, 8, 9])
+        again = walk(env, 2, torch.zeros(2, 3, 1))
+    numbers = [s.observation[:, 0].int().tolist() for s in steps]
+    # 0 ends at step 2 and 3 takes over, ends at step 5 and gives back to 0; 1 and 2 end at step 4,
+    # where 1 is followed by the waiting 0 and 2 by 1.
+    assert numbers == [
+        [0, 1, 2],
+        [0, 1, 2],
+        [0, 1, 2],
+        [3, 1, 2],
+        [3, 1, 2],
+        [3, 0, 1],
+        [2, 0, 1],
+        [2, 0, 1],
+    ]
+    assert [s.step_type.tolist() for s in steps[3:7]] == [
+        [F, M, M],
+        [M, L, L],
+        [L, F, F],
+        [F, M, M],
+    ]
+    assert steps[6].env_id.tolist() == [0, 1, 2]
+    assert again[0].is_first().all()
 
 
 def test_a_load_function_may_name_its_second_parameter_as_it_likes_or_have_none():
@@ -443,7 +532,8 @@ def test_a_curriculum_chooses_tasks_and_hides_them():
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_spare_envs": 1},
+        {"num_parallel_environments": 2, "batch_size_per_env": 2, "num_spare_envs": 1},
+        {"num_spare_envs": -1},
         {"num_parallel_environments": 0},
         {"num_parallel_environments": 3, "batch_size_per_env": 2},
     ],
@@ -451,6 +541,14 @@ def test_a_curriculum_chooses_tasks_and_hides_them():
 def test_options_that_are_not_supported_are_refused_by_name(options):
     with pytest.raises(ValueError, match=next(reversed(options))):
         create_environment("Pendulum-v1", **options)
+
+
+def test_only_one_environment_of_a_kind_may_be_in_this_process():
+    checker = UnwrappedEnvChecker()
+    checker.check_and_update(wrap_with_process=True)
+    checker.check_and_update(wrap_with_process=False)
+    with pytest.raises(ValueError, match="only one is allowed"):
+        checker.check_and_update(wrap_with_process=True)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from alf.norm_layers import BatchNorm1d
 from alf.utils.losses import (
     AsymmetricSimSiamLoss,
     BipartiteMatchingLoss,
@@ -185,5 +186,17 @@ def test_simsiam_has_gradient_to_the_prediction_only():
     assert all(p.opt_args == {"lr": 0.5} for p in loss.parameters())
     with pytest.raises(ValueError, match="input_size"):
         AsymmetricSimSiamLoss()
-    with pytest.raises(ValueError, match="fixed_weight_norm"):
-        AsymmetricSimSiamLoss(input_size=2, fixed_weight_norm=True)
+
+
+def test_a_fixed_weight_norm_of_simsiam_ignores_the_scale_of_all_gains() -> None:
+    loss = AsymmetricSimSiamLoss(
+        input_size=3, output_size=4, proj_last_use_bn=True, fixed_weight_norm=True
+    )
+    pred, target = torch.randn(2, 5, 3)
+    before = loss(pred, target).loss
+    gains = [m.weight for m in loss.modules() if isinstance(m, BatchNorm1d)]
+    assert len(gains) == 4
+    with torch.no_grad():
+        for gain in gains:
+            gain.mul_(3.0)
+    torch.testing.assert_close(loss(pred, target).loss, before)

@@ -276,3 +276,20 @@ def test_conversion_to_the_device_they_are_on_copies_nothing() -> None:
 
 def test_nested_fields_are_gathered() -> None:
     assert nest_utils.get_nested_field(Pair(1, {"x": 2}), ["second.x", "first"]) == [2, 1]
+
+
+def test_named_children_sums_and_the_outermost_container() -> None:
+    value = {"b": Pair(1, [2, 3]), "a": 4}
+    assert list(nest.extract_fields_from_nest(Pair(1, [2, 3]))) == [
+        ("first", 1),
+        ("second", [2, 3]),
+    ]
+    assert dict(nest.extract_fields_from_nest(value)) == value
+    assert nest.sum_nest(value) == 10
+    assert nest.nest_top_level(Pair([5, 6], {"x": 7})) == Pair(0, 1)
+    assert nest.nest_top_level([(1, 2), 3, 4]) == [0, 1, 2]
+    for function in (nest.extract_fields_from_nest, nest.nest_top_level):
+        with pytest.raises(ValueError, match="int"):
+            list(function(3))
+    with pytest.raises(ValueError, match="no leaf"):
+        nest.sum_nest({})

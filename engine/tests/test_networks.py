@@ -408,8 +408,6 @@ def test_wrong_inputs_of_encoders_are_named():
         nets.EncodingNetwork(VECTOR, conv_layer_params=((4, 3, 2),))
     with pytest.raises(ValueError, match="last_activation"):
         nets.EncodingNetwork(VECTOR, last_layer_size=3)
-    with pytest.raises(ValueError, match="use_batch_ensemble"):
-        nets.EncodingNetwork(VECTOR, fc_layer_params=(3,), use_batch_ensemble=True)
     with pytest.raises(ValueError, match="observation_spec, action_spec"):
         nets.CriticNetwork(VECTOR)
     with pytest.raises(ValueError, match="discrete"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import pdb
 import random
 import signal
+import sys
+from unittest import mock
 
 import gymnasium
 import numpy as np
@@ -24,7 +27,11 @@ from alf.networks.critic_networks import CriticNetwork
 from alf.optimizers import Adam
 from alf.summary import summary_ops as summary
 from alf.trainers import _console
-from alf.trainers._checkpoint_schedule import CheckpointSchedule, TrainerProgress
+from alf.trainers._checkpoint_schedule import (
+    CheckpointSchedule,
+    EvaluationSchedule,
+    TrainerProgress,
+)
 from alf.trainers.evaluator import evaluate
 from alf.trainers.policy_trainer import RLTrainer, SLTrainer, Trainer
 from alf.utils.rng_state import get_rng_state
@@ -254,6 +261,31 @@ def test_a_stop_signal_leaves_a_checkpoint(tmp_path, signum, capfd):
     assert signal.getsignal(signum) is before
 
 
+def _stopped_in_pdb(tmp_path, monkeypatch, is_terminal: bool) -> list[str]:
+    """Names of the functions in which the debugger stops in a run that gets SIGUSR1."""
+    frames: list[str] = []
+    monkeypatch.setattr(
+        pdb.Pdb, "set_trace", lambda self, frame: frames.append(frame.f_code.co_name)
+    )
+    monkeypatch.setattr(sys, "stdin", mock.Mock(isatty=lambda: is_terminal))
+    _Point.on_step = staticmethod(lambda n: n == 6 and os.kill(os.getpid(), signal.SIGUSR1))
+    trainer = _trainer(tmp_path, 12)
+    trainer.train()
+    assert trainer._progress.iter_num == 12
+    return frames
+
+
+def test_the_debugger_is_entered_in_the_training_loop(tmp_path, monkeypatch):
+    assert _stopped_in_pdb(tmp_path, monkeypatch, is_terminal=True) == ["_train"]
+
+
+def test_a_run_without_terminal_goes_on_when_the_debugger_is_asked_for(
+    tmp_path, monkeypatch, caplog
+):
+    assert _stopped_in_pdb(tmp_path, monkeypatch, is_terminal=False) == []
+    assert caplog.text.count("SIGUSR1 asks for the debugger") == 1
+
+
 def test_sigusr2_writes_a_checkpoint_and_goes_on(tmp_path):
     trainer = _trainer(tmp_path, 20)
     _Point.on_step = staticmethod(lambda n: n == 20 and os.kill(os.getpid(), signal.SIGUSR2))
@@ -328,6 +360,34 @@ def test_supervised_training_counts_epochs(tmp_path):
     assert train(3).evaluations == [0, 2, 3]
     algorithm = train(5)
     assert (int(algorithm.epochs), algorithm.evaluations) == (5, [4, 5])
+
+
+def test_so_many_evaluations_come_however_the_counter_counts(tmp_path):
+    config = TrainerConfig(
+        root_dir=str(tmp_path),
+        algorithm_ctor=_Regression,
+        num_iterations=20,
+        evaluate=True,
+        num_evals=10,
+        update_counter_every_mini_batch=True,
+        num_updates_per_train_iter=10,
+    )
+    trainer = SLTrainer(config)
+    trainer.train()
+    assert trainer._algorithm.evaluations == list(range(0, 21, 2))
+
+
+def test_evaluations_are_spread_over_environment_steps_whatever_an_iteration_takes():
+    progress = TrainerProgress(num_env_steps=100)
+    progress.update(5, 26)
+    schedule = EvaluationSchedule(progress, 10, num_evals=4)
+    schedule.start_here()
+    due = []
+    for i, steps in enumerate([27, 48, 50, 51, 90, 99, 100], 6):
+        progress.update(i, steps)
+        if schedule.has_come():
+            due.append(steps)
+    assert due == [50, 90, 100]
 
 
 def _schedule(monkeypatch, minutes: str, num_checkpoints: int = 2):

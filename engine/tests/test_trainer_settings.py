@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 import torch
 from small_conf import write_conf
+from tiny_rl import CountingEnv, TinyOffPolicy, make_config
 
 import alf
+from alf.algorithms import _gradient_step
+from alf.algorithms._gradient_step import LossScales
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.optimizers import Adam
 from alf.summary import summary_ops as summary
 from alf.trainers.policy_trainer import RLTrainer
+from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.schedulers import get_progress, update_progress
 
 
@@ -102,6 +107,84 @@ def test_mixed_precision_trains_on_a_gpu(tmp_path: Path) -> None:
         alf.set_default_device("cpu")
 
 
+def test_the_scale_of_losses_is_part_of_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    config = make_config(enable_amp=True)
+    found, new = (TinyOffPolicy(config=config) for _ in range(2))
+    state = _gradient_step._scaler(found).state_dict() | {"scale": 256.0, "_growth_tracker": 9}
+    _gradient_step._scaler(found).load_state_dict(state)
+    Checkpointer(str(tmp_path), algorithm=found, loss_scales=LossScales(found)).save(1)
+    assert Checkpointer(str(tmp_path), algorithm=new, loss_scales=LossScales(new)).load() == 1
+    assert _gradient_step._scaler(new).state_dict() == state
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_run_continues_on_another_device(tmp_path: Path, devices: tuple[str, str]) -> None:
+    try:
+        alf.set_default_device(devices[0])
+        first = make_trainer(tmp_path)
+        first.train()
+        saved = {name: p.detach().cpu() for name, p in first._algorithm.named_parameters()}
+        alf.set_default_device(devices[1])
+        second = make_trainer(tmp_path, num_iterations=14)
+        second._restore_checkpoint()
+        for name, p in second._algorithm.named_parameters():
+            assert p.device.type == devices[1]
+            assert torch.equal(p.detach().cpu(), saved[name])
+        second.train()
+        assert second.current_iterations() == 14
+    finally:
+        alf.set_default_device("cpu")
+
+
+def test_so_many_summaries_are_written(tmp_path: Path) -> None:
+    make_trainer(tmp_path, num_summaries=3, summarize_first_interval=False).train()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "train")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [4, 8, 12]
+
+
+def test_the_writer_flushes_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+    create = summary.create_summary_writer
+
+    def spy(summary_dir: str, flush_secs: int, max_queue: int) -> Any:
+        made.append((flush_secs, max_queue))
+        return create(summary_dir, flush_secs, max_queue)
+
+    monkeypatch.setattr(summary, "create_summary_writer", spy)
+    make_trainer(tmp_path, num_iterations=1, summaries_flush_secs=7, summary_max_queue=3).train()
+    assert made == [(7, 3)]
+
+
+@pytest.mark.parametrize(("least", "size"), [(3, 4), (20, 20)])
+def test_metrics_average_over_the_wanted_episodes_but_one_of_each_environment_at_least(
+    tmp_path: Path, least: int, size: int
+) -> None:
+    trainer = make_trainer(tmp_path, metric_min_buffer_size=least)
+    average_return = trainer._metrics()[2]
+    assert average_return._buffer_size == size
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_the_cache_of_the_gpu_is_emptied_each_iteration_if_asked_for(
+    is_asked_for: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alg = TinyOffPolicy(
+        env=CountingEnv(), config=make_config(empty_cache=is_asked_for), optimizer=Adam(lr=0.1)
+    )
+    calls: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    for _ in range(2):
+        alg.train_iter()
+    assert len(calls) == 2 * is_asked_for
+
+
 @pytest.mark.skipif(importlib.util.find_spec("graphviz") is not None, reason="it is installed")
 def test_a_drawing_without_graphviz_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="visualize_alf_tree=True needs the package graphviz"):
@@ -122,6 +205,22 @@ def test_progress_reaches_schedulers_and_environments(tmp_path: Path) -> None:
     assert seen == [(0, 0), (0.25, 1), (0.5, 2), (0.75, 3)]
     assert synced == [0, 1, 2, 3]
     assert get_progress("percent") == 1
+
+
+@pytest.mark.parametrize("no_thread_env", [False, True])
+def test_settings_of_environments_in_processes_count_as_used(
+    tmp_path: Path, no_thread_env: bool
+) -> None:
+    more = """
+from alf.environments.parallel_environment import ParallelAlfEnvironment
+alf.config("create_environment", parallel_environment_ctor=ParallelAlfEnvironment)
+alf.config("suite_gym.load", max_episode_steps=3)
+"""
+    conf = str(write_conf(tmp_path, more))
+    alf.parse_config(conf, [f"TrainerConfig.no_thread_env_for_conf={no_thread_env}"])
+    RLTrainer(TrainerConfig(root_dir=str(tmp_path / "run"), conf_file=conf))
+    unused = [name for name, _ in alf.get_inoperative_configs()]
+    assert ("alf.environments.suite_gym.load.max_episode_steps" in unused) == no_thread_env
 
 
 def first_numbers(trainer: RLTrainer) -> list[float]:

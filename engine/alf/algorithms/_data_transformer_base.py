@@ -24,7 +24,7 @@ class DataTransformer(nn.Module):
         state_spec: nest of `TensorSpec` of the state of `transform_timestep`.
     """
 
-    def __init__(self, transformed_observation_spec: Any, state_spec: Any):
+    def __init__(self, transformed_observation_spec: Any, state_spec: Any) -> None:
         super().__init__()
         self._transformed_observation_spec = transformed_observation_spec
         self._state_spec = state_spec
@@ -70,7 +70,7 @@ class SimpleDataTransformer(DataTransformer):
         transformed_observation_spec: nest of `TensorSpec` of transformed observations.
     """
 
-    def __init__(self, transformed_observation_spec: Any):
+    def __init__(self, transformed_observation_spec: Any) -> None:
         super().__init__(transformed_observation_spec, state_spec=())
 
     def transform_timestep(self, timestep: TimeStep, state: Any) -> tuple[TimeStep, Any]:
@@ -92,7 +92,7 @@ class IdentityDataTransformer(SimpleDataTransformer):
         observation_spec: nest of `TensorSpec` of observations.
     """
 
-    def __init__(self, observation_spec: Any = None):
+    def __init__(self, observation_spec: Any = None) -> None:
         super().__init__(observation_spec)
 
     def _transform(self, timestep: TimeStep) -> TimeStep:
@@ -108,7 +108,9 @@ class UntransformedTimeStep(SimpleDataTransformer):
         fields_to_keep: names of the fields of `TimeStep` to keep; None for all.
     """
 
-    def __init__(self, observation_spec: Any = None, fields_to_keep: list[str] | None = None):
+    def __init__(
+        self, observation_spec: Any = None, fields_to_keep: list[str] | None = None
+    ) -> None:
         unknown = sorted(set(fields_to_keep or ()) - set(TimeStep._fields))
         if unknown:
             raise ValueError(f"fields_to_keep: {unknown} are none of {list(TimeStep._fields)}")

@@ -44,7 +44,7 @@ class FrameStacker(DataTransformer):
         stack_size: int = 4,
         stack_axis: int = 0,
         fields: list[str] | None = None,
-    ):
+    ) -> None:
         if stack_size < 1:
             raise ValueError(f"stack_size has to be at least 1, got {stack_size}")
         check_fields("FrameStacker", fields)

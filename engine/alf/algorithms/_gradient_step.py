@@ -151,3 +151,27 @@ def _scaler(alg: Any) -> Any:
     if alg._config is None or not alg._config.enable_amp or not torch.cuda.is_available():
         return None
     return alg.__dict__.setdefault(_SCALER, torch.amp.GradScaler("cuda"))
+
+
+class LossScales:
+    """The scales of losses that algorithms have found, as something a Checkpointer can save.
+
+    Args:
+        root: the algorithm of which they and those below it are parts.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        self._root = root
+
+    def state_dict(self) -> dict[str, Any]:
+        modules = self._root.named_modules()
+        return {
+            path: m.__dict__[_SCALER].state_dict() for path, m in modules if _SCALER in m.__dict__
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        modules = dict(self._root.named_modules())
+        for path, state in state_dict.items():
+            scaler = _scaler(modules[path])
+            if scaler is not None and state:
+                scaler.load_state_dict(state)

@@ -55,7 +55,7 @@ class ImageScaleTransformer(SimpleDataTransformer):
         min: float = -1.0,
         max: float = 1.0,
         fields: list[str] | None = None,
-    ):
+    ) -> None:
         if not min < max:
             raise ValueError(f"min has to be less than max, got {min} and {max}")
         check_fields("ImageScaleTransformer", fields)
@@ -111,7 +111,7 @@ class ObservationNormalizer(SimpleDataTransformer):
         zero_mean: bool = True,
         update_mode: str = "replay",
         mode: str = "adaptive",
-    ):
+    ) -> None:
         check_fields("ObservationNormalizer", fields)
         check_update_mode("ObservationNormalizer", update_mode, "replay", "rollout", "pretrain")
         parts: list = []

@@ -24,7 +24,7 @@ class RewardTransformer(SimpleDataTransformer):
         observation_spec: nest of `TensorSpec` of observations, which stay as they are.
     """
 
-    def __init__(self, observation_spec: Any):
+    def __init__(self, observation_spec: Any) -> None:
         super().__init__(observation_spec)
 
     def _transform(self, timestep: TimeStep) -> TimeStep:
@@ -44,7 +44,7 @@ class FunctionalRewardTransformer(RewardTransformer):
         observation_spec: nest of `TensorSpec` of observations.
     """
 
-    def __init__(self, func: Callable, observation_spec: Any = ()):
+    def __init__(self, func: Callable, observation_spec: Any = ()) -> None:
         super().__init__(observation_spec)
         self._func = func
 
@@ -61,7 +61,7 @@ class RewardClipping(RewardTransformer):
         minmax: smallest and largest reward.
     """
 
-    def __init__(self, observation_spec: Any = (), minmax: tuple[float, float] = (-1, 1)):
+    def __init__(self, observation_spec: Any = (), minmax: tuple[float, float] = (-1, 1)) -> None:
         if not minmax[0] < minmax[1]:
             raise ValueError(f"minmax has to be (smaller, larger), got {minmax}")
         super().__init__(observation_spec)
@@ -80,7 +80,7 @@ class RewardScaling(RewardTransformer):
         observation_spec: nest of `TensorSpec` of observations.
     """
 
-    def __init__(self, scale: float, observation_spec: Any = ()):
+    def __init__(self, scale: float, observation_spec: Any = ()) -> None:
         super().__init__(observation_spec)
         self._scale = scale
 
@@ -97,7 +97,7 @@ class RewardShifting(RewardTransformer):
         observation_spec: nest of `TensorSpec` of observations.
     """
 
-    def __init__(self, bias: float, observation_spec: Any = ()):
+    def __init__(self, bias: float, observation_spec: Any = ()) -> None:
         super().__init__(observation_spec)
         self._bias = bias
 
@@ -127,7 +127,7 @@ class RewardNormalizer(RewardTransformer):
         update_max_calls: int = 0,
         clip_value: float = -1.0,
         update_mode: str = "replay",
-    ):
+    ) -> None:
         check_update_mode("RewardNormalizer", update_mode, "replay", "rollout")
         super().__init__(observation_spec)
         if normalizer is None:

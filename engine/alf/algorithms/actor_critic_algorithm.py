@@ -60,7 +60,7 @@ class ActorCriticAlgorithm(OnPolicyAlgorithm):
         checkpoint: str | None = None,
         debug_summaries: bool = False,
         name: str = "ActorCriticAlgorithm",
-    ):
+    ) -> None:
         """Build the networks.
 
         Args:

@@ -43,7 +43,7 @@ class ActorCriticLoss(Loss):
         td_loss_weight: float = 1.0,
         debug_summaries: bool = False,
         name: str = "ActorCriticLoss",
-    ):
+    ) -> None:
         """Choose the estimators.
 
         Args:

@@ -62,7 +62,7 @@ class Agent(RLAlgorithm):
         optimizer: torch.optim.Optimizer | None = None,
         debug_summaries: bool = False,
         name: str = "AgentAlgorithm",
-    ):
+    ) -> None:
         """Build the parts.
 
         Args:

@@ -17,7 +17,7 @@ __all__ = ["AgentHelper"]
 class AgentHelper:
     """Keeps for each algorithm of an agent the field it has in the agent's state and info."""
 
-    def __init__(self, state_ctor: Callable[..., Any]):
+    def __init__(self, state_ctor: Callable[..., Any]) -> None:
         """Start with no algorithm.
 
         Args:

@@ -82,9 +82,10 @@ class TrainerConfig:
             training is, for schedulers there.
         num_checkpoints: how many checkpoints are written during the run.
         confirm_checkpoint_upon_crash: ask on a terminal whether to write one after a crash.
-        no_thread_env_for_conf: do not build an environment only to see which settings it uses.
+        no_thread_env_for_conf: do not make an environment in this process only to see which
+            settings are operative, where environments of training or evaluation are in others.
         evaluate: evaluate during training.
-        num_evals: how many times; replaces ``eval_interval`` if given.
+        num_evals: how many times over the whole training; replaces ``eval_interval`` if given.
         eval_interval: iterations between evaluations.
         epsilon_greedy: in evaluation, probability of a sampled instead of the best action.
         eval_uncertainty: of supervised training: evaluate the uncertainty too.

@@ -71,7 +71,7 @@ class SequentialDataTransformer(DataTransformer):
         observation_spec: nest of `TensorSpec` of observations of the environment.
     """
 
-    def __init__(self, data_transformer_ctors: Sequence[Callable], observation_spec: Any):
+    def __init__(self, data_transformer_ctors: Sequence[Callable], observation_spec: Any) -> None:
         transformers: list[DataTransformer] = []
         for ctor in data_transformer_ctors:
             transformers.append(ctor(observation_spec=observation_spec))

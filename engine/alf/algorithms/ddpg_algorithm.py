@@ -79,7 +79,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         checkpoint: str | None = None,
         debug_summaries: bool = False,
         name: str = "DdpgAlgorithm",
-    ):
+    ) -> None:
         """Build networks, noise and losses.
 
         Args:

@@ -48,7 +48,7 @@ class DIAYNAlgorithm(Algorithm):
         hidden_size: Sequence[int] = (),
         hidden_activation: Callable[[Tensor], Tensor] = torch.relu_,
         name: str = "DIAYNAlgorithm",
-    ):
+    ) -> None:
         """Build the discriminator.
 
         Args:

@@ -56,7 +56,7 @@ class DqnAlgorithm(SacAlgorithm):
         checkpoint: str | None = None,
         debug_summaries: bool = False,
         name: str = "DqnAlgorithm",
-    ):
+    ) -> None:
         """Build the networks.
 
         Args:

@@ -79,7 +79,7 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
         optimizer: torch.optim.Optimizer | None = None,
         debug_summaries: bool = False,
         name: str = "DynamicActionRepeatAgent",
-    ):
+    ) -> None:
         """Build the parts.
 
         Args:

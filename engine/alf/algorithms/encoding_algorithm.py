@@ -44,7 +44,7 @@ class EncodingAlgorithm(Algorithm):
         checkpoint: str | None = None,
         debug_summaries: bool = False,
         name: str = "EncodingAlgorithm",
-    ):
+    ) -> None:
         """Build the encoder.
 
         Args:

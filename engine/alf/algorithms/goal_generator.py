@@ -34,7 +34,7 @@ class RandomCategoricalGoalGenerator(RLAlgorithm):
         observation_spec: Any,
         num_of_goals: int,
         name: str = "RandomCategoricalGoalGenerator",
-    ):
+    ) -> None:
         if num_of_goals < 1:
             raise ValueError(f"{name}.num_of_goals is {num_of_goals}; it must be at least 1.")
         goal_spec = BoundedTensorSpec((num_of_goals,), minimum=0.0, maximum=1.0)

@@ -47,7 +47,7 @@ class ICMAlgorithm(Algorithm):
         activation: Callable[[Tensor], Tensor] = torch.relu_,
         optimizer: torch.optim.Optimizer | None = None,
         name: str = "ICMAlgorithm",
-    ):
+    ) -> None:
         """Build the models that are not given.
 
         Args:

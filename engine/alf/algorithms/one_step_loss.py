@@ -28,7 +28,7 @@ class OneStepTDLoss(TDLoss):
         td_error_loss_fn: Callable = losses.element_wise_squared_loss,
         debug_summaries: bool = False,
         name: str = "OneStepTDLoss",
-    ):
+    ) -> None:
         super().__init__(
             gamma=gamma,
             td_error_loss_fn=td_error_loss_fn,
@@ -60,7 +60,7 @@ class OneStepTDQRLoss(TDQRLoss):
         sum_over_quantiles: bool = False,
         debug_summaries: bool = False,
         name: str = "OneStepTDQRLoss",
-    ):
+    ) -> None:
         super().__init__(
             num_quantiles=num_quantiles,
             gamma=gamma,

@@ -39,7 +39,7 @@ class PPOLoss(ActorCriticLoss):
         check_numerics: bool = False,
         debug_summaries: bool = False,
         name: str = "PPOLoss",
-    ):
+    ) -> None:
         """Choose the estimators.
 
         Args:

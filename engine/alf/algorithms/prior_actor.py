@@ -44,7 +44,7 @@ class TruncatedNormal(td.Distribution):
         low: Tensor,
         high: Tensor,
         validate_args: bool | None = None,
-    ):
+    ) -> None:
         self._loc, self._scale, self._low, self._high = torch.broadcast_tensors(
             loc, scale, low, high
         )
@@ -116,7 +116,7 @@ class SameActionPriorActor(_PriorActor):
         same_action_prob: float = 0.9,
         debug_summaries: bool = False,
         name: str = "SameActionPriorActor",
-    ):
+    ) -> None:
         """Check the actions.
 
         Args:
@@ -174,7 +174,7 @@ class UniformPriorActor(_PriorActor):
         action_spec: BoundedTensorSpec | tuple | list | dict,
         debug_summaries: bool = False,
         name: str = "UniformPriorActor",
-    ):
+    ) -> None:
         super().__init__(debug_summaries=debug_summaries, name=name)
         self._action_spec = action_spec
 

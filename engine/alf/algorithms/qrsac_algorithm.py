@@ -60,7 +60,7 @@ class QrsacAlgorithm(SacAlgorithm):
         debug_summaries: bool = False,
         reproduce_locomotion: bool = False,
         name: str = "QrsacAlgorithm",
-    ):
+    ) -> None:
         """As ``SacAlgorithm``, and:
 
         Args:

@@ -47,7 +47,7 @@ class TDLoss(nn.Module):
         normalize_target: bool = False,
         debug_summaries: bool = False,
         name: str = "TDLoss",
-    ):
+    ) -> None:
         super().__init__()
         self.register_buffer("_gamma", torch.tensor(gamma), persistent=False)
         self._td_error_loss_fn = td_error_loss_fn
@@ -152,7 +152,7 @@ class TDQRLoss(TDLoss):
         sum_over_quantiles: bool = False,
         debug_summaries: bool = False,
         name: str = "TDQRLoss",
-    ):
+    ) -> None:
         if td_lambda not in (0, 1):
             raise ValueError(f"{name}: td_lambda has to be 0 or 1 with quantiles, got {td_lambda}")
         super().__init__(gamma, td_error_loss_fn, td_lambda, False, debug_summaries, name)

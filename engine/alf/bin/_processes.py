@@ -81,7 +81,7 @@ def _spawn(count: int, train: Callable[[], int], define_flags: Callable[[], None
         for pid in context.pids():
             os.kill(pid, signum)
 
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signum, pass_on)
     try:
         while not context.join():

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from alf.config_util import configurable
-from alf.data_structures import TimeStep
-from alf.environments._vector_environment import (
-    Stacker,
-    actions_to_numpy,
-    split_actions,
-    time_step_to_tensors,
-)
+from alf.data_structures import StepType, TimeStep
+from alf.environments._process_rows import OneRowEach, ProcessRows, SeveralRowsEach
+from alf.environments._spare_environments import SpareEnvironments
+from alf.environments._vector_environment import actions_to_numpy, time_step_to_tensors
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.process_environment import ProcessEnvironment
 from alf.tensor_specs import TensorSpec
+from alf.utils.schedulers import get_all_progresses
 
 
 @configurable
@@ -24,6 +22,9 @@ class ParallelAlfEnvironment(AlfEnvironment):
 
     Worth its overhead when one step takes more than about half a millisecond. `env_id` is the
     position of an environment. Rendering shows environment 0.
+
+    A process may have several environments in a batched one, all as many: with 4 processes of 8
+    the batch size is 32.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class ParallelAlfEnvironment(AlfEnvironment):
     ) -> None:
         """
         Args:
-            env_constructors: each is called with `env_id=` in its process and returns a numpy based
-                environment which is not batched.
+            env_constructors: each is called with `env_id=`, its number, in its process and returns
+                an environment, batched or not.
             start_serially: wait for each environment before the next one is made.
             blocking: step one environment after the other (to find errors).
             flatten: send lists of leaves between processes instead of nests.
-            num_spare_envs_for_reload: only 0 is supported.
+            num_spare_envs_for_reload: so many more environments, made by the last constructor. One
+                that has been reset ahead takes the place of one whose episode is over, so that
+                nobody waits for the reset. Not for batched ones.
             torch_num_threads_per_env: number of threads torch may use in a process.
         """
         self._make(
@@ -63,21 +66,23 @@ class ParallelAlfEnvironment(AlfEnvironment):
         **process_options: Any,
     ) -> None:
         super().__init__()
-        if num_spare_envs:
-            raise ValueError(
-                f"num_spare_envs_for_reload={num_spare_envs} is not supported; allowed: 0"
-            )
+        if num_spare_envs < 0:
+            raise ValueError(f"num_spare_envs_for_reload={num_spare_envs} must be at least 0")
         if not env_constructors:
             raise ValueError("env_constructors is empty: there must be at least one environment")
         self._start_serially = start_serially
         self._blocking = blocking
-        self._envs = [
+        constructors = [*env_constructors, *[env_constructors[-1]] * num_spare_envs]
+        envs = [
             ProcessEnvironment(constructor, env_id=i, **process_options)
-            for i, constructor in enumerate(env_constructors)
+            for i, constructor in enumerate(constructors)
         ]
+        self._envs = envs[: len(env_constructors)]
+        self._spares = SpareEnvironments(envs[len(env_constructors) :])
         try:
-            self.start()
-            self._read_specs()
+            self._start(envs)
+            self._read_specs(envs)
+            self._rows = self._make_rows()
         except BaseException:
             self.close()
             raise
@@ -90,7 +95,7 @@ class ParallelAlfEnvironment(AlfEnvironment):
     @property
     def num_spare_envs_for_reload(self) -> int:
         """Number of environments which wait to replace one that is being reset."""
-        return 0
+        return len(self._spares)
 
     @property
     def num_tasks(self) -> int:
@@ -106,7 +111,7 @@ class ParallelAlfEnvironment(AlfEnvironment):
 
     @property
     def batch_size(self) -> int:
-        return len(self._envs)
+        return self._rows.batch_size
 
     @property
     def is_tensor_based(self) -> bool:
@@ -119,10 +124,13 @@ class ParallelAlfEnvironment(AlfEnvironment):
 
     def start(self) -> None:
         """Start the processes."""
-        for env in self._envs:
+        self._start(self._envs)
+
+    def _start(self, envs: Sequence[ProcessEnvironment]) -> None:
+        for env in envs:
             env.start(wait_to_start=self._start_serially)
         if not self._start_serially:
-            for env in self._envs:
+            for env in envs:
                 env.wait_start()
 
     def env_info_spec(self) -> Any:
@@ -141,16 +149,19 @@ class ParallelAlfEnvironment(AlfEnvironment):
         return self._time_step_spec
 
     def call_envs_with_same_args(self, func_name: str, *args: Any, **kwargs: Any) -> list[Any]:
-        """What a method returns in each environment."""
+        """What a method returns in each process; spare environments are called too."""
+        self._spares.call(func_name, *args, **kwargs)
         waits = [env.call(func_name, *args, **kwargs) for env in self._envs]
         return [wait() for wait in waits]
 
     def seed(self, seeds: Sequence[int]) -> None:
-        if len(seeds) != len(self._envs):
-            raise ValueError(f"there are {len(self._envs)} environments but {len(seeds)} seeds")
-        waits = [env.call("seed", s) for env, s in zip(self._envs, seeds, strict=True)]
+        if len(seeds) != self.batch_size:
+            raise ValueError(f"there are {self.batch_size} environments but {len(seeds)} seeds")
+        parts = self._rows.split_seeds(seeds)
+        waits = [env.call("seed", part) for env, part in zip(self._envs, parts, strict=True)]
         for wait in waits:
             wait()
+        self._spares.seed([max(seeds) + 1 + i for i in range(len(self._spares))])
 
     def render(self, mode: str = "rgb_array") -> Any:
         return self._envs[0].render(mode)
@@ -158,12 +169,14 @@ class ParallelAlfEnvironment(AlfEnvironment):
     def sync_progress(self) -> None:
         for env in self._envs:
             env.sync_progress()
+        self._spares.call("sync_progress", dict(get_all_progresses()))
 
     def close(self) -> None:
         for env in self._envs:
             env.close()
+        self._spares.close()
 
-    def _read_specs(self) -> None:
+    def _read_specs(self, envs: Sequence[ProcessEnvironment]) -> None:
         first = self._envs[0]
         self._observation_spec = first.observation_spec()
         self._action_spec = first.action_spec()
@@ -174,28 +187,47 @@ class ParallelAlfEnvironment(AlfEnvironment):
         self._task_names = first.call("task_names")()
         for name in ("observation_spec", "action_spec", "reward_spec", "env_info_spec"):
             expected = getattr(self, "_" + name)
-            for i, spec in enumerate(self.call_envs_with_same_args(name)):
+            for i, spec in enumerate(env.call(name)() for env in envs):
                 if spec != expected:
                     raise ValueError(
                         f"environments that run together must have the same {name}; 0 has "
                         f"{expected}, {i} has {spec}"
                     )
-        self._stacker = Stacker(self)
+
+    def _make_rows(self) -> ProcessRows:
+        batched = [env.call("batched")() for env in self._envs]
+        if not any(batched):
+            return OneRowEach(self, len(self._envs))
+        if not all(batched) or len(self._spares):
+            raise ValueError(
+                "batched environments in processes need all to be batched, and "
+                f"num_spare_envs_for_reload to be 0; got batched={batched}, "
+                f"num_spare_envs_for_reload={len(self._spares)}"
+            )
+        return SeveralRowsEach([env.call("batch_size")() for env in self._envs])
 
     def _reset(self) -> TimeStep:
-        if self._blocking:
-            steps = [env.reset() for env in self._envs]
-        else:
-            waits = [env.reset(blocking=False) for env in self._envs]
-            steps = [wait() for wait in waits]
-        return time_step_to_tensors(self._stacker.stack(steps))
+        time_step = self._joined(env.reset(blocking=False) for env in self._envs)
+        self._spares.prepare()
+        return time_step
 
     def _step(self, action: Any) -> TimeStep:
-        actions = split_actions(actions_to_numpy(action), len(self._envs))
-        pairs = list(zip(self._envs, actions, strict=True))
-        if self._blocking:
-            steps = [env.step(a) for env, a in pairs]
-        else:
-            waits = [env.step(a, blocking=False) for env, a in pairs]
-            steps = [wait() for wait in waits]
-        return time_step_to_tensors(self._stacker.stack(steps))
+        actions = self._rows.split(actions_to_numpy(action))
+        ended = self._ended if len(self._spares) else [False] * len(self._envs)
+        return self._joined(
+            self._exchange(i) if ended[i] else env.step(action, blocking=False)
+            for i, (env, action) in enumerate(zip(self._envs, actions, strict=True))
+        )
+
+    def _joined(self, waits: Iterable[Callable[[], TimeStep]]) -> TimeStep:
+        """One time step from functions that wait for those of the processes."""
+        # the requests go out as the functions are made, all of them before the first answer
+        steps = [wait() for wait in (waits if self._blocking else list(waits))]
+        time_step = self._rows.join(steps)
+        self._ended = time_step.step_type == StepType.LAST
+        return time_step_to_tensors(time_step)
+
+    def _exchange(self, i: int) -> Callable[[], TimeStep]:
+        """Put a spare environment, which has been reset, in place of environment i."""
+        self._envs[i], wait = self._spares.exchange(self._envs[i])
+        return wait

@@ -14,6 +14,7 @@ import torch
 
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
+from alf.environments._single_wrappers import AlfEnvironmentBaseWrapper
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.utils.schedulers import get_all_progresses, update_all_progresses
@@ -61,6 +62,7 @@ def _worker(
     try:
         torch.set_num_threads(threads)
         env = cloudpickle.loads(pickled_constructor)(env_id=env_id)
+        env = _NumpyBased(env) if env.is_tensor_based else env
         action_spec = env.action_spec()
         conn.send((_OK, None))
         while process_call(conn, env, flatten, action_spec):
@@ -76,9 +78,24 @@ def _worker(
         conn.close()
 
 
+class _NumpyBased(AlfEnvironmentBaseWrapper):
+    """A tensor based environment that gives and takes arrays, which travel between processes."""
+
+    @property
+    def is_tensor_based(self) -> bool:
+        return False
+
+    def _reset(self) -> TimeStep:
+        return nest.map_structure(lambda x: x.numpy(force=True), self._env.reset())
+
+    def _step(self, action: Any) -> TimeStep:
+        action = nest.map_structure(torch.as_tensor, action)
+        return nest.map_structure(lambda x: x.numpy(force=True), self._env.step(action))
+
+
 @configurable
 class ProcessEnvironment:
-    """One numpy based environment in a process of its own.
+    """One environment in a process of its own, batched or not; it gives and takes numpy arrays.
 
     What goes wrong there is raised here, as a RuntimeError with the traceback of the process.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from alf.config_util import configurable
 from alf.environments import suite_gym
 from alf.environments._task_wrappers import MultitaskWrapper, TensorWrapper
-from alf.environments._vector_environment import VectorEnvironment
+from alf.environments._vector_environment import BatchEnvironmentWrapper, VectorEnvironment
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.fast_parallel_environment import FastParallelEnvironment
 from alf.environments.thread_environment import ThreadEnvironment
@@ -62,8 +63,9 @@ def create_environment(
     """The batched, tensor based environment of a run.
 
     With the default `parallel_environment_ctor` the environments are stepped one after the other in
-    this process; with ParallelAlfEnvironment each has a process, which pays when one step takes
-    more than about half a millisecond.
+    this process, unless `batch_size_per_env` or `num_spare_envs` asks for processes; with
+    ParallelAlfEnvironment each has a process, which pays when one step takes more than about half a
+    millisecond.
 
     Args:
         env_name: given to the load function. A list of names makes each environment a
@@ -74,54 +76,75 @@ def create_environment(
         eval_env_load_fn: takes its place for evaluation, if given.
         for_evaluation: the environment is for evaluation.
         num_parallel_environments: the batch size (1 with `nonparallel`).
-        batch_size_per_env: for a `batched` load function: the batch size, which must be
-            `num_parallel_environments`. Otherwise without effect but that it must divide
-            `num_parallel_environments`.
-        eval_batch_size_per_env: takes its place for evaluation, if given.
+        batch_size_per_env: so many environments in a process, stepped one after the other, or made
+            as one by a `batched` load function, whose `env_id` then is the number of the process.
+            It must divide `num_parallel_environments`. None: one; of a `batched` load function all,
+            in this process.
+        eval_batch_size_per_env: takes its place for evaluation. None: its greatest common divisor
+            with the number of environments.
         nonparallel: make only one environment, in this process.
         flatten, start_serially, torch_num_threads_per_env: for processes, see
             ParallelAlfEnvironment.
-        num_spare_envs: only 0 is supported.
+        num_spare_envs: how many more processes wait with an environment that has been reset, to
+            take the place of one whose episode is over. Not with several environments in a process.
         seed: environment i gets `seed + i`; None leaves them as they are.
         batched_wrappers: each is called with the batched environment and returns a new one.
     """
-    if num_spare_envs:
-        raise ValueError(f"num_spare_envs={num_spare_envs} is not supported; allowed: 0")
     if num_parallel_environments < 1:
         raise ValueError(
             f"num_parallel_environments must be at least 1; got {num_parallel_environments}"
         )
     if for_evaluation:
         env_load_fn = eval_env_load_fn or env_load_fn
-        batch_size_per_env = eval_batch_size_per_env or batch_size_per_env
-    num_envs = 1 if nonparallel else num_parallel_environments
-    load_fn = _with_num_envs(env_load_fn, num_envs)
-    if _attribute(env_load_fn, "batched"):
-        env = _load_batched(load_fn, env_name, num_envs, batch_size_per_env)
+        # there are often fewer environments than in training
+        default = math.gcd(batch_size_per_env or 1, num_parallel_environments)
+        batch_size_per_env = eval_batch_size_per_env or (batch_size_per_env and default)
+    if nonparallel:
+        num_parallel_environments, batch_size_per_env, num_spare_envs = 1, None, 0
+    num_envs = num_parallel_environments
+    if num_envs % (batch_size_per_env or 1):
+        raise ValueError(
+            f"num_parallel_environments={num_envs} is no multiple of "
+            f"batch_size_per_env={batch_size_per_env}"
+        )
+    is_batched = _attribute(env_load_fn, "batched")
+    load = functools.partial(
+        _load, _with_num_envs(env_load_fn, num_envs), env_name, is_batched=is_batched
+    )
+    is_one_process = batch_size_per_env in (None, num_envs) and not num_spare_envs
+    if nonparallel and not is_batched:
+        env = ThreadEnvironment(functools.partial(load, env_id=0))
+    elif is_batched and is_one_process:
+        env = load(num_envs, env_id=0)
+        env = env if env.is_tensor_based else TensorWrapper(env)
+    elif parallel_environment_ctor is FastParallelEnvironment and is_one_process:
+        env = VectorEnvironment([load] * num_envs)
     else:
-        if batch_size_per_env and num_envs % batch_size_per_env and not nonparallel:
-            raise ValueError(
-                f"num_parallel_environments={num_envs} is no multiple of "
-                f"batch_size_per_env={batch_size_per_env}"
-            )
-        constructor = functools.partial(_load_one, load_fn, env_name)
-        if nonparallel:
-            env = ThreadEnvironment(functools.partial(constructor, env_id=0))
-        elif parallel_environment_ctor is FastParallelEnvironment:
-            env = VectorEnvironment([constructor] * num_envs)
-        else:
-            env = parallel_environment_ctor(
-                [constructor] * num_envs,
-                flatten=flatten,
-                start_serially=start_serially,
-                num_spare_envs_for_reload=num_spare_envs,
-                torch_num_threads_per_env=torch_num_threads_per_env,
-            )
+        size = batch_size_per_env or (num_envs if is_batched else 1)
+        env = parallel_environment_ctor(
+            [functools.partial(load, size)] * (num_envs // size),
+            flatten=flatten,
+            start_serially=start_serially,
+            num_spare_envs_for_reload=num_spare_envs,
+            torch_num_threads_per_env=torch_num_threads_per_env,
+        )
     for wrapper in batched_wrappers:
         env = wrapper(env)
     if seed is not None:
         env.seed([seed + i for i in range(env.batch_size)])
     return env
+
+
+def _load(
+    load_fn: Callable[..., Any], env_name: Any, size: int = 1, *, env_id: int, is_batched: bool
+) -> AlfEnvironment:
+    """The `size` environments of process number `env_id`; one that is not batched for 1."""
+    if is_batched:
+        return _load_batched(load_fn, env_name, size, env_id)
+    if size == 1:
+        return _load_one(load_fn, env_name, env_id)
+    first = env_id * size
+    return BatchEnvironmentWrapper([_load_one(load_fn, env_name, first + i) for i in range(size)])
 
 
 def _load_one(load_fn: Callable[..., Any], env_name: Any, env_id: int) -> AlfEnvironment:
@@ -135,21 +158,16 @@ def _load_one(load_fn: Callable[..., Any], env_name: Any, env_id: int) -> AlfEnv
 
 
 def _load_batched(
-    load_fn: Callable[..., Any], env_name: Any, num_envs: int, batch_size: int | None
+    load_fn: Callable[..., Any], env_name: Any, size: int, env_id: int
 ) -> AlfEnvironment:
-    if batch_size not in (None, num_envs):
+    """Batched environment `env_id` by a load function which makes `size` at once."""
+    env = load_fn(env_name, batch_size=size, **_known_keywords(load_fn, env_id=env_id))
+    if not env.batched or env.batch_size != size:
         raise ValueError(
-            f"batch_size_per_env={batch_size} for a batched load function is not supported; "
-            f"allowed: None or the number of environments, {num_envs}"
-        )
-    keywords = _known_keywords(load_fn, env_id=0)
-    env = load_fn(env_name, batch_size=num_envs, **keywords)
-    if not env.batched or env.batch_size != num_envs:
-        raise ValueError(
-            f"{load_fn} is marked as batched, but with batch_size={num_envs} it has returned "
+            f"{load_fn} is marked as batched, but with batch_size={size} it has returned "
             f"{env} with batched={env.batched}, batch_size={env.batch_size}"
         )
-    return env if env.is_tensor_based else TensorWrapper(env)
+    return env
 
 
 def _with_num_envs(load_fn: Callable[..., Any], num_envs: int) -> Callable[..., Any]:

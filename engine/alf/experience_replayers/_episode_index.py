@@ -20,7 +20,7 @@ class EpisodeIndex(nn.Module):
     _begin: torch.Tensor
     _newest: torch.Tensor
 
-    def __init__(self, num_environments: int, max_length: int, device: torch.device):
+    def __init__(self, num_environments: int, max_length: int, device: torch.device) -> None:
         super().__init__()
         self._max_length = max_length
         for name, shape in (
@@ -86,7 +86,7 @@ class EpisodicReturns(nn.Module):
         default_return: float,
         gamma: float,
         reward_clip: tuple[float, float] | None,
-    ):
+    ) -> None:
         super().__init__()
         self._default_return = default_return
         self._gamma = gamma

@@ -31,7 +31,7 @@ class SpanPriorities(nn.Module):
         num_ignored: int,
         initial_priority: float,
         device: torch.device,
-    ):
+    ) -> None:
         super().__init__()
         self._max_length = max_length
         self._num_ignored = num_ignored

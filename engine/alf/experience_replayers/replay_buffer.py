@@ -88,7 +88,7 @@ class ReplayBuffer(IndexedRing):
         reward_clip: tuple[float, float] | None = None,
         enable_checkpoint: bool = False,
         name: str = "ReplayBuffer",
-    ):
+    ) -> None:
         if not 0 <= recent_data_ratio <= 1 or recent_data_steps < 1:
             raise ValueError(
                 f"{name}: recent_data_ratio has to be within [0, 1] and recent_data_steps at least "

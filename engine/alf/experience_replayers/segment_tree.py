@@ -56,7 +56,7 @@ class SegmentTree(nn.Module):
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         name: str = "SegmentTree",
-    ):
+    ) -> None:
         if op not in _REDUCTIONS:
             raise ValueError(
                 f"{name}: op has to be torch.add, torch.min or torch.max (or torch.minimum, "
@@ -130,7 +130,7 @@ class SumSegmentTree(SegmentTree):
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         name: str = "SumSegmentTree",
-    ):
+    ) -> None:
         super().__init__(capacity, torch.add, dtype=dtype, device=device, name=name)
 
     @property
@@ -176,7 +176,7 @@ class MinSegmentTree(SegmentTree):
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         name: str = "MinSegmentTree",
-    ):
+    ) -> None:
         super().__init__(capacity, torch.min, dtype=dtype, device=device, name=name)
 
 
@@ -189,5 +189,5 @@ class MaxSegmentTree(SegmentTree):
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         name: str = "MaxSegmentTree",
-    ):
+    ) -> None:
         super().__init__(capacity, torch.max, dtype=dtype, device=device, name=name)

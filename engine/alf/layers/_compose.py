@@ -221,7 +221,7 @@ class AMPWrapper(nn.Module):
     def forward(self, input: Any) -> Any:
         device = _device_of(input)
         if not self._enabled:
-            input = nest.map_structure(_to_float32, input)
+            input = nest.map_structure(to_float32, input)
         with torch.autocast(device, enabled=self._enabled):
             return self._net(input)
 
@@ -230,7 +230,8 @@ def _device_of(nested: Any) -> str:
     return nest.flatten(nested)[0].device.type
 
 
-def _to_float32(x: Tensor) -> Tensor:
+def to_float32(x: Tensor) -> Tensor:
+    """Numbers of any precision in that of the parameters; whole numbers stay."""
     return x.to(torch.float32) if x.is_floating_point() else x
 
 

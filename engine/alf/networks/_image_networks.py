@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from alf.config_util import configurable
-from alf.layers import FC, Conv2D, ConvTranspose2D, Reshape
+from alf.layers import FC, Conv2D, Conv2DBatchEnsemble, ConvTranspose2D, Reshape
+from alf.networks._ensemble_members import BesideMembers
 from alf.networks.containers import _Sequential
 from alf.tensor_specs import TensorSpec
 
@@ -48,8 +50,9 @@ class ImageEncodingNetwork(_Sequential):
         input_channels: C.
         input_size: one number, or (H, W).
         conv_layer_params: for each layer (filters, kernel_size, strides[, padding]).
-        use_batch_ensemble: not built; must be False.
-        ensemble_size: for the option before.
+        use_batch_ensemble: the layers are :class:`alf.layers.Conv2DBatchEnsemble`. The input may be
+            a pair of images and their members [B]; the output is such a pair.
+        ensemble_size: number of members.
         same_padding: pad each layer by half its kernel instead of ``padding``.
         activation: of all layers.
         kernel_initializer: of all layers; None for variance scaling.
@@ -70,13 +73,14 @@ class ImageEncodingNetwork(_Sequential):
         flatten_output: bool = False,
         name: str = "ImageEncodingNetwork",
     ) -> None:
-        reject_batch_ensemble(use_batch_ensemble, name)
-        del ensemble_size
+        make_layer: Any = Conv2D
+        if use_batch_ensemble:
+            make_layer = functools.partial(Conv2DBatchEnsemble, ensemble_size=ensemble_size)
         nets: list[Any] = []
         channels = input_channels
         for filters, kernel, strides, padding in _conv_params(conv_layer_params, name):
             nets.append(
-                Conv2D(
+                make_layer(
                     channels,
                     filters,
                     kernel,
@@ -88,15 +92,10 @@ class ImageEncodingNetwork(_Sequential):
             )
             channels = filters
         if flatten_output:
-            nets.append(Reshape(-1))
+            flatten = Reshape(-1)
+            nets.append(BesideMembers(flatten) if use_batch_ensemble else flatten)
         spec = TensorSpec((input_channels, *_pair(input_size)))
         super().__init__(nets, input_tensor_spec=spec, name=name)
-
-
-def reject_batch_ensemble(use_batch_ensemble: bool, name: str) -> None:
-    """Raises ``ValueError`` for an option that is not built."""
-    if use_batch_ensemble:
-        raise ValueError(f"{name}: use_batch_ensemble=True is not supported, only False is")
 
 
 @configurable

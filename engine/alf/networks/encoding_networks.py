@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from alf.config_util import configurable
-from alf.layers import FC, ParallelFC, Reshape, make_parallel_net, make_parallel_spec
+from alf.layers import (
+    FC,
+    FCBatchEnsemble,
+    ParallelFC,
+    Reshape,
+    make_parallel_net,
+    make_parallel_spec,
+)
+from alf.networks._ensemble_members import BesideMembers, members_spec, without_members
 from alf.networks._image_decoders import (
     AutoShapeImageDeconvNetwork,
     SpatialBroadcastDecodingNetwork,
@@ -19,7 +27,6 @@ from alf.networks._image_networks import (
     ImageDecodingNetwork,
     ImageDecodingNetworkV2,
     ImageEncodingNetwork,
-    reject_batch_ensemble,
 )
 from alf.networks.containers import _Sequential
 from alf.networks.network import Network
@@ -79,9 +86,12 @@ class EncodingNetwork(_Sequential):
         kernel_initializer: of all layers but the last; None for variance scaling.
         use_fc_bn: batch normalisation in the fully connected layers.
         use_fc_ln: layer normalisation in the fully connected layers.
-        use_batch_ensemble: not built; must be False.
-        ensemble_size: for the option before.
-        input_with_ensemble_ids: for the option before.
+        use_batch_ensemble: convolutions and fully connected layers are those of
+            :class:`alf.layers.FCBatchEnsemble`. The output has no members.
+        ensemble_size: number of members.
+        input_with_ensemble_ids: the input is a pair of what ``input_tensor_spec`` tells and the
+            member [B] (int64) of each row; otherwise each row goes to a random member. Only with
+            ``use_batch_ensemble``.
         last_layer_size: size of one more layer; by default the number of elements of
             ``output_tensor_spec`` if that is given, else there is none.
         last_activation: of that layer; must be given with ``last_layer_size``.
@@ -114,8 +124,10 @@ class EncodingNetwork(_Sequential):
         last_use_fc_ln: bool = False,
         name: str = "EncodingNetwork",
     ) -> None:
-        reject_batch_ensemble(use_batch_ensemble or input_with_ensemble_ids, name)
-        del ensemble_size
+        if input_with_ensemble_ids and not use_batch_ensemble:
+            raise ValueError(
+                f"{name}: input_with_ensemble_ids=True needs use_batch_ensemble=True, it is False"
+            )
         if input_preprocessors is None and input_preprocessors_ctor is not None:
             input_preprocessors = input_preprocessors_ctor(input_tensor_spec)
         preprocessing = InputPreprocessing(
@@ -123,6 +135,9 @@ class EncodingNetwork(_Sequential):
         )
         nets: list[Any] = [preprocessing]
         spec = preprocessing.output_spec
+        if input_with_ensemble_ids:
+            nets = [BesideMembers(preprocessing)]
+            input_tensor_spec = (input_tensor_spec, members_spec(ensemble_size))
         if conv_layer_params:
             if spec.ndim != 3:
                 raise ValueError(f"{name}: convolutions need one input [C, H, W], got {spec}")
@@ -130,14 +145,19 @@ class EncodingNetwork(_Sequential):
                 spec.shape[0],
                 tuple(spec.shape[1:]),
                 conv_layer_params,
+                use_batch_ensemble=use_batch_ensemble,
+                ensemble_size=ensemble_size,
                 activation=activation,
                 kernel_initializer=kernel_initializer,
                 flatten_output=True,
             )
             nets.append(conv)
-            spec = conv.output_spec
+            spec = without_members(conv.output_spec) if use_batch_ensemble else conv.output_spec
+        layer: Any = FC
+        if use_batch_ensemble:
+            layer = functools.partial(FCBatchEnsemble, ensemble_size=ensemble_size)
         make_fc = functools.partial(
-            FC,
+            layer,
             activation=activation,
             kernel_initializer=kernel_initializer,
             use_bn=use_fc_bn,
@@ -156,7 +176,7 @@ class EncodingNetwork(_Sequential):
             size = output_size
         if last_layer_size is not None:
             nets.append(
-                FC(
+                layer(
                     size,
                     last_layer_size,
                     activation=last_activation or identity,
@@ -166,6 +186,8 @@ class EncodingNetwork(_Sequential):
                 )
             )
             size = last_layer_size
+        if input_with_ensemble_ids or (use_batch_ensemble and len(nets) > 1):
+            nets.append(without_members)
         if output_tensor_spec is not None:
             nets.append(Reshape(tuple(output_tensor_spec.shape)))
         super().__init__(nets, input_tensor_spec=input_tensor_spec, name=name)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from alf.config_util import configurable
 from alf.layers import FC
+from alf.layers._compose import to_float32
 from alf.nest import nest
 from alf.networks.network import Network, wrap_as_network
 from alf.tensor_specs import TensorSpec
@@ -249,7 +250,9 @@ class AMPWrapper(Network):
         super().__init__(net.input_tensor_spec, net.state_spec, name=f"amp_{net.name}")
         self._enabled, self._net = enabled, net
 
-    def forward(self, input: Any, state: Any) -> tuple[Any, Any]:
+    def forward(self, input: Any, state: Any = ()) -> tuple[Any, Any]:
         device = nest.flatten(input)[0].device.type
+        if not self._enabled:
+            input = nest.map_structure(to_float32, input)
         with torch.autocast(device, enabled=self._enabled):
             return self._net(input, state)

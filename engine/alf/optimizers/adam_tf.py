@@ -37,7 +37,7 @@ class AdamTF(torch.optim.Optimizer):
         eps: float = 1e-7,
         weight_decay: float = 0,
         amsgrad: bool = False,
-    ):
+    ) -> None:
         if not (lr >= 0 and eps >= 0 and weight_decay >= 0 and all(0 <= b < 1 for b in betas)):
             raise ValueError(
                 "lr, eps and weight_decay must not be negative and betas be within [0, 1), got "

@@ -51,7 +51,7 @@ class NeroPlus(torch.optim.Optimizer):
         l2_regularization: float = 0,
         fixed_norm: bool = True,
         zero_mean: bool = True,
-    ):
+    ) -> None:
         if not (lr >= 0 and eps >= 0 and max_norm > 0 and all(0 <= b < 1 for b in betas)):
             raise ValueError(
                 "lr and eps must not be negative, max_norm be positive and betas be within [0, 1), "

@@ -59,7 +59,7 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
             masked_out_value: float | None = None,
             name: str | None = None,
             **kwargs: Any,
-        ):
+        ) -> None:
             _refuse_unsupported(cls.__name__, capacity_ratio, masked_out_value)
             if parvi is not None and parvi not in _parvi.METHODS:
                 raise ValueError(f"parvi must be None or one of {_parvi.METHODS}, got {parvi!r}")

@@ -23,7 +23,7 @@ class TrustedUpdater:
         parameters: the parameters before the step.
     """
 
-    def __init__(self, parameters: Iterable[torch.Tensor]):
+    def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
         self._parameters = list(parameters)
         self._before = [p.detach().clone() for p in self._parameters]
 

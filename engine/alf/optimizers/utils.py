@@ -42,7 +42,7 @@ class GradientNoiseScaleEstimator(nn.Module):
         gradient_norm_clip: float | None = None,
         mode: str = "alternative",
         name: str = "GNSEstimator",
-    ):
+    ) -> None:
         if mode != "alternative":
             raise ValueError(f"{name}: mode has to be 'alternative', got {mode!r}")
         if not 0 < batch_size_ratio < 1:

@@ -1,4 +1,4 @@
-"""How far a training is, and when its checkpoints are due."""
+"""How far a training is, and when its checkpoints and evaluations are due."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TrainerProgress(nn.Module):
     _iter_num: torch.Tensor
     _env_steps: torch.Tensor
 
-    def __init__(self, num_iterations: int = 0, num_env_steps: int = 0):
+    def __init__(self, num_iterations: int = 0, num_env_steps: int = 0) -> None:
         super().__init__()
         self._num_iterations = num_iterations
         self._num_env_steps = num_env_steps
@@ -77,7 +77,7 @@ class CheckpointSchedule:
 
     num_temporaries_kept = 2
 
-    def __init__(self, progress: TrainerProgress, num_checkpoints: int):
+    def __init__(self, progress: TrainerProgress, num_checkpoints: int) -> None:
         self._progress = progress
         self._interval = math.ceil(progress.total / num_checkpoints) if num_checkpoints else 0
         self._seconds = 60 * _checkpoint_minutes()
@@ -122,6 +122,36 @@ class CheckpointSchedule:
             return False
         pause = max(self._seconds, self._save_seconds / _MAX_SHARE_OF_SAVING)
         return time.monotonic() - self._saved_time > pause
+
+
+class EvaluationSchedule:
+    """When to evaluate.
+
+    Args:
+        interval: iterations between two evaluations.
+        num_evals: evaluations over the whole training, in place of `interval`; they are as many
+            whatever the length of an iteration.
+    """
+
+    def __init__(self, progress: TrainerProgress, interval: int, num_evals: int | None) -> None:
+        self._progress = progress
+        self._counts_iterations = num_evals is None
+        self._interval = math.ceil(progress.total / num_evals) if num_evals else interval
+        self._num_passed = 0
+
+    def start_here(self) -> None:
+        """The training starts or continues; what was due before is over."""
+        self._num_passed = self._count()
+
+    def has_come(self) -> bool:
+        """Whether the time for an evaluation has come since the last call."""
+        before, self._num_passed = self._num_passed, self._count()
+        return self._num_passed > before
+
+    def _count(self) -> int:
+        progress = self._progress
+        position = progress.iter_num if self._counts_iterations else progress.position
+        return position // self._interval
 
 
 def _checkpoint_minutes() -> float:

@@ -71,7 +71,7 @@ class ProgressReport:
         env_steps: steps done when the report starts.
     """
 
-    def __init__(self, metrics: list[Any], progress: float, env_steps: int):
+    def __init__(self, metrics: list[Any], progress: float, env_steps: int) -> None:
         self._metrics = metrics
         self._start_progress = progress
         self._start = self._shown = time.monotonic()

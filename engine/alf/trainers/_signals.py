@@ -1,11 +1,18 @@
-"""Requests by signal: a checkpoint now (SIGUSR2), or a checkpoint and the end (SIGTERM, SIGINT)."""
+"""Requests by signal, which the training loop looks at between two iterations.
+
+SIGUSR1: the debugger. SIGUSR2: a checkpoint now. SIGTERM and SIGINT: a checkpoint and the end.
+"""
 
 from __future__ import annotations
 
+import pdb
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
+
+from absl import logging
 
 
 class SignalRequests:
@@ -18,6 +25,7 @@ class SignalRequests:
     def __init__(self) -> None:
         self.stop_signal: int | None = None
         self._checkpoint = False
+        self._debugger = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> SignalRequests:
@@ -25,6 +33,7 @@ class SignalRequests:
             handlers = {
                 signal.SIGTERM: self._request_stop,
                 signal.SIGINT: self._request_stop,
+                signal.SIGUSR1: self._request_debugger,
                 signal.SIGUSR2: self._request_checkpoint,
             }
             for signum, handler in handlers.items():
@@ -41,6 +50,14 @@ class SignalRequests:
         requested, self._checkpoint = self._checkpoint, False
         return requested
 
+    def take_debugger_request(self) -> bool:
+        """Whether a debugger was asked for since the last call."""
+        requested, self._debugger = self._debugger, False
+        return requested
+
+    def _request_debugger(self, signum: int, frame: FrameType | None) -> None:
+        self._debugger = True
+
     def _request_checkpoint(self, signum: int, frame: FrameType | None) -> None:
         self._checkpoint = True
 
@@ -48,3 +65,11 @@ class SignalRequests:
         self.stop_signal = signum
         for stopper in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stopper, self._previous[stopper])
+
+
+def debug() -> None:
+    """Stop in the caller with the debugger, where there is someone at a terminal to use it."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        pdb.Pdb().set_trace(sys._getframe().f_back)
+    else:
+        logging.warning("SIGUSR1 asks for the debugger, which needs a terminal; training goes on")

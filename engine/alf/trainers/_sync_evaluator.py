@@ -29,7 +29,7 @@ from alf.utils.rng_state import preserved_rng_state
 class SyncEvaluator:
     """Evaluates in the given environment and writes the summaries of `<root_dir>/eval`."""
 
-    def __init__(self, env: Any, config: TrainerConfig):
+    def __init__(self, env: Any, config: TrainerConfig) -> None:
         self._env = env
         self._config = config
         self._writer = summary.create_summary_writer(

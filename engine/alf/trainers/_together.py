@@ -37,6 +37,22 @@ class Together:
         buffers = [b for b in self.algorithm.buffers() if id(b) not in data]
         distributed.broadcast_tensors([*self.algorithm.parameters(), *buffers])
 
+    def check_same_checkpoint(self, step: int) -> None:
+        """Raise a ValueError, in all processes, unless all have the same checkpoint.
+
+        Args:
+            step: of the checkpoint that this process has; -1: it has none.
+        """
+        if not distributed.is_shared(self.algorithm):
+            return
+        steps = [int(number) for (number,) in distributed.gather_numbers(step)]
+        if len(set(steps)) > 1:
+            found = ", ".join(f"process {i} {s if s >= 0 else 'none'}" for i, s in enumerate(steps))
+            raise ValueError(
+                "root_dir must be the same folder on all machines, or a copy of it with the same "
+                f"checkpoints; the newest checkpoint in it is, for {found}"
+            )
+
     def agreed(self, env_steps: int, stop_signal: int | None) -> tuple[int, int | None]:
         """Mean steps, and the signal of any: if one process stopped, the others would wait."""
         if not distributed.is_shared(self.algorithm):

@@ -44,7 +44,7 @@ class Evaluator:
         conf_file: the conf file that is being used; "": there is none.
     """
 
-    def __init__(self, config: TrainerConfig, conf_file: str):
+    def __init__(self, config: TrainerConfig, conf_file: str) -> None:
         seed = None if config.random_seed is None else config.random_seed + _SEED_OFFSET
         self._process: EvalProcess | None = None
         self._sync: SyncEvaluator | None = None

@@ -8,16 +8,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from absl import logging
 from torch import nn
 
 from alf import config_helpers
+from alf.algorithms._gradient_step import LossScales
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.metrics.metric import StepMetric
 from alf.summary import summary_ops as summary
-from alf.trainers._checkpoint_schedule import CheckpointSchedule, TrainerProgress
+from alf.trainers._checkpoint_schedule import (
+    CheckpointSchedule,
+    EvaluationSchedule,
+    TrainerProgress,
+)
+from alf.trainers._conf_environments import use_settings_of_other_processes
 from alf.trainers._console import (
     ProgressReport,
     describe,
@@ -26,7 +33,7 @@ from alf.trainers._console import (
     say,
 )
 from alf.trainers._setting import Setting
-from alf.trainers._signals import SignalRequests
+from alf.trainers._signals import SignalRequests, debug
 from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
@@ -47,15 +54,17 @@ class Trainer:
 
     With several processes (`ddp_rank` is 0, 1, ...; -1: only this one) all go through the same
     iterations and have the same parameters. Process 0 writes; what it counts and measures is its
-    own part of the work. Each continues from the checkpoint of process 0.
+    own part of the work. All continue from the same checkpoint, so `root_dir` has to be the same
+    folder on all machines.
 
-    SIGUSR2 asks for a checkpoint; SIGTERM and SIGINT ask for a checkpoint and the end, and
-    `stop_signal` then is the number of the signal.
+    SIGUSR1 asks for the debugger pdb, after the iteration that is being made; SIGUSR2 asks for a
+    checkpoint; SIGTERM and SIGINT ask for a checkpoint and the end, and `stop_signal` then is the
+    number of the signal.
     """
 
     _trainer_progress = TrainerProgress()
 
-    def __init__(self, config: TrainerConfig, ddp_rank: int = -1):
+    def __init__(self, config: TrainerConfig, ddp_rank: int = -1) -> None:
         self._is_main = ddp_rank <= 0
         self._ddp_rank = ddp_rank
         if config.algorithm_ctor is None:
@@ -75,18 +84,26 @@ class Trainer:
             )
         Trainer._trainer_progress = self._progress
         self._schedule = CheckpointSchedule(self._progress, config.num_checkpoints)
-        self._eval_interval = _interval(config, config.num_evals, config.eval_interval)
-        self._summary_interval = _interval(config, config.num_summaries, config.summary_interval)
+        self._evaluations = EvaluationSchedule(
+            self._progress, config.eval_interval, config.num_evals
+        )
+        self._summary_interval = config.summary_interval
+        if config.num_summaries is not None:
+            self._summary_interval = common.compute_summary_or_eval_interval(
+                config, config.num_summaries
+            )
         self._last_evaluation: list[Any] = []
         self.stop_signal: int | None = None
         self._together = Together(self._create_algorithm(), ddp_rank)
         self._algorithm: Any = self._together.algorithm
+        is_mixed = config.enable_amp and torch.cuda.is_available()
         self._checkpointer = Checkpointer(
             self._checkpoint_dir,
             algorithm=self._algorithm,
             metrics=nn.ModuleList(self._metrics()),
             trainer_progress=self._progress,
             rng=RngState(),
+            **({"loss_scales": LossScales(self._algorithm)} if is_mixed else {}),
         )
 
     @staticmethod
@@ -173,6 +190,7 @@ class Trainer:
         if self._is_main:
             setting.write_start()
         self._start()
+        self._evaluations.start_here()
         self._together.share_state()
         if config.evaluate and progress.iter_num == 0:
             self._last_evaluation = self._evaluate()
@@ -194,13 +212,15 @@ class Trainer:
                 if self._is_main:
                     report.update(progress.iter_num, progress.env_steps, progress.progress)
                 last = progress.progress >= 1
-                if config.evaluate and (last or progress.iter_num % self._eval_interval == 0):
+                if config.evaluate and (self._evaluations.has_come() or last):
                     self._last_evaluation = self._evaluate()
                 interval = config.ddp_paras_check_interval
                 if interval > 0 and progress.iter_num % interval == 0:
                     self._together.check_parameters()
                 if last or stop_signal:
                     break
+                if requests.take_debugger_request():
+                    debug()
                 if requests.take_checkpoint_request():
                     self._save_checkpoint()
                     self._say(
@@ -240,7 +260,10 @@ class Trainer:
 
     def _restore_checkpoint(self) -> None:
         summary.set_global_counter(0)
-        if not self._checkpointer.has_checkpoint():
+        newest = self._checkpointer.newest_step()
+        # What follows waits for all processes, so that all have to do it, or none.
+        self._together.check_same_checkpoint(newest)
+        if newest < 0:
             return
         self._build_lazy_parts()
         try:
@@ -251,6 +274,7 @@ class Trainer:
                 f"those of {self._config.conf_file or 'this run'}: {error}. Go back to the "
                 "settings of that run, or choose another root_dir"
             ) from error
+        self._together.check_same_checkpoint(step)  # a damaged one is skipped
         self._drop_unsaved_experience()
         summary.set_global_counter(step)
         self._schedule.start_here()
@@ -323,22 +347,24 @@ class Trainer:
         return run
 
 
-def _interval(config: TrainerConfig, num_times: int | None, interval: int) -> int:
-    """Iterations between summaries or evaluations; the number of times has precedence."""
-    if num_times is None:
-        return interval
-    return common.compute_summary_or_eval_interval(config, num_times)
-
-
 class RLTrainer(Trainer):
     """Trains a reinforcement learning algorithm in the environment of `alf.get_env()`."""
 
-    def __init__(self, config: TrainerConfig, ddp_rank: int = -1):
+    def __init__(self, config: TrainerConfig, ddp_rank: int = -1) -> None:
+        if ddp_rank >= 0 and config.async_unroll and config.unroll_length == 0:
+            raise ValueError(
+                "TrainerConfig.async_unroll=True with TrainerConfig.unroll_length=0 takes what "
+                "steps are there, so that processes which train together would begin to train at "
+                "different iterations and wait for ever; with --distributed, unroll_length must be "
+                "positive"
+            )
         self._env: Any = None
         self._evaluator: Evaluator | None = None
         super().__init__(config, ddp_rank)
         if config.evaluate:
             self._evaluator = Evaluator(config, config.conf_file)
+        if self._is_main:
+            use_settings_of_other_processes(config, self._env)
 
     def _num_env_steps(self) -> int:
         return self._config.num_env_steps
@@ -413,7 +439,7 @@ class SLTrainer(Trainer):
     `eval_interval` epochs, and at the end its `eval_uncertainty()`, if those are asked for.
     """
 
-    def __init__(self, config: TrainerConfig):
+    def __init__(self, config: TrainerConfig) -> None:
         common.set_random_seed(config.random_seed)
         super().__init__(config)
 

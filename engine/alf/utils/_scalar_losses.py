@@ -43,7 +43,7 @@ class SquareLoss(ScalarPredictionLoss):
         transform: what is predicted is the transformed target.
     """
 
-    def __init__(self, transform: InvertibleTransform | None = None):
+    def __init__(self, transform: InvertibleTransform | None = None) -> None:
         self._transform = transform
 
     def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -69,7 +69,7 @@ class _OverOutcomes(ScalarPredictionLoss):
 
     def __init__(
         self, transform: InvertibleTransform | None = None, inverse_after_mean: bool = False
-    ):
+    ) -> None:
         self._transform = transform
         self._inverse_after_mean = inverse_after_mean
 
@@ -182,7 +182,7 @@ class QuantileRegressionLoss(_OverOutcomes):
         transform: InvertibleTransform | None = None,
         inverse_after_mean: bool = False,
         delta: float = 0.0,
-    ):
+    ) -> None:
         super().__init__(transform, inverse_after_mean)
         self._delta = delta
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,7 +31,8 @@ class AsymmetricSimSiamLoss(nn.Module):
         output_size: size of what both networks put out.
         proj_last_use_bn: batch normalisation also after the last layer of the projection.
         eps: for the norm in the cosine similarity.
-        fixed_weight_norm: only False is supported.
+        fixed_weight_norm: of the batch normalisation of networks that are made: the norm of the
+            gain stays as it is, see `alf.norm_layers.BatchNorm1d`.
         lr: learning rate of the networks; None for that of the optimizer.
         debug_summaries: write summaries.
         name: scope of the summaries.
@@ -48,25 +52,27 @@ class AsymmetricSimSiamLoss(nn.Module):
         lr: float | None = None,
         debug_summaries: bool = True,
         name: str = "SimSiamLoss",
-    ):
+    ) -> None:
+        norm: Callable[[int], nn.Module] = nn.BatchNorm1d
         if fixed_weight_norm:
-            raise ValueError(
-                f"{name}: fixed_weight_norm=True is not supported by this engine (allowed: False)"
-            )
+            # Of a higher layer.
+            from alf.norm_layers import BatchNorm1d
+
+            norm = functools.partial(BatchNorm1d, fixed_weight_norm=True)
         if proj_net is None:
             if input_size is None:
                 raise ValueError(f"{name}: give proj_net or input_size")
             hidden = proj_hidden_size
             proj_net = nn.Sequential(
-                *_normalised_layer(input_size, hidden),
-                *_normalised_layer(hidden, hidden),
+                *_normalised_layer(input_size, hidden, norm),
+                *_normalised_layer(hidden, hidden, norm),
                 nn.Linear(hidden, output_size),
-                *([nn.BatchNorm1d(output_size)] if proj_last_use_bn else []),
+                *([norm(output_size)] if proj_last_use_bn else []),
             )
         super().__init__()
         self._proj_net = proj_net
         self._pred_net = pred_net or nn.Sequential(
-            *_normalised_layer(output_size, pred_hidden_size),
+            *_normalised_layer(output_size, pred_hidden_size, norm),
             nn.Linear(pred_hidden_size, output_size),
         )
         if lr is not None:
@@ -88,8 +94,10 @@ class AsymmetricSimSiamLoss(nn.Module):
         return LossInfo(loss=-similarity, extra=-similarity)
 
 
-def _normalised_layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()
+def _normalised_layer(
+    inputs: int, outputs: int, norm: Callable[[int], nn.Module]
+) -> tuple[nn.Module, ...]:
+    return nn.Linear(inputs, outputs, bias=False), norm(outputs), nn.ReLU()
 
 
 def _output(result: torch.Tensor | tuple) -> torch.Tensor:

@@ -41,7 +41,7 @@ class _Averager(nn.Module):
         name: name of the averager.
     """
 
-    def __init__(self, tensor_spec: Any, name: str):
+    def __init__(self, tensor_spec: Any, name: str) -> None:
         super().__init__()
         self._name = name
         self._tensor_spec = tensor_spec
@@ -83,7 +83,7 @@ class WindowAverager(_Averager):
 
     _num_updates: torch.Tensor
 
-    def __init__(self, tensor_spec: Any, window_size: int, name: str = "WindowAverager"):
+    def __init__(self, tensor_spec: Any, window_size: int, name: str = "WindowAverager") -> None:
         if window_size < 1:
             raise ValueError(f"{name}: window_size has to be at least 1, got {window_size}")
         super().__init__(tensor_spec, name)
@@ -121,7 +121,7 @@ class ScalarWindowAverager(WindowAverager):
         window_size: int,
         dtype: torch.dtype = torch.float32,
         name: str = "ScalarWindowAverager",
-    ):
+    ) -> None:
         super().__init__(TensorSpec((), dtype), window_size, name)
 
 
@@ -138,7 +138,7 @@ class EMAverager(_Averager):
     _update_rate: torch.Tensor
     _mass: torch.Tensor
 
-    def __init__(self, tensor_spec: Any, update_rate: float, name: str = "EMAverager"):
+    def __init__(self, tensor_spec: Any, update_rate: float, name: str = "EMAverager") -> None:
         super().__init__(tensor_spec, name)
         for i, spec in enumerate(self._specs):
             self.register_buffer(f"_average{i}", torch.zeros(tuple(spec.shape), dtype=spec.dtype))
@@ -173,7 +173,7 @@ class ScalarEMAverager(EMAverager):
 
     def __init__(
         self, update_rate: float, dtype: torch.dtype = torch.float32, name: str = "ScalarEMAverager"
-    ):
+    ) -> None:
         super().__init__(TensorSpec((), dtype), update_rate, name)
 
 
@@ -192,7 +192,9 @@ class AdaptiveAverager(EMAverager):
 
     _total_steps: torch.Tensor
 
-    def __init__(self, tensor_spec: Any, speed: float = 10.0, name: str = "AdaptiveAverager"):
+    def __init__(
+        self, tensor_spec: Any, speed: float = 10.0, name: str = "AdaptiveAverager"
+    ) -> None:
         if speed < 1:
             raise ValueError(f"{name}: speed has to be at least 1, got {speed}")
         super().__init__(tensor_spec, 1.0, name)
@@ -220,5 +222,5 @@ class ScalarAdaptiveAverager(AdaptiveAverager):
         speed: float = 10,
         dtype: torch.dtype = torch.float32,
         name: str = "ScalarAdaptiveAverager",
-    ):
+    ) -> None:
         super().__init__(TensorSpec((), dtype), speed, name)

@@ -90,7 +90,7 @@ class Checkpointer:
     num_replay_buffers_kept = 2
     """Replay buffers are large: only those of the newest two checkpoints stay on disk."""
 
-    def __init__(self, ckpt_dir: str, **kwargs: Any):
+    def __init__(self, ckpt_dir: str, **kwargs: Any) -> None:
         self._ckpt_dir = ckpt_dir
         self._modules = kwargs
         self._structure_written = False
@@ -99,6 +99,10 @@ class Checkpointer:
         """Whether there is a checkpoint of that step, or any for "latest"."""
         steps = files.steps_of(self._ckpt_dir)
         return bool(steps) if global_step == "latest" else int(global_step) in steps
+
+    def newest_step(self) -> int:
+        """Step of the newest checkpoint; -1: there is none."""
+        return max(files.steps_of(self._ckpt_dir), default=-1)
 
     def save(self, global_step: int) -> None:
         """Write the checkpoint of `global_step`; it is there completely or not at all."""

@@ -257,15 +257,26 @@ def get_epsilon_greedy(config: Any) -> float:
 
 
 def compute_summary_or_eval_interval(config: Any, summary_or_eval_calls: int | None = 100) -> int:
-    """Iterations between two calls, if there shall be `summary_or_eval_calls` of them in a run."""
+    """Steps of the global counter between two calls, if there shall be so many calls in a run.
+
+    Where an iteration takes the steps that are there (`unroll_length=0`) it counts as of
+    `max_unroll_length`.
+    """
     calls = summary_or_eval_calls or 1
     iterations = config.num_iterations
     if config.num_env_steps and not iterations:
-        num_envs = get_config_value("create_environment.num_parallel_environments")
-        iterations = config.num_env_steps / (num_envs * config.unroll_length)
+        length = config.unroll_length or config.max_unroll_length
+        iterations = config.num_env_steps / (_num_training_envs() * length)
     if config.update_counter_every_mini_batch:
         iterations *= config.num_updates_per_train_iter
     return max(1, math.ceil(iterations / calls))
+
+
+def _num_training_envs() -> int:
+    """As configured; without making them."""
+    if get_config_value("create_environment.nonparallel"):
+        return 1
+    return get_config_value("create_environment.num_parallel_environments")
 
 
 @configurable

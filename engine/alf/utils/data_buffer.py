@@ -65,7 +65,7 @@ class RingBuffer(nn.Module):
         device: str = "cpu",
         allow_multiprocess: bool = False,
         name: str = "RingBuffer",
-    ):
+    ) -> None:
         if allow_multiprocess:
             raise ValueError(
                 f"{name}: allow_multiprocess=True is not supported by this engine; a buffer "
@@ -375,7 +375,7 @@ class DataBuffer(RingBuffer):
 
     def __init__(
         self, data_spec: Any, capacity: int, device: str = "cpu", name: str = "DataBuffer"
-    ):
+    ) -> None:
         super().__init__(data_spec, 1, max_length=capacity, device=device, name=name)
 
     @property

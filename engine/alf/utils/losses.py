@@ -52,7 +52,9 @@ class MeanSquaredLoss:
         name: scope of the summaries.
     """
 
-    def __init__(self, batch_dims: int = 1, debug_summaries: bool = True, name: str = "MSELoss"):
+    def __init__(
+        self, batch_dims: int = 1, debug_summaries: bool = True, name: str = "MSELoss"
+    ) -> None:
         self._batch_dims = batch_dims
         self._debug_summaries = debug_summaries
         self._name = name
@@ -79,7 +81,7 @@ class BipartiteMatchingLoss:
         name: name of the loss.
     """
 
-    def __init__(self, reduction: str = "mean", name: str = "BipartiteMatchingLoss"):
+    def __init__(self, reduction: str = "mean", name: str = "BipartiteMatchingLoss") -> None:
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction has to be 'mean', 'sum' or 'none', got {reduction!r}")
         self._reduction = reduction

@@ -55,7 +55,7 @@ class Normalizer(nn.Module):
         debug_summaries: bool = False,
         max_dims_to_summarize: int = 10,
         name: str = "Normalizer",
-    ):
+    ) -> None:
         super().__init__()
         self._name = name
         self._tensor_spec = tensor_spec
@@ -170,7 +170,7 @@ class WindowNormalizer(Normalizer):
         variance_epsilon: float = 1e-10,
         debug_summaries: bool = False,
         name: str = "WindowNormalizer",
-    ):
+    ) -> None:
         self._window_size = window_size
         super().__init__(
             tensor_spec,
@@ -199,7 +199,7 @@ class ScalarWindowNormalizer(WindowNormalizer):
         variance_epsilon: float = 1e-10,
         debug_summaries: bool = False,
         name: str = "ScalarWindowNormalizer",
-    ):
+    ) -> None:
         super().__init__(
             TensorSpec(()),
             window_size,
@@ -233,7 +233,7 @@ class EMNormalizer(Normalizer):
         variance_epsilon: float = 1e-10,
         debug_summaries: bool = False,
         name: str = "EMNormalizer",
-    ):
+    ) -> None:
         self._update_rate = update_rate
         super().__init__(
             tensor_spec,
@@ -262,7 +262,7 @@ class ScalarEMNormalizer(EMNormalizer):
         unit_std: bool = False,
         debug_summaries: bool = False,
         name: str = "ScalarEMNormalizer",
-    ):
+    ) -> None:
         super().__init__(
             TensorSpec(()),
             update_rate,
@@ -296,7 +296,7 @@ class AdaptiveNormalizer(Normalizer):
         variance_epsilon: float = 1e-10,
         debug_summaries: bool = False,
         name: str = "AdaptiveNormalizer",
-    ):
+    ) -> None:
         self._speed = speed
         super().__init__(
             tensor_spec,
@@ -325,7 +325,7 @@ class ScalarAdaptiveNormalizer(AdaptiveNormalizer):
         variance_epsilon: float = 1e-10,
         debug_summaries: bool = False,
         name: str = "ScalarAdaptiveNormalizer",
-    ):
+    ) -> None:
         super().__init__(
             TensorSpec(()),
             speed,

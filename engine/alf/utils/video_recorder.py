@@ -35,7 +35,7 @@ class VideoRecorder:
         last_step_repeats: int = 0,
         append_blank_frames: int = 0,
         **kwargs: Any,
-    ):
+    ) -> None:
         unknown = set(kwargs) - {"path"}
         if unknown or not kwargs.get("path"):
             raise ValueError(f"VideoRecorder needs path=<mp4 file> and nothing else; got {kwargs}")
