@@ -40,19 +40,25 @@ class ContinuousActions:
     type = ActionType.Continuous
     has_actor = True
 
-    def __init__(self, action_spec: Any):
+    def __init__(self, action_spec: Any) -> None:
         self._action_spec = action_spec
 
     def parts(self) -> list:
         """The specs of the parts of the action, each with its own temperature."""
         return [self._action_spec]
 
-    def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any):
+    def make_actor(
+        self, actor_network_cls: Callable[..., Network], observation_spec: Any
+    ) -> Network:
         return actor_network_cls(input_tensor_spec=observation_spec, action_spec=self._action_spec)
 
-    def make_critic(self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any):
+    def make_critic(
+        self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
+    ) -> Network | None:
         """One critic; None if there is no constructor, then the algorithm can only act."""
-        return critic_cls and critic_cls(input_tensor_spec=(obs_spec, self._action_spec))
+        if critic_cls is None:
+            return None
+        return critic_cls(input_tensor_spec=(obs_spec, self._action_spec))
 
     def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
         return SacState(
@@ -163,7 +169,7 @@ class DiscreteActions:
     type = ActionType.Discrete
     has_actor = False
 
-    def __init__(self, action_spec: Any):
+    def __init__(self, action_spec: Any) -> None:
         self._action_spec = action_spec
         self._dtype = nest.flatten(action_spec)[0].dtype
 
@@ -173,7 +179,9 @@ class DiscreteActions:
     def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any) -> None:
         return None
 
-    def make_critic(self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any):
+    def make_critic(
+        self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
+    ) -> Network:
         (spec,) = nest.flatten(self._action_spec)
         return _required(q_cls)(input_tensor_spec=obs_spec, action_spec=spec)
 
@@ -229,19 +237,23 @@ class MixedActions:
     type = ActionType.Mixed
     has_actor = True
 
-    def __init__(self, action_spec: Any):
+    def __init__(self, action_spec: Any) -> None:
         self._discrete_spec, self._continuous_spec = action_spec
         self._pair = type(action_spec)
 
     def parts(self) -> list:
         return [self._discrete_spec, self._continuous_spec]
 
-    def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any):
+    def make_actor(
+        self, actor_network_cls: Callable[..., Network], observation_spec: Any
+    ) -> Network:
         return actor_network_cls(
             input_tensor_spec=observation_spec, action_spec=self._continuous_spec
         )
 
-    def make_critic(self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any):
+    def make_critic(
+        self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
+    ) -> Network:
         return _required(q_cls)(
             input_tensor_spec=(obs_spec, self._continuous_spec), action_spec=self._discrete_spec
         )

@@ -71,7 +71,7 @@ class EntropyTargetAlgorithm(Algorithm):
         average_window: int = 2,
         debug_summaries: bool = False,
         name: str = "EntropyTargetAlgorithm",
-    ):
+    ) -> None:
         """Start in the init stage.
 
         Args:
@@ -201,7 +201,7 @@ class NestedEntropyTargetAlgorithm(Algorithm):
         average_window: int = 2,
         debug_summaries: bool = False,
         name: str = "EntropyTargetAlgorithm",
-    ):
+    ) -> None:
         """As EntropyTargetAlgorithm; ``max_entropy`` and ``target_entropy`` can be nests, too."""
         super().__init__(debug_summaries=debug_summaries, name=name)
         self._action_spec = action_spec
@@ -273,7 +273,7 @@ class SGDEntropyTargetAlgorithm(Algorithm):
         optimizer: torch.optim.Optimizer | None = None,
         debug_summaries: bool = False,
         name: str = "SGDEntropyTargetAlgorithm",
-    ):
+    ) -> None:
         """Start at ``initial_alpha``.
 
         Args:

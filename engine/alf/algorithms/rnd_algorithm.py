@@ -51,7 +51,7 @@ class RNDAlgorithm(Algorithm):
         clip_value: float = -1.0,
         keep_stacked_frames: int = 1,
         name: str = "RNDAlgorithm",
-    ):
+    ) -> None:
         if keep_stacked_frames < 0:
             raise ValueError(f"{name}.keep_stacked_frames is {keep_stacked_frames}; 0 is least.")
         (optimizer,) = own_optimizers(optimizer)

@@ -110,7 +110,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         debug_summaries: bool = False,
         reproduce_locomotion: bool = False,
         name: str = "SacAlgorithm",
-    ):
+    ) -> None:
         """Build networks, temperatures and losses.
 
         Args:
