@@ -68,11 +68,15 @@ def test_gradients_reach_only_the_members_that_took_part() -> None:
 
 
 def ensemble_network(**kwargs: Any) -> EncodingNetwork:
-    """Two images of one member each: convolution, hidden layer, two outputs."""
+    """Two images of one member each: convolution, hidden layer, two outputs.
+
+    Units of tanh tell members apart, where rectified ones can all be 0 in two of them.
+    """
     return EncodingNetwork(
         TensorSpec((2, 4, 4)),
         conv_layer_params=((3, 3, 1),),
         fc_layer_params=(5,),
+        activation=torch.tanh,
         last_layer_size=2,
         last_activation=torch.tanh,
         use_batch_ensemble=True,
