@@ -88,11 +88,15 @@ def plan(case: Case, planner: SearchOptions) -> Callable[[], object]:
     start = first_plan(torch.zeros(case.environments, HORIZON, ACTION), 0.5, options=planner)
     bound = torch.ones(ACTION)
 
-    def score(plans: torch.Tensor) -> torch.Tensor:
-        return objective.score(objective.outlook(predictor, state, context, plans))
-
     def run() -> object:
-        return search(score, start, options=planner, low=-bound, high=bound)
+        expect = objective.outlook_from(predictor, state, context)
+        return search(
+            lambda plans: objective.score(expect(plans)),
+            start,
+            options=planner,
+            low=-bound,
+            high=bound,
+        )
 
     return run
 

@@ -116,7 +116,7 @@ def test_batched_members_equal_networks_evaluated_one_by_one() -> None:
 def test_the_fast_step_equals_what_the_members_say(options: dict, deterministic: bool) -> None:
     model = used_model(options)
     slow = copy.deepcopy(model)
-    slow._step_function = partial(Model._step_function, slow)
+    slow._steps = partial(Model._steps, slow)
 
     def imagine(model: Model) -> Any:
         generator = torch.Generator().manual_seed(3)

@@ -85,7 +85,6 @@ class PlanObjective:
     aux_rewards: tuple[tuple[float, AuxiliaryReward], ...] = ()
     curiosity: AuxiliaryReward = field(default_factory=Disagreement)
 
-    @torch.no_grad()
     def outlook(
         self,
         predictor: Predictor,
@@ -94,16 +93,24 @@ class PlanObjective:
         plans: torch.Tensor,
     ) -> Outlook:
         """Rolls the plans out from `state` `[B, S]` in `context` `[B, C]`."""
-        prospect = predictor.prospect(
-            state,
-            context,
-            plans,
-            deterministic=self.deterministic,
-            terminations=self.use_term_prob,
+        return self.outlook_from(predictor, state, context)(plans)
+
+    def outlook_from(
+        self, predictor: Predictor, state: torch.Tensor, context: torch.Tensor
+    ) -> Callable[[torch.Tensor], Outlook]:
+        """`outlook` as a function of the plans, for a search; see `Model.imagine_from`."""
+        expect = predictor.prospect_from(
+            state, context, deterministic=self.deterministic, terminations=self.use_term_prob
         )
-        if not self.discounted:
-            prospect = prospect._replace(discount=_alive(prospect))
-        return Outlook(plans, prospect, context, predictor)
+
+        @torch.no_grad()
+        def outlook(plans: torch.Tensor) -> Outlook:
+            prospect = expect(plans)
+            if not self.discounted:
+                prospect = prospect._replace(discount=_alive(prospect))
+            return Outlook(plans, prospect, context, predictor)
+
+        return outlook
 
     @torch.no_grad()
     def score(self, outlook: Outlook, curious: torch.Tensor | None = None) -> torch.Tensor:

@@ -305,7 +305,12 @@ class PlannerLevel(Level):
         """
         state, context = self.encode(inputs.observation)
         return search(
-            partial(self._score, state, context, curious, inputs.env_id),
+            partial(
+                self._score,
+                self._objective.outlook_from(self._predictor, state, context),
+                curious,
+                inputs.env_id,
+            ),
             start,
             options=self._planner if planner is None else planner,
             low=None if self._is_discrete else self._low,
@@ -320,14 +325,12 @@ class PlannerLevel(Level):
 
     def _score(
         self,
-        state: torch.Tensor,
-        context: torch.Tensor,
+        expect: Callable[[torch.Tensor], Outlook],
         curious: torch.Tensor | None,
         env_id: torch.Tensor,
         plans: torch.Tensor,
     ) -> torch.Tensor:
-        actions = self._as_actions(plans)
-        outlook = self._objective.outlook(self._predictor, state, context, actions)
+        outlook = expect(self._as_actions(plans))
         score = self._objective.score(outlook, curious)
         if self._callback is not None:
             self._callback(PlanningStep(env_id, outlook, score))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.mixture import Mixture, draw, log_density
-from alf_layered.models.rollout import Imagined, Step, Trajectories, unroll
+from alf_layered.models.rollout import Imagined, MakeStep, Step, Trajectories, unroll
 from alf_layered.networks.spaces import Space, as_spec, as_vector
 
 
@@ -251,7 +250,6 @@ class Model(nn.Module, ABC):
             state, found.term_prob.squeeze(3).permute(2, 1, 3, 0).expand(-1, -1, p, -1)
         )
 
-    @torch.no_grad()
     def imagine(
         self,
         state: torch.Tensor,
@@ -273,38 +271,70 @@ class Model(nn.Module, ABC):
             terminations: whether probabilities to terminate are wanted.
             loss_mode: see `members`; `generator`: for the draws.
         """
-        make_step = partial(
-            self._step_function,
+        return self.imagine_from(
+            state,
+            context,
+            deterministic=deterministic,
+            terminations=terminations,
+            loss_mode=loss_mode,
+            generator=generator,
+        )(plans)
+
+    @torch.no_grad()
+    def imagine_from(
+        self,
+        state: torch.Tensor,
+        context: torch.Tensor,
+        *,
+        deterministic: bool = True,
+        terminations: bool = False,
+        loss_mode: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Callable[[torch.Tensor], Imagined]:
+        """`imagine` as a function of the plans; what does not depend on them is done once.
+
+        It sees the parameters as they are now.
+        """
+        make_step = self._steps(
             deterministic=deterministic,
             terminations=terminations,
             loss_mode=loss_mode,
             generator=generator,
         )
-        return unroll(
-            make_step,
-            state,
-            context,
-            self._action_vector(plans),
-            n_models=self.n_models,
-            n_particles=1 if deterministic else self.n_particles_per_model,
-            terminations=terminations,
-        )
 
-    def _step_function(
+        @torch.no_grad()
+        def imagine(plans: torch.Tensor) -> Imagined:
+            return unroll(
+                make_step,
+                state,
+                context,
+                self._action_vector(plans),
+                n_models=self.n_models,
+                n_particles=1 if deterministic else self.n_particles_per_model,
+                terminations=terminations,
+            )
+
+        return imagine
+
+    def _steps(
         self,
-        context: torch.Tensor,
-        actions: torch.Tensor,
         *,
         deterministic: bool,
         terminations: bool,
         loss_mode: bool,
         generator: torch.Generator | None,
-    ) -> Step:
-        """One step of a rollout with `context` `[R, C]` and `actions` `[H, R, A]`."""
+    ) -> MakeStep:
+        """The steps of rollouts with the parameters as they are; arguments as of `imagine`."""
 
-        def step(t: int, state: torch.Tensor, out: torch.Tensor) -> torch.Tensor | None:
-            mixture = self.members(state, context[None], actions[None, t], loss_mode=loss_mode)
-            out.copy_(mixture.overall_mean if deterministic else draw(mixture, generator))
-            return mixture.term_prob if terminations else None
+        def make_step(context: torch.Tensor, actions: torch.Tensor) -> Step:
+            def step(
+                t: int, state: torch.Tensor, out: torch.Tensor, ends: torch.Tensor | None
+            ) -> None:
+                mixture = self.members(state, context[None], actions[None, t], loss_mode=loss_mode)
+                out.copy_(mixture.overall_mean if deterministic else draw(mixture, generator))
+                if ends is not None:
+                    ends.copy_(mixture.term_prob)
 
-        return step
+            return step
+
+        return make_step

@@ -15,7 +15,7 @@ import alf
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.mixture import Mixture, beta_nll, draw, log_density
 from alf_layered.models.model import Model
-from alf_layered.models.rollout import Step
+from alf_layered.models.rollout import MakeStep, Step
 from alf_layered.models.symmetry_breaking import SymmetryBreaking
 from alf_layered.networks.prob_dynamics import DynamicsOutput, ProbFCDynamics
 from alf_layered.networks.running_moments import RunningMoments
@@ -240,38 +240,30 @@ class ProbabilisticEnsemble(Model):
 
     # ---- rollouts -------------------------------------------------------------------------------
 
-    def _step_function(
+    def _steps(
         self,
-        context: torch.Tensor,
-        actions: torch.Tensor,
         *,
         deterministic: bool,
         terminations: bool,
         loss_mode: bool,
         generator: torch.Generator | None,
-    ) -> Step:
+    ) -> MakeStep:
         """As `members` says, but of the last layer only what is needed is computed."""
         share = self._learned_share(loss_mode)
         scale = self.target_scale
-        hidden = self.net.hidden_steps(context, actions)
-        heads = self.net.heads()
-        unit = (share * scale).repeat(self.n_modes)
-        mean_head = heads.mean.scaled(unit)
         breaking = self.symmetry_breaking if share < 1.0 else None
-        push = (1.0 - share) * breaking.push(actions, scale) if breaking is not None else None
         # The learned mean starts from the state or from 0, the made-up one always from the state.
         kept = 1.0 if self._predict_delta else 1.0 - share
+        hidden_steps, heads = self.net.hidden_steps(), self.net.heads()
+        unit = share * scale
+        mean_head = heads.mean.scaled(unit if self.n_modes == 1 else unit.repeat(self.n_modes))
+        follows_one_mean = deterministic and self.n_modes == 1
+        # A product with one column more costs less than a second product.
+        both = mean_head.beside(heads.termination) if terminations and follows_one_mean else None
 
-        def to_mean(x: torch.Tensor, t: int, state: torch.Tensor, out: torch.Tensor) -> None:
-            """The one mode's mean, with neither allocation nor copy."""
-            torch.add(mean_head.bias, state, alpha=kept, out=out)
-            if push is not None:
-                out += push[t]
-            out.baddbmm_(x, mean_head.weight)
-
-        def mixture(x: torch.Tensor, t: int, state: torch.Tensor) -> Mixture:
+        def mixture(x: torch.Tensor, state: torch.Tensor, push: torch.Tensor | None) -> Mixture:
             mean = mean_head(x).unflatten(-1, (self.n_modes, -1))
-            mean = mean + (kept * state if push is None else kept * state + push[t]).unsqueeze(-2)
+            mean = mean + (kept * state if push is None else kept * state + push).unsqueeze(-2)
             weight = heads.mode(x).softmax(-1)
             if breaking is not None:
                 weight = share * weight + (1.0 - share) / self.n_modes
@@ -282,15 +274,38 @@ class ProbabilisticEnsemble(Model):
                     std = breaking.mixed_std(std, scale, share)
             return Mixture(mean, std, weight.log(), mean.new_zeros(()))
 
-        def step(t: int, state: torch.Tensor, out: torch.Tensor) -> torch.Tensor | None:
-            x = hidden(t, state)
-            if deterministic and self.n_modes == 1:
-                to_mean(x, t, state, out)
-            else:
-                found = mixture(x, t, state)
-                out.copy_(found.overall_mean if deterministic else draw(found, generator))
-            if not terminations:
-                return None
-            return share * torch.sigmoid(heads.termination(x).squeeze(-1))
+        def make_step(context: torch.Tensor, actions: torch.Tensor) -> Step:
+            hidden = hidden_steps(context, actions)
+            pushes = None
+            if breaking is not None:
+                pushes = ((1.0 - share) * breaking.push(actions, scale)).unbind(0)
 
-        return step
+            def follow(
+                t: int, state: torch.Tensor, out: torch.Tensor, ends: torch.Tensor | None
+            ) -> None:
+                """The one mode's mean, with few operations and none that allocates for the mean."""
+                x = hidden(t, state)
+                if both is None or ends is None:
+                    torch.add(mean_head.bias, state, alpha=kept, out=out)
+                    out.baddbmm_(x, mean_head.weight)
+                else:
+                    found = both(x)
+                    torch.add(found[..., :-1], state, alpha=kept, out=out)
+                    torch.sigmoid(found[..., -1], out=ends)
+                    if share < 1.0:
+                        ends *= share
+                if pushes is not None:
+                    out += pushes[t]
+
+            def step(
+                t: int, state: torch.Tensor, out: torch.Tensor, ends: torch.Tensor | None
+            ) -> None:
+                x = hidden(t, state)
+                found = mixture(x, state, None if pushes is None else pushes[t])
+                out.copy_(found.overall_mean if deterministic else draw(found, generator))
+                if ends is not None:
+                    ends.copy_(share * torch.sigmoid(heads.termination(x).squeeze(-1)))
+
+            return follow if follows_one_mean else step
+
+        return make_step

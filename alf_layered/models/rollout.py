@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from alf_layered.networks.mlp import ROWS_IN_CACHE
+
 
 class Trajectories(NamedTuple):
     """Rollouts of one plan for each batch row; each particle stays with one member (TS-infinity,
@@ -58,19 +60,19 @@ class Imagined(NamedTuple):
     term_prob: torch.Tensor | None
 
 
-Step = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor | None]
-"""Takes a step t and states `[N, R, S]`, writes the next states into its third argument and returns
-the probabilities `[N, R]` to terminate, or None."""
+Step = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor | None], None]
+"""Takes a step t and states `[N, R, S]`, writes the next states into its third argument and, if
+there is a fourth, the probabilities `[N, R]` to terminate into that."""
+MakeStep = Callable[[torch.Tensor, torch.Tensor], Step]
+"""Makes the step of rows with contexts `[R, C]` and actions `[H, R, A]`."""
 
-_ROWS_IN_CACHE = 512
-"""Rows of one block on a CPU: the activations of all layers then stay in its cache."""
-_VALUES_IN_CACHE = 2048
-"""The same for functions of single decisions, which have no N of rows beside."""
+_VALUES_IN_CACHE = 8192
+"""Values of one block of decisions on a CPU; an `MLP` divides their rows further."""
 
 
 def row_blocks(rows: int, device: torch.device) -> Iterator[slice]:
     """Slices of all rows: small ones on a CPU, one on an accelerator."""
-    size = _ROWS_IN_CACHE if device.type == "cpu" else max(rows, 1)
+    size = ROWS_IN_CACHE if device.type == "cpu" else max(rows, 1)
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -93,9 +95,11 @@ def per_decision(
     state = imagined.state[:-1]
     context = context[None, None, :, None, None]
     actions = plans.permute(2, 0, 1, 3)[:, None, :, :, None]
+    horizon, members, batch, *plan_shape = state.shape[:-1]
+    if state.device.type != "cpu" or math.prod(state.shape[:-1]) <= _VALUES_IN_CACHE:
+        return function(state, context, actions).expand(state.shape[:-1])
     values = state.new_empty(state.shape[:-1])
-    horizon, members, batch, *plan_shape = values.shape
-    size = _VALUES_IN_CACHE if state.device.type == "cpu" else values.numel()
+    size = _VALUES_IN_CACHE
     rows_b = max(size // (members * math.prod(plan_shape)), 1)
     steps = max(size // (members * min(rows_b, batch) * math.prod(plan_shape)), 1)
     for b in (slice(i, i + rows_b) for i in range(0, batch, rows_b)):
@@ -105,7 +109,7 @@ def per_decision(
 
 
 def unroll(
-    make_step: Callable[[torch.Tensor, torch.Tensor], Step],
+    make_step: MakeStep,
     state: torch.Tensor,
     context: torch.Tensor,
     plans: torch.Tensor,
@@ -117,13 +121,13 @@ def unroll(
     """Runs a step function over the horizon, block of rows by block of rows.
 
     Args:
-        make_step: called with `context` `[R, C]` and `actions` `[H, R, A]` of a block.
+        make_step: called for each block.
         state: `[B, S]`.
         context: `[B, C]`.
         plans: `[B, K, H, A]`.
         n_models: N.
         n_particles: P.
-        terminations: whether the steps return probabilities to terminate.
+        terminations: whether probabilities to terminate are wanted.
     """
     shape = (*plans.shape[:2], n_particles)
 
@@ -140,8 +144,7 @@ def unroll(
     for block in row_blocks(state.shape[0], state.device):
         step = make_step(context[block], actions[:, block])
         states = path[:, :, block].unbind(0)
+        block_ends = [None] * horizon if ends is None else ends[:, :, block].unbind(0)
         for t in range(horizon):
-            end = step(t, states[t], states[t + 1])
-            if ends is not None and end is not None:
-                ends[t, :, block] = end
+            step(t, states[t], states[t + 1], block_ends[t])
     return Imagined(path.unflatten(2, shape), None if ends is None else ends.unflatten(2, shape))

@@ -66,32 +66,36 @@ class EnsembleMLP(nn.Module):
         return total.expand(-1, *rows, -1).flatten(1, -2)
 
     def hidden_layers(
-        self, first: torch.Tensor, rows: int
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The hidden layers for many calls with inputs `[N, R, I]` of the same shape.
-
-        Nothing is allocated in a call, so that the activations stay in a CPU's cache. No gradients.
+        self, first: torch.Tensor
+    ) -> Callable[[int], Callable[[torch.Tensor], torch.Tensor]]:
+        """The hidden layers for many calls with inputs of the same shape. No gradients.
 
         Args:
             first: `[N, I, h]`, the first layer; an input of ones stands for its bias.
-            rows: R.
 
         Returns:
-            A function that returns the last hidden layer `[N, R, h']`; its next call overwrites it.
+            A function that for a number of rows R returns a function of inputs `[N, R, I]`, whose
+            value is the last hidden layer `[N, R, h']`. Its next call overwrites it: nothing is
+            allocated in a call, so that the activations stay in a CPU's cache.
         """
-        start = first.new_empty(self.n_members, rows, first.shape[-1])
-        layers = [
-            (w, b, w.new_empty(self.n_members, rows, w.shape[-1]))
-            for w, b in zip(self.weights[1:-1], self.biases[1:-1], strict=True)
-        ]
+        weights, biases = list(self.weights)[1:-1], list(self.biases)[1:-1]
 
-        def hidden(x: torch.Tensor) -> torch.Tensor:
-            x = torch.bmm(x, first, out=start).clamp_min_(0)
-            for weight, bias, out in layers:
-                x = torch.baddbmm(bias, x, weight, out=out).clamp_min_(0)
-            return x
+        def for_rows(rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
+            start = first.new_empty(self.n_members, rows, first.shape[-1])
+            layers = [
+                (w, b, w.new_empty(self.n_members, rows, w.shape[-1]))
+                for w, b in zip(weights, biases, strict=True)
+            ]
 
-        return hidden
+            def hidden(x: torch.Tensor) -> torch.Tensor:
+                x = torch.bmm(x, first, out=start).clamp_min_(0)
+                for weight, bias, out in layers:
+                    x = torch.baddbmm(bias, x, weight, out=out).clamp_min_(0)
+                return x
+
+            return hidden
+
+        return for_rows
 
 
 def _uniform(shape: tuple[int, ...], *, fan_in: int) -> nn.Parameter:

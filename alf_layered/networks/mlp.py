@@ -20,6 +20,10 @@ def side_by_side(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([part.expand(*rows, -1) for part in present], dim=-1)
 
 
+ROWS_IN_CACHE = 512
+"""Rows of a block on a CPU: the activations of all layers then stay in its cache."""
+
+
 class MLP(nn.Module):
     """ReLU between the layers.
 
@@ -46,4 +50,29 @@ class MLP(nn.Module):
 
     def forward(self, *parts: torch.Tensor) -> torch.Tensor:
         """Outputs `[*L, out]` for parts `[*L, width]`, whose axes L broadcast."""
-        return self._layers(side_by_side(parts))
+        x = side_by_side(parts)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+            return self._layers(x)
+        return self._in_blocks(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+
+    def _in_blocks(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs `[R, out]` for rows `[R, I]`, without gradients.
+
+        A few rows at a time, in memory that every block uses anew: it stays in a CPU's cache. A
+        batched product of one batch takes a few percent less time than a plain one.
+        """
+        x = x.unsqueeze(0)
+        rows = min(ROWS_IN_CACHE, x.shape[1])
+        *hidden, last = [
+            (layer.bias, layer.weight.t().unsqueeze(0), x.new_empty(1, rows, layer.out_features))
+            for layer in self._layers
+            if isinstance(layer, nn.Linear)
+        ]
+        outputs = x.new_empty(1, x.shape[1], last[-1].shape[-1])
+        for h, out in zip(x.split(rows, dim=1), outputs.split(rows, dim=1), strict=True):
+            n = h.shape[1]
+            for bias, weight, buffer in hidden:
+                own = buffer if n == rows else buffer[:, :n]
+                h = torch.baddbmm(bias, h, weight, out=own).clamp_min_(0)
+            torch.baddbmm(last[0], h, last[1], out=out)
+        return outputs.squeeze(0)

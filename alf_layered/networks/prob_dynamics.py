@@ -45,8 +45,17 @@ class Head(NamedTuple):
         The matrix lies in memory column by column: with few columns a product takes a third of the
         time then.
         """
-        columns = (self.weight * unit).transpose(1, 2).contiguous()
-        return Head(columns.transpose(1, 2), self.bias * unit)
+        return Head(_by_column(self.weight * unit), self.bias * unit)
+
+    def beside(self, other: Head) -> Head:
+        """Both as one, whose last outputs are the other's."""
+        weight = torch.cat([self.weight, other.weight], dim=-1)
+        return Head(_by_column(weight), torch.cat([self.bias, other.bias], dim=-1))
+
+
+def _by_column(weight: torch.Tensor) -> torch.Tensor:
+    """Matrices `[N, h, out]` that lie in memory column by column."""
+    return weight.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 class Heads(NamedTuple):
@@ -125,36 +134,44 @@ class ProbFCDynamics(nn.Module):
             self.inputs.update(torch.cat(parts, dim=-1), valid)
 
     def hidden_steps(
-        self, context: torch.Tensor, actions: torch.Tensor
-    ) -> Callable[[int, torch.Tensor], torch.Tensor]:
-        """The hidden layers of a rollout: a function of step and states `[N, R, S]`; no gradients.
+        self,
+    ) -> Callable[[torch.Tensor, torch.Tensor], Callable[[int, torch.Tensor], torch.Tensor]]:
+        """The hidden layers of rollouts; no gradients.
 
         State, context, action and a one for the bias lie side by side. To multiply the actions of
         all steps beforehand would save fewer operations than it costs to write and read
         `[H, N, R, h]` numbers.
 
-        Args:
-            context: `[R, C]`.
-            actions: `[H, R, A]`.
+        Returns:
+            A function that for contexts `[R, C]` and actions `[H, R, A]` returns a function of a
+            step and its states `[N, R, S]`.
         """
-        members, rows = self.net.n_members, actions.shape[1]
+        members = self.net.n_members
         weight, bias = self.net.weights[0], self.net.biases[0]
         if self.inputs is not None:  # the moments go into the matrix: the loop knows nothing of it
             weight = weight / self.inputs.scale[:, None]
             bias = bias - torch.matmul(self.inputs.mean, weight).unsqueeze(1)
-        hidden = self.net.hidden_layers(torch.cat([weight, bias], dim=1), rows)
-        x = weight.new_ones(members, rows, weight.shape[1] + 1)
-        state_slot, context_slot, action_slot, _ = x.split([*self.net.widths, 1], dim=-1)
-        if not self._ignore_context:
-            context_slot.copy_(context)
-        action = actions.unbind(0)
+        for_rows = self.net.hidden_layers(torch.cat([weight, bias], dim=1))
 
-        def step(t: int, state: torch.Tensor) -> torch.Tensor:
-            state_slot.copy_(state)
-            action_slot.copy_(action[t])
-            return hidden(x)
+        def for_actions(
+            context: torch.Tensor, actions: torch.Tensor
+        ) -> Callable[[int, torch.Tensor], torch.Tensor]:
+            rows = actions.shape[1]
+            hidden = for_rows(rows)
+            x = weight.new_ones(members, rows, weight.shape[1] + 1)
+            state_slot, context_slot, action_slot, _ = x.split([*self.net.widths, 1], dim=-1)
+            if not self._ignore_context:
+                context_slot.copy_(context)
+            action = actions.unbind(0)
 
-        return step
+            def step(t: int, state: torch.Tensor) -> torch.Tensor:
+                state_slot.copy_(state)
+                action_slot.copy_(action[t])
+                return hidden(x)
+
+            return step
+
+        return for_actions
 
     def heads(self) -> Heads:
         """The last layer, for callers that need a part of its outputs."""

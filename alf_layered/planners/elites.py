@@ -23,13 +23,20 @@ def equal_weights(score: Tensor) -> Tensor:
 
 def moments(mean: Tensor, std: Tensor, elites: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted mean and variance of the elites `[B, H, A]`; `mean`, `std ** 2` without weights."""
-    w = weights.reshape(weights.shape + (1,) * (elites.ndim - 2))
-    # A plan that lost may hold NaN, and 0 * NaN is NaN.
-    x = torch.where(w > 0, elites, mean[:, None])
-    found = (w * x).sum(dim=1)
-    variance = (w * (x - found[:, None]).square()).sum(dim=1)
-    fitted = w.sum(dim=1) > 0
+    valid = weights > 0
+    found, variance = _moments(mean, elites, weights, valid)
+    fitted = valid.any(dim=1)[:, None, None]
     return torch.where(fitted, found, mean), torch.where(fitted, variance, std.square())
+
+
+def _moments(mean: Tensor, elites: Tensor, weights: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, 0 without weights."""
+    # A plan that lost may hold NaN, and 0 * NaN is NaN.
+    x = torch.where(valid[..., None, None], elites, mean[:, None]).flatten(2)
+    w = weights[:, None]
+    found = torch.bmm(w, x)
+    variance = torch.bmm(w, (x - found).square_())
+    return found.view_as(mean), variance.view_as(mean)
 
 
 def refit_with_momentum(
@@ -39,11 +46,11 @@ def refit_with_momentum(
 
     A single elite says nothing of the deviation: it stays.
     """
-    found, variance = moments(mean, std, elites, weights)
-    count = (weights > 0).sum(dim=1).to(std.dtype)[:, None, None]
-    unbiased = (variance * (count / (count - 1).clamp(min=1))).sqrt()
-    unbiased = torch.where(count > 1, unbiased, std)
+    valid = weights > 0
+    found, variance = _moments(mean, elites, weights, valid)
+    count = valid.sum(dim=1, dtype=std.dtype)[:, None, None]
+    unbiased = (variance * (count / (count - 1).clamp_(min=1))).sqrt_()
     return (
-        torch.lerp(found, mean, momentum),
-        torch.lerp(unbiased, std, momentum).clamp(min=floor),
+        torch.lerp(found, mean, torch.where(count > 0, momentum, 1.0).to(mean)),
+        torch.lerp(unbiased, std, torch.where(count > 1, momentum, 1.0).to(mean)).clamp_(min=floor),
     )

@@ -207,7 +207,7 @@ def search(
         mean, std = options.refit(mean, std, elites, weights)
         better = elite_score[:, 0] > best_score
         best = torch.where(_as(better, best), elites[:, 0], best)
-        best_score = torch.where(better, elite_score[:, 0], best_score)
+        best_score = torch.maximum(elite_score[:, 0], best_score)
 
     if options.return_mode == "best":
         plan = best
@@ -226,7 +226,7 @@ def search(
 
 def take(plans: Tensor, index: Tensor) -> Tensor:
     """`plans [B, K, ...]` at `index [B, E]`: `[B, E, ...]`."""
-    return torch.take_along_dim(plans, _as(index, plans), dim=1)
+    return plans.gather(1, _as(index, plans).expand(-1, -1, *plans.shape[2:]))
 
 
 def _as(values: Tensor, like: Tensor) -> Tensor:
@@ -242,8 +242,7 @@ def _scores(score: Score, plans: Tensor, dtype: torch.dtype) -> Tensor:
             f"score returned the shape {tuple(scores.shape)} for plans of shape "
             f"{tuple(plans.shape)}, it must be {tuple(plans.shape[:2])}"
         )
-    scores = scores.to(dtype)
-    return torch.where(scores.isfinite(), scores, -math.inf)
+    return scores.to(dtype).nan_to_num(-math.inf, posinf=-math.inf, neginf=-math.inf)
 
 
 def _moved_on(start: Plan, plans: Tensor, kept: int, bounds: Bounds) -> Tensor:

@@ -173,7 +173,6 @@ class Predictor(nn.Module):
             return self.mean_discount
         return self.discount_func(state, context, action)
 
-    @torch.no_grad()
     def prospect(
         self,
         state: torch.Tensor,
@@ -194,22 +193,45 @@ class Predictor(nn.Module):
             terminations: whether the discounts include the probability to terminate.
             generator: for the draws.
         """
-        imagined = self.model.imagine(
+        return self.prospect_from(
             state,
             context,
-            plans,
+            deterministic=deterministic,
+            terminations=terminations,
+            generator=generator,
+        )(plans)
+
+    def prospect_from(
+        self,
+        state: torch.Tensor,
+        context: torch.Tensor,
+        *,
+        deterministic: bool = True,
+        terminations: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Callable[[torch.Tensor], Prospect]:
+        """`prospect` as a function of the plans; see `Model.imagine_from`."""
+        imagine = self.model.imagine_from(
+            state,
+            context,
             deterministic=deterministic,
             terminations=terminations,
             generator=generator,
         )
-        vector = self._vector(plans)
-        discount = self.mean_discount
-        if self.discount_func is not None:
-            discount = per_decision(self.discount_func, imagined, context, vector)
-        if imagined.term_prob is not None:
-            discount = discount * (1 - imagined.term_prob)
-        reward = per_decision(self.rew_func, imagined, context, vector)
-        return Prospect(imagined, reward, discount)
+
+        @torch.no_grad()
+        def prospect(plans: torch.Tensor) -> Prospect:
+            imagined = imagine(plans)
+            vector = self._vector(plans)
+            discount = self.mean_discount
+            if self.discount_func is not None:
+                discount = per_decision(self.discount_func, imagined, context, vector)
+            if imagined.term_prob is not None:
+                discount = discount * (1 - imagined.term_prob)
+            reward = per_decision(self.rew_func, imagined, context, vector)
+            return Prospect(imagined, reward, discount)
+
+        return prospect
 
     def get_standardized_log_prob(
         self,
