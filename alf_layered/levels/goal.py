@@ -134,9 +134,9 @@ class Goal:
     def relabel(self, steps: TimeStep, batch_info: Nest) -> TimeStep:
         """Swaps the goals of a share of the spans for goals achieved later in the same episode.
 
-        All records of the span's first episode get the same goal, achieved after each of the
-        transitions that the span has of it: at its last one or later. Records of the next episode
-        keep their own.
+        All records of the span's first episode get the same goal, achieved at any step of it after
+        the span's first: arrivals at every step of a span are learned from, and a goal that lies
+        behind a record is as good a goal as others. Records of the next episode keep their own.
 
         Args:
             steps: `[B, T, ...]`, as sampled.
@@ -144,7 +144,8 @@ class Goal:
         """
         buffer, env_B, first_B = batch_info.replay_buffer, batch_info.env_ids, batch_info.positions
         left_B = buffer.steps_to_episode_end(first_B, env_B).to(first_B.device)
-        ahead_B = _drawn_ahead(left_B, steps.step_type.shape[1])
+        ahead_B = 1 + (torch.rand(left_B.shape, device=left_B.device) * left_B).long()
+        ahead_B = torch.minimum(ahead_B, left_B)  # single precision may round up
         later_BG = buffer.get_field(self._stored_field, env_B, first_B + ahead_B)
         swapped_B = (torch.rand(left_B.shape, device=left_B.device) < self.hindsight) & (left_B > 0)
 
@@ -166,17 +167,3 @@ class Goal:
     @property
     def _stored_field(self) -> str:
         return ".".join(filter(None, ["time_step.observation.observation", self.achieved]))
-
-
-def _drawn_ahead(left_B: torch.Tensor, length: int) -> torch.Tensor:
-    """`[B]`, steps from the first record of a span to one of its episode that lies after the
-    beginning of each of the transitions that the span has of it.
-
-    Args:
-        left_B: `[B]`, steps from the first record to the end of its episode.
-        length: T, records of the span.
-    """
-    least_B = left_B.clamp(max=max(length - 1, 1))
-    count_B = left_B - least_B + 1
-    ahead_B = least_B + (torch.rand(left_B.shape, device=left_B.device) * count_B).long()
-    return torch.minimum(ahead_B, left_B)  # single precision may round up
