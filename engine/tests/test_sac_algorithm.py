@@ -438,9 +438,10 @@ def test_locomotion_mode_learns_the_same_when_the_actor_waits_for_the_whole_sequ
 @pytest.mark.parametrize("action", ["continuous", "nested"])
 def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_are(action):
     sac = make_sac(ACTIONS[action], reproduce_locomotion=True)
+    n = 16  # torch draws normal numbers in blocks of 16: the first ones are then the same
     actor = list(sac._actor_network.parameters())
-    inputs = random_time_step(sac, 10)
-    taken = nest.map_structure(lambda s: s.sample((10,)), sac.action_spec)
+    inputs = random_time_step(sac, 2 * n)
+    taken = nest.map_structure(lambda s: s.sample((2 * n,)), sac.action_spec)
 
     def learned(rows):
         torch.manual_seed(1)
@@ -451,19 +452,19 @@ def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_
     def gradients(log_pi):
         return torch.autograd.grad(log_pi.sum(), actor, retain_graph=True)
 
-    with rows_of(2, 5):
-        info = learned(slice(10))
-        of_other_rows = learned(slice(9))
-    first_alone = learned(slice(5))
-    torch.testing.assert_close(info.log_pi[0][:5], first_alone.log_pi[0])
+    with rows_of(2, n):
+        info = learned(slice(2 * n))
+        of_other_rows = learned(slice(2 * n - 1))
+    first_alone = learned(slice(n))
+    torch.testing.assert_close(info.log_pi[0][:n], first_alone.log_pi[0])
     for got, expected in zip(
-        gradients(info.log_pi[0][:5]), gradients(first_alone.log_pi[0]), strict=True
+        gradients(info.log_pi[0][:n]), gradients(first_alone.log_pi[0]), strict=True
     ):
         torch.testing.assert_close(got, expected)
-    assert all(g.eq(0).all() for g in gradients(info.log_pi[0][5:]))
-    assert any(g.ne(0).any() for g in gradients(of_other_rows.log_pi[0][5:]))
+    assert all(g.eq(0).all() for g in gradients(info.log_pi[0][n:]))
+    assert any(g.ne(0).any() for g in gradients(of_other_rows.log_pi[0][n:]))
     for leaf in nest.flatten(dist_utils.distributions_to_params(info.action_distribution)):
-        assert leaf.shape[0] == 10
+        assert leaf.shape[0] == 2 * n
 
 
 def test_priorities_are_one_for_each_sequence():

@@ -147,12 +147,9 @@ class ContinuousActions:
     ) -> tuple[Any, Any, Tensor]:
         """Distribution, action and its log probability, without gradients at the last steps."""
 
-        def policy(rows: slice) -> tuple[Any, Any, Tensor]:
+        def policy(rows: slice) -> Any:
             part = nest.map_structure(lambda x: x[rows], observation)
-            distribution, _ = sac._actor_network(part, ())
-            action = dist_utils.rsample_action_distribution(distribution)
-            log_pi = dist_utils.compute_log_probability(distribution, action)
-            return distribution, action, log_pi
+            return sac._actor_network(part, ())[0]
 
         first = policy(slice(earlier))
         with torch.no_grad():
@@ -160,7 +157,9 @@ class ContinuousActions:
         joined = nest.map_structure(
             lambda *parts: torch.cat(parts), *map(dist_utils.distributions_to_params, (first, last))
         )
-        return dist_utils.params_to_distributions(joined, dist_utils.extract_spec(first))
+        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(first))
+        action = dist_utils.rsample_action_distribution(distribution)
+        return distribution, action, dist_utils.compute_log_probability(distribution, action)
 
 
 class DiscreteActions:
