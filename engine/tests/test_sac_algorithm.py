@@ -436,15 +436,22 @@ def test_locomotion_mode_learns_the_same_when_the_actor_waits_for_the_whole_sequ
 
 
 @pytest.mark.parametrize("action", ["continuous", "nested"])
-def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_are(action):
+def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_are(
+    action, monkeypatch
+):
     sac = make_sac(ACTIONS[action], reproduce_locomotion=True)
-    n = 16  # torch draws normal numbers in blocks of 16: the first ones are then the same
+    n = 5
+    # Without noise, rows do not depend on how many others there are.
+    monkeypatch.setattr(
+        dist_utils,
+        "rsample_action_distribution",
+        lambda found: nest.map_structure(dist_utils.get_rmode, found),
+    )
     actor = list(sac._actor_network.parameters())
     inputs = random_time_step(sac, 2 * n)
     taken = nest.map_structure(lambda s: s.sample((2 * n,)), sac.action_spec)
 
     def learned(rows):
-        torch.manual_seed(1)
         step = nest.map_structure(lambda x: x[rows], (inputs, SacInfo(action=taken)))
         state = sac.get_initial_train_state(len(step[0].step_type))
         return sac.train_step(step[0], state, step[1]).info
