@@ -107,7 +107,12 @@ EXPERIMENTS = {
         "docs/curves/tdmpc2_goal_maze.png",
     ),
     "skills": Experiment(
-        {"SPlaTES": "splates_maze2d_conf.py", "flat SAC": "sac_medium_maze2d_conf.py"},
+        {
+            "SPlaTES": "splates_maze2d_conf.py",
+            "SPlaTES by TD-MPC2": "splates_tdmpc2_maze2d_conf.py",
+            "DADS": "dads_maze2d_conf.py",
+            "flat SAC": "sac_medium_maze2d_conf.py",
+        },
         SUCCESS,
         "success rate",
         0.9,
