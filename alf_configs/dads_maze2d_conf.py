@@ -31,6 +31,8 @@ planner_warm_up = alf.define_config("planner_warm_up", 1000)
 skills_warm_up = alf.define_config("skills_warm_up", 2000)
 # how many environment steps a skill is held for
 skill_steps = alf.define_config("skill_steps", 10)
+# after how many environment steps the skills stay as they are, see splates_maze2d_conf.py
+frozen_after = alf.define_config("frozen_after", 50_000)
 
 alf.config(
     "create_environment",
@@ -92,6 +94,7 @@ alf.config(
                 alpha_optimizer=Adam(lr=1e-3),
             ),
             control_interval=skill_steps,
+            freeze_after=frozen_after,
             options=SkillOptions(n_skill_samples=32, fixed_std=0.5, clip_low=-10.0),
             training=TrainingOptions(
                 updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=5_000

@@ -34,6 +34,8 @@ planner_warm_up = alf.define_config("planner_warm_up", 1000)
 skills_warm_up = alf.define_config("skills_warm_up", 2000)
 made_up_start = alf.define_config("made_up_start", 30_000)
 fixed_std = alf.define_config("fixed_std", 0.5)
+# after how many environment steps the skills stay as they are, see splates_maze2d_conf.py
+frozen_after = alf.define_config("frozen_after", 50_000)
 # whether each step is planned; otherwise the policy prior decides, at a small part of the cost
 plans_steps = alf.define_config("plans_steps", True)
 
@@ -94,6 +96,7 @@ alf.config(
             control_interval=10,
             potential_diff_reward=True,
             potential_clipping_low=-10.0,
+            freeze_after=frozen_after,
             options=SkillOptions(n_skill_samples=32, fixed_std=fixed_std, after_skill="nothing"),
             training=TrainingOptions(
                 mini_batch_size=128,
