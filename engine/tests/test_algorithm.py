@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -203,6 +204,46 @@ def test_assignment_is_made_again_only_when_modules_change() -> None:
     alg.a.append = linear()
     assert alg._setup_optimizers() is not first
     assert trained_by(alg.default_optimizer) == [alg.a.weight, alg.a.append.weight]
+
+
+def _replace(alg: Node) -> None:
+    alg.child.a = linear()
+
+
+def _freeze(alg: Node) -> None:
+    alg.child.a.weight.requires_grad_(False)
+
+
+def _exchange_a_parameter(alg: Node) -> None:
+    alg.child.a.weight = nn.Parameter(torch.ones(1, 1))
+
+
+def _add_an_optimizer(alg: Node) -> None:
+    alg.child.add_optimizer(SGD(lr=2.0), [alg.child.a])
+
+
+def _show_to_the_parent(alg: Node) -> None:
+    alg.child.force_params_visible_to_parent = True
+
+
+@pytest.mark.parametrize(
+    "change", [_replace, _freeze, _exchange_a_parameter, _add_an_optimizer, _show_to_the_parent]
+)
+def test_assignment_is_made_again_after_each_kind_of_change(change: Callable) -> None:
+    alg = Node(child=Node(a=linear(), b=linear(), optimizer=SGD(lr=1.0)), optimizer=SGD(lr=1.0))
+    first = alg._setup_optimizers()
+    assert alg._setup_optimizers() is first
+    change(alg)
+    assert alg._setup_optimizers() is not first
+
+
+def test_a_copy_of_an_algorithm_trains_its_own_parameters() -> None:
+    alg = Node(a=linear(), optimizer=SGD(lr=1.0))
+    first = alg._setup_optimizers()
+    other = copy.deepcopy(alg)
+    assert other._setup_optimizers() is not first
+    assert trained_by(other.default_optimizer) == [other.a.weight]
+    assert alg._setup_optimizers() is first
 
 
 def test_unoptimized_parameters_in_plain_containers_are_reported() -> None:

@@ -12,7 +12,9 @@ Without a default optimizer the rest goes up to the parent algorithm.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import operator
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -51,22 +53,46 @@ class Assignment:
     gradients_checked: bool = False
 
 
-def signature(alg: nn.Module) -> list[int]:
-    """A cheap fingerprint of all that an assignment depends on."""
-    seen: set[int] = set()
-    stack: list[nn.Module | None] = [alg]
-    found: list[int] = []
-    while stack:
-        module = stack.pop()
-        if module is None or id(module) in seen:
-            continue
-        seen.add(id(module))
-        found += [id(p) for p in module._parameters.values() if p is not None and p.requires_grad]
-        if isinstance(module, AlgorithmInterface):
-            found += [id(o) for o in module.__dict__.get("_optimizers", ())]
-            found.append(int(module.__dict__.get("_force_params_visible_to_parent", False)))
-        stack.extend(module._modules.values())
-    return found
+class Fingerprint:
+    """All that an assignment depends on, as it was when this was made.
+
+    To ask whether it still holds takes a small part of a walk over all modules, which every update
+    would have to make. It keeps what it saw, so that nothing new can pass for something old.
+
+    Args:
+        alg: the algorithm; None: of nothing, which never holds. Copies are of nothing.
+    """
+
+    def __init__(self, alg: nn.Module | None = None) -> None:
+        modules: dict[int, nn.Module] = {}
+        stack = [] if alg is None else [alg]
+        while stack:
+            module = stack.pop()
+            if id(module) not in modules:
+                modules[id(module)] = module
+                stack.extend(m for m in module._modules.values() if m is not None)
+        self._modules = list(modules.values())
+        self._algorithms = [m for m in self._modules if isinstance(m, AlgorithmInterface)]
+        self._seen = self._look()
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return Fingerprint, ()
+
+    def holds(self) -> bool:
+        """Whether nothing has changed since."""
+        if not self._modules:
+            return False
+        found = self._look()
+        return len(found) == len(self._seen) and all(map(operator.is_, found, self._seen))
+
+    def _look(self) -> list[Any]:
+        parameters = itertools.chain.from_iterable(m._parameters.values() for m in self._modules)
+        trained = [p for p in parameters if p is not None and p.requires_grad]
+        found = [*itertools.chain.from_iterable(m._modules.values() for m in self._modules)]
+        for alg in self._algorithms:
+            found += alg.__dict__.get("_optimizers", ())
+            found.append(alg.__dict__.get("_force_params_visible_to_parent", False))
+        return [*found, None, *trained]
 
 
 def assign(alg: Any) -> Assignment:

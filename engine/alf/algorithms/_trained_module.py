@@ -57,7 +57,9 @@ class TrainedModule(AlgorithmInterface):
         self._optimizers: list[Optimizer] = [] if optimizer is None else [optimizer]
         self._added_optimizers: list[tuple[Optimizer, list[Any]]] = []
         self._force_params_visible_to_parent = False
-        self._assignment: tuple[Any, _optimizer_tree.Assignment] | None = None
+        self._assignment: tuple[_optimizer_tree.Fingerprint, _optimizer_tree.Assignment] | None = (
+            None
+        )
 
     def _post_init(self) -> None:
         """What can only be done when all of the object is there."""
@@ -138,9 +140,9 @@ class TrainedModule(AlgorithmInterface):
 
     def _setup_optimizers(self) -> _optimizer_tree.Assignment:
         """Give the optimizers their parameters; computed again only if the modules changed."""
-        signature = _optimizer_tree.signature(self)
-        if self._assignment is None or self._assignment[0] != signature:
-            self._assignment = (signature, _optimizer_tree.assign(self))
+        if self._assignment is None or not self._assignment[0].holds():
+            assignment = _optimizer_tree.assign(self)
+            self._assignment = (_optimizer_tree.Fingerprint(self), assignment)
         return self._assignment[1]
 
     def _setup_all_optimizers(self) -> None:

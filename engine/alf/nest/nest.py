@@ -27,6 +27,8 @@ _flatten = optree.tree_flatten
 
 def flatten(nest: Any) -> list[Any]:
     """The leaves of ``nest`` in order."""
+    if isinstance(nest, torch.Tensor):
+        return [nest]
     return _flatten(nest, none_is_leaf=True)[0]
 
 
@@ -83,7 +85,11 @@ def fast_map_structure(func: Callable[..., Any], *structure: Any) -> Any:
 
 def flatten_up_to(shallow_nest: Any, nest: Any) -> list[Any]:
     """The parts of ``nest`` that stand where ``shallow_nest`` has its leaves."""
-    structure = _flatten(shallow_nest, none_is_leaf=True)[1]
+    return _parts(shallow_nest, _flatten(shallow_nest, none_is_leaf=True)[1], nest)
+
+
+def _parts(shallow_nest: Any, structure: Any, nest: Any) -> list[Any]:
+    """``flatten_up_to`` where the shallow nest's structure is known."""
     try:
         return structure.flatten_up_to(nest)
     except ValueError:
@@ -94,7 +100,7 @@ def flatten_up_to(shallow_nest: Any, nest: Any) -> list[Any]:
 def map_structure_up_to(shallow_nest: Any, func: Callable[..., Any], *nests: Any) -> Any:
     """``func`` of the parts of ``nests`` at the leaves of ``shallow_nest``, packed like it."""
     structure = _flatten(shallow_nest, none_is_leaf=True)[1]
-    return structure.unflatten(map(func, *(flatten_up_to(shallow_nest, n) for n in nests)))
+    return structure.unflatten(map(func, *(_parts(shallow_nest, structure, n) for n in nests)))
 
 
 def py_map_structure_with_path(func: Callable[..., Any], *nests: Any) -> Any:
