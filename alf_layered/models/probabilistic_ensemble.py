@@ -255,8 +255,7 @@ class ProbabilisticEnsemble(Model):
         # The learned mean starts from the state or from 0, the made-up one always from the state.
         kept = 1.0 if self._predict_delta else 1.0 - share
         hidden_steps, heads = self.net.hidden_steps(), self.net.heads()
-        unit = share * scale
-        mean_head = heads.mean.scaled(unit if self.n_modes == 1 else unit.repeat(self.n_modes))
+        mean_head = heads.mean.scaled((share * scale).repeat(self.n_modes))
         follows_one_mean = deterministic and self.n_modes == 1
         # A product with one column more costs less than a second product.
         both = mean_head.beside(heads.termination) if terminations and follows_one_mean else None
@@ -283,7 +282,7 @@ class ProbabilisticEnsemble(Model):
             def follow(
                 t: int, state: torch.Tensor, out: torch.Tensor, ends: torch.Tensor | None
             ) -> None:
-                """The one mode's mean, with few operations and none that allocates for the mean."""
+                """The one mode's mean, and the termination, with few operations."""
                 x = hidden(t, state)
                 if both is None or ends is None:
                     torch.add(mean_head.bias, state, alpha=kept, out=out)

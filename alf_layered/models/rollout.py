@@ -97,7 +97,7 @@ def per_decision(
     actions = plans.permute(2, 0, 1, 3)[:, None, :, :, None]
     horizon, members, batch, *plan_shape = state.shape[:-1]
     if state.device.type != "cpu" or math.prod(state.shape[:-1]) <= _VALUES_IN_CACHE:
-        return function(state, context, actions).expand(state.shape[:-1])
+        return function(state, context, actions).to(state.dtype).expand(state.shape[:-1])
     values = state.new_empty(state.shape[:-1])
     size = _VALUES_IN_CACHE
     rows_b = max(size // (members * math.prod(plan_shape)), 1)

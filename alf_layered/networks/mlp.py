@@ -53,7 +53,8 @@ class MLP(nn.Module):
         x = side_by_side(parts)
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
             return self._layers(x)
-        return self._in_blocks(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        outputs = self._in_blocks(x.reshape(-1, x.shape[-1]))
+        return outputs.reshape(*x.shape[:-1], outputs.shape[-1])
 
     def _in_blocks(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs `[R, out]` for rows `[R, I]`, without gradients.
@@ -62,7 +63,7 @@ class MLP(nn.Module):
         batched product of one batch takes a few percent less time than a plain one.
         """
         x = x.unsqueeze(0)
-        rows = min(ROWS_IN_CACHE, x.shape[1])
+        rows = max(min(ROWS_IN_CACHE, x.shape[1]), 1)
         *hidden, last = [
             (layer.bias, layer.weight.t().unsqueeze(0), x.new_empty(1, rows, layer.out_features))
             for layer in self._layers

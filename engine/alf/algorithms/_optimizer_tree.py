@@ -56,8 +56,8 @@ class Assignment:
 class Fingerprint:
     """All that an assignment depends on, as it was when this was made.
 
-    To ask whether it still holds takes a small part of a walk over all modules, which every update
-    would have to make. It keeps what it saw, so that nothing new can pass for something old.
+    To ask whether it still holds, as every update does, takes half as long as a walk over all
+    modules. It keeps what it saw, so that nothing new can pass for something old.
 
     Args:
         alg: the algorithm; None: of nothing, which never holds. Copies are of nothing.
