@@ -37,8 +37,7 @@ def update(
 def mean_loss(loss_info: LossInfo, masks: Tensor | None) -> LossInfo:
     """`loss_info` with means in place of `[T, B]`; what is masked out counts as 0."""
     return loss_info._replace(
-        loss=_mean(loss_info.loss, masks),
-        extra=nest.map_structure(lambda x: _mean(x, masks), loss_info.extra),
+        loss=_mean(loss_info.loss, masks), extra=_means(loss_info.extra, masks)
     )
 
 
@@ -82,6 +81,26 @@ def _mean(x: Any, masks: Tensor | None) -> Any:
     return (x * masks).mean()
 
 
+@torch.no_grad()
+def _means(nested: Any, masks: Tensor | None) -> Any:
+    """What is only reported: without a graph, and all at once if all are alike."""
+    leaves = nest.flatten(nested)
+    if masks is None or not all(_is_like(x, leaves[0]) for x in leaves):
+        return nest.map_structure(lambda x: _mean(x, masks), nested)
+    means = (torch.stack(leaves) * masks).mean((1, 2)).unbind() if leaves else ()
+    return nest.pack_sequence_as(nested, means)
+
+
+def _is_like(x: Any, other: Any) -> bool:
+    """Are they losses [T, B] of one kind?"""
+    return (
+        isinstance(x, Tensor)
+        and isinstance(other, Tensor)
+        and x.ndim == 2
+        and (x.shape, x.dtype, x.device) == (other.shape, other.dtype, other.device)
+    )
+
+
 def _total(loss_info: LossInfo, weight: float) -> Tensor | None:
     parts = [x for x in (loss_info.loss, loss_info.scalar_loss) if isinstance(x, Tensor)]
     for part in parts:
@@ -92,7 +111,8 @@ def _total(loss_info: LossInfo, weight: float) -> Tensor | None:
             )
     if not parts:
         return None
-    return weight * sum(parts[1:], parts[0])
+    total = sum(parts[1:], parts[0])
+    return total if weight == 1 else weight * total
 
 
 def _step(alg: Any, loss: Tensor | None) -> list[tuple[str, nn.Parameter]]:

@@ -20,6 +20,7 @@ from alf.algorithms._sac_data import (
     SacState,
 )
 from alf.nest import nest
+from alf.utils import tensor_utils
 
 if TYPE_CHECKING:
     from alf.algorithms.sac_algorithm import SacAlgorithm
@@ -90,7 +91,7 @@ def critics_of_sequences(sac: SacAlgorithm, info: SacInfo) -> SacCriticInfo:
     target = kind.value_of_policy(target, probs).unflatten(0, (T - 1, B))
     own = pessimistic(sac, critics[0].detach())
     return SacCriticInfo(
-        critics=torch.cat([critics, torch.zeros_like(critics[:1])]),
+        critics=tensor_utils.tensor_extend_zero(critics),
         target_critic=torch.cat([own.unsqueeze(0), target]),
     )
 

@@ -28,7 +28,8 @@ def reward_with_entropy(
     The reward of a step belongs to the action before it, the entropy to the action after it: one
     discount later.
     """
-    entropy = -sum(alpha * log_pi for alpha, log_pi in zip(alphas, info.log_pi, strict=True))
+    parts = [alpha * log_pi for alpha, log_pi in zip(alphas, info.log_pi, strict=True)]
+    entropy = -sum(parts[1:], parts[0])
     if normalize is not None:
         entropy = normalize(entropy)
     entropy = entropy * info.discount
@@ -38,12 +39,12 @@ def reward_with_entropy(
 
 
 def loss_of_replicas(td_loss: Callable, info: SacInfo) -> Tensor:
-    """The sum [T, B] of ``td_loss`` over replicas, which ride along the batch axis in one call."""
+    """The sum [T, B] of ``td_loss`` over replicas, one batch after the other in one call."""
     critics = info.critic.critics
     replicas = critics.shape[2]
 
     def repeat(x: Tensor) -> Tensor:
-        return x.unsqueeze(2).expand(*x.shape[:2], replicas, *x.shape[2:]).flatten(1, 2)
+        return torch.cat([x] * replicas, dim=1)
 
     rows = SacInfo(
         reward=repeat(info.reward),
@@ -51,8 +52,9 @@ def loss_of_replicas(td_loss: Callable, info: SacInfo) -> Tensor:
         discount=repeat(info.discount),
         discounted_return=nest.map_structure(repeat, info.discounted_return),
     )
-    loss = td_loss(rows, critics.flatten(1, 2), repeat(info.critic.target_critic)).loss
-    return loss.unflatten(1, (-1, replicas)).sum(2)
+    values = critics.transpose(1, 2).flatten(1, 2)
+    loss = td_loss(rows, values, repeat(info.critic.target_critic)).loss
+    return loss.unflatten(1, (replicas, -1)).sum(1)
 
 
 def priority_of(step_type: Tensor, critic_loss: Tensor) -> Tensor:

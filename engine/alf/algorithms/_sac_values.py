@@ -74,14 +74,15 @@ def action_gradient_loss(
     policy's graph. Only the path from ``q`` to the actions is differentiated, the critics' weights
     get nothing. The loss is ``0.5 * |dQ/da|^2`` in value.
     """
-    gradients = torch.autograd.grad(q.sum(), list(actions))
-    loss = q.new_zeros(())
+    gradients = torch.autograd.grad(q, list(actions), torch.ones_like(q))
+    losses = []
     for gradient, action in zip(gradients, sampled, strict=True):
         if clipping:
             gradient = gradient.clamp(-clipping, clipping)
-        error = action - (action.detach() + gradient)
-        loss = loss + 0.5 * error.square().flatten(1).sum(1)
-    return loss
+        with torch.no_grad():
+            target = action + gradient
+        losses.append(0.5 * (action - target).square().flatten(1).sum(1))
+    return sum(losses[1:], losses[0])
 
 
 def temperature_loss(log_alpha: Tensor, log_pi: Tensor, target_entropy: float) -> Tensor:

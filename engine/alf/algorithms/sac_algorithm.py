@@ -37,7 +37,7 @@ from alf.networks.network import Network
 from alf.networks.q_networks import QNetwork
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, math_ops
+from alf.utils import common, dist_utils, math_ops, tensor_utils
 from alf.utils.normalizers import ScalarAdaptiveNormalizer
 
 __all__ = [
@@ -374,7 +374,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         critic_loss = sac_losses.loss_of_replicas(self._critic_loss, info)
         policy_loss = math_ops.add_ignore_empty(info.actor.loss, info.alpha)
         if self._reproduce_locomotion:
-            policy_loss = torch.cat([policy_loss[:-1], torch.zeros_like(policy_loss[-1:])])
+            policy_loss = tensor_utils.tensor_extend_zero(policy_loss[:-1])
         priority = ()
         if self._calculate_priority:
             priority = sac_losses.priority_of(info.step_type, critic_loss)
@@ -391,8 +391,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         T, B = info.step_type.shape
         earlier = nest.map_structure(lambda x: x[:-1].flatten(0, 1), info.critic.policy)
         loss = self._kind.actor_loss(self, earlier).unflatten(0, (T - 1, B))
-        loss = torch.cat([loss, torch.zeros_like(info.log_pi[-1][:1])])
-        return self._actor_loss(loss, info.log_pi[-1])
+        return self._actor_loss(tensor_utils.tensor_extend_zero(loss), info.log_pi[-1])
 
     def _summarize_alphas(self) -> None:
         names = ["alpha/discrete", "alpha/continuous"]

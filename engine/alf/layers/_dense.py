@@ -278,7 +278,7 @@ class ParallelFC(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, n, input_size], or [B, input_size] shared by the replicas, to [B, n, output_size]."""
         if inputs.ndim == 2:
-            x = inputs.unsqueeze(0).expand(self._n, *inputs.shape)
+            x = inputs.expand(self._n, *inputs.shape)
         elif inputs.ndim == 3 and inputs.shape[1] == self._n:
             x = inputs.transpose(0, 1)
         else:

@@ -55,7 +55,7 @@ class _Counted(nn.Module):
         if self._period is None:
             return False
         self._counter += 1
-        return int(self._counter) % self._period == 0
+        return self._period == 1 or int(self._counter) % self._period == 0
 
 
 @configurable
@@ -114,7 +114,8 @@ class TargetUpdater(_Counted):
         self._pairs = (list(zip(models, targets, strict=True)),)
         self._check_shapes()
         if init_copy:
-            self._copy(self._values(0), self._values(1))
+            with torch.no_grad():
+                self._copy(self._values(0), self._values(1))
         self._delayed = delayed_update
         if delayed_update:
             for i, value in enumerate(self._values(0)):
@@ -126,7 +127,7 @@ class TargetUpdater(_Counted):
         values = []
         for x in objects:
             values += [x] if isinstance(x, torch.Tensor) else _tensors_of(x)
-        return [value.detach() for value in values]
+        return values
 
     def _check_shapes(self) -> None:
         sources, targets = self._values(0), self._values(1)

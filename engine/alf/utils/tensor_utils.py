@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from alf.nest import nest
 
@@ -56,12 +57,8 @@ def tensor_extend(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def tensor_extend_zero(x: torch.Tensor, dim: int = 0) -> torch.Tensor:
     """Appends a slice of zeros along ``dim``."""
-    zeros = torch.zeros_like(x.narrow(dim, 0, 1)) if x.shape[dim] else None
-    if zeros is None:
-        shape = list(x.shape)
-        shape[dim] = 1
-        return x.new_zeros(shape)
-    return torch.cat((x, zeros), dim=dim)
+    later_dims = -dim - 1 if dim < 0 else x.ndim - dim - 1
+    return F.pad(x, (0, 0) * later_dims + (0, 1))
 
 
 def tensor_extend_new_dim(x: torch.Tensor, dim: int, n: int) -> torch.Tensor:

@@ -166,7 +166,10 @@ def _batch_major(func: Any, *tensors: torch.Tensor) -> torch.Tensor:
 
 
 def _aligned(
-    step_types: torch.Tensor, *tensors: torch.Tensor
+    step_types: torch.Tensor,
+    rewards: torch.Tensor,
+    values: torch.Tensor,
+    discounts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Whether each step is the last of its episode, and the tensors, all of the same shape."""
     if step_types.shape[0] < 2:
@@ -174,9 +177,12 @@ def _aligned(
             "returns need sequences of at least 2 steps (mini_batch_length or unroll_length), got "
             f"step types of shape {list(step_types.shape)}"
         )
-    rank = max(x.dim() for x in tensors)
     is_last = step_types == StepType.LAST
-    return torch.broadcast_tensors(*(_with_rank(x, rank) for x in (is_last, *tensors)))
+    if is_last.shape == rewards.shape == values.shape == discounts.shape:
+        return is_last, rewards, values, discounts
+    rank = max(rewards.dim(), values.dim(), discounts.dim())
+    tensors = (is_last, rewards, values, discounts)
+    return torch.broadcast_tensors(*(_with_rank(x, rank) for x in tensors))
 
 
 def _with_rank(x: torch.Tensor, rank: int) -> torch.Tensor:
