@@ -24,9 +24,6 @@ alf.config(
 )
 alf.config("SimplePredictionNet", num_quantiles=31, initial_game_over_bias=-3.0)
 alf.config("SimpleMCTSModel", num_unroll_steps=5)
-alf.config("create_simple_encoding_net", layers=(128,), latent_size=64)
-alf.config("create_simple_dynamics_net", layers=(128,))
-alf.config("create_simple_prediction_net", layers=(128,))
 
 mcts = partial(
     MCTSAlgorithm,

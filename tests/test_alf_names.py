@@ -69,25 +69,46 @@ def _unknown_names(tree: ast.Module) -> Iterator[str]:
                 yield chain
 
 
+@cache
+def _arguments_of(name: str) -> set[str]:
+    """All arguments and fields of upstream's classes and functions of this name."""
+    found: set[str] = set()
+    for content in API.values():
+        entry = content.get("classes", {}).get(name) or {}
+        parameters = [*(entry.get("init") or []), *(entry.get("fields") or [])]
+        parameters += content.get("functions", {}).get(name) or []
+        found.update(p.partition("=")[0] for p in parameters)
+    return found
+
+
+def _called(node: ast.Call, imported: dict[str, str]) -> str | None:
+    """What of upstream a call, a `partial` or an `alf.config` is about."""
+    func: ast.expr = node.func
+    chain = _chain(func) if isinstance(func, ast.Attribute) else None
+    if isinstance(func, ast.Name) and func.id == "partial" and node.args:
+        func = node.args[0]
+    if chain == "alf.config" and node.args:
+        assert isinstance(node.args[0], ast.Constant)
+        return str(node.args[0].value).rpartition(".")[2]
+    if chain is not None:
+        return chain.rpartition(".")[2]
+    if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
+        return func.attr if func.value.id in imported else None  # a function of a module
+    return imported.get(func.id) if isinstance(func, ast.Name) else None
+
+
 def _unknown_arguments(tree: ast.Module) -> Iterator[str]:
-    classes: dict[str, dict] = {}
+    imported: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "alf":
-            assert node.module
-            for alias in node.names:
-                classes[alias.asname or alias.name] = names_of(node.module).get(alias.name) or {}
+            imported.update({alias.asname or alias.name: alias.name for alias in node.names})
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        if not isinstance(node, ast.Call) or (called := _called(node, imported)) is None:
             continue
-        called = node.func.id
-        keywords = [k.arg for k in node.keywords if k.arg]
-        if called == "partial" and node.args and isinstance(node.args[0], ast.Name):
-            called = node.args[0].id
-        entry = classes.get(called, {})
-        allowed = entry.get("fields") or [p.partition("=")[0] for p in entry.get("init", [])]
-        if not allowed or any(p.startswith("*") for p in allowed):
-            continue
-        yield from (f"{called}({k}=)" for k in keywords if k not in allowed)
+        allowed = _arguments_of(called)
+        if allowed and not any(p.startswith("**") for p in allowed):
+            keywords = [k.arg for k in node.keywords if k.arg]
+            yield from (f"{called}({k}=)" for k in keywords if k not in allowed)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -101,10 +122,17 @@ def test_the_check_notices_what_upstream_does_not_have() -> None:
         "import alf\nfrom alf.data_structures import TimeStep, Invented\n"
         "alf.summary.invented('x')\nalf.nest.map_structure(f)\nTimeStep(invented=1, reward=2)\n"
         "import alf.invented\n"
+        "alf.config('TrainerConfig', invented=1, random_seed=2)\n"
+        "alf.nest.map_structure(f, x, invented=1)\n"
+        "alf.config('HierarchyAgent', levels=[])\n"
     )
     assert list(_unknown_names(tree)) == [
         "from alf.data_structures import Invented",
         "import alf.invented",
         "alf.summary.invented",
     ]
-    assert list(_unknown_arguments(tree)) == ["TimeStep(invented=)"]
+    assert sorted(_unknown_arguments(tree)) == [
+        "TimeStep(invented=)",
+        "TrainerConfig(invented=)",
+        "map_structure(invented=)",
+    ]
