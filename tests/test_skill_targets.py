@@ -93,7 +93,7 @@ class _Learned:
         return self._prepare(*self.spans)
 
     def _error(self, target: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        self.target = target.reshape(-1, 2)[:, 0]  # two critics learn the same
+        self.target = target.reshape(2, -1)[0]  # two critics learn the same
         assert float(value.detach().abs().max()) == 0
         return (target - value).square()
 
