@@ -117,6 +117,10 @@ def test_extending_by_hand() -> None:
     assert tensor_utils.tensor_prepend(x, torch.tensor([5, 6])).tolist()[0] == [5, 6]
     assert tensor_utils.tensor_extend_zero(x, dim=1).tolist() == [[1, 2, 0], [3, 4, 0]]
     assert tensor_utils.tensor_extend_zero(x[:0]).tolist() == [[0, 0]]
+    assert tensor_utils.tensor_extend_zero(x, dim=-1).tolist() == [[1, 2, 0], [3, 4, 0]]
+    assert tensor_utils.tensor_extend_zero(x > 1, dim=-2).tolist()[-1] == [False, False]
+    with pytest.raises(IndexError):
+        tensor_utils.tensor_extend_zero(x, dim=2)
     assert tensor_utils.tensor_prepend_zero(x).tolist() == [[0, 0], [1, 2], [3, 4]]
     assert tensor_utils.tensor_extend_new_dim(x, 1, 3).shape == (2, 3, 2)
 

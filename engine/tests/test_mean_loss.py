@@ -37,5 +37,5 @@ def test_extras_have_no_graph():
     assert not any(x.requires_grad for x in found.extra.values())
 
 
-def test_no_extras_stay_none():
+def test_no_extras_stay_no_extras():
     assert mean_loss(LossInfo(loss=torch.ones(2, 2)), MASKS).extra == ()

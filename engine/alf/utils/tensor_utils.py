@@ -57,7 +57,7 @@ def tensor_extend(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def tensor_extend_zero(x: torch.Tensor, dim: int = 0) -> torch.Tensor:
     """Appends a slice of zeros along ``dim``."""
-    later_dims = -dim - 1 if dim < 0 else x.ndim - dim - 1
+    later_dims = x.ndim - 1 - range(x.ndim)[dim]
     return F.pad(x, (0, 0) * later_dims + (0, 1))
 
 
