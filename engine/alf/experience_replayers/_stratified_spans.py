@@ -26,7 +26,7 @@ class StratifiedSpans:
         newest one its span starts: both int64 [batch_size].
         """
         device = num_starts.device
-        env_ids, rank, count = self._strata(batch_size, device)
+        env_ids, edges, count = self._strata(batch_size, device)
         u = torch.rand(batch_size, dtype=torch.float64, device=device)
         choices = num_starts.index_select(0, env_ids)
         if self._with_replacement:
@@ -36,15 +36,15 @@ class StratifiedSpans:
         # and none is drawn twice.
         turn = torch.rand(self._num_envs, dtype=torch.float64, device=device)
         turn = (turn * num_starts).long().index_select(0, env_ids)
-        low = rank * choices // count
-        width = ((rank + 1) * choices // count - low).clamp_(min=1)
+        low, high = (edges * choices // count).unbind()
+        width = (high - low).clamp_(min=1)
         return env_ids, (low + (u * width).long() + turn) % choices
 
     def _strata(self, batch_size: int, device: torch.device) -> _Strata:
         """Spread a batch over the environments; who gets one more than others is drawn.
 
-        Returns for each row its environment, its number among the rows of that environment, and how
-        many these are.
+        Returns for each row its environment; its number among the rows of that environment, and that
+        of the next one, [2, batch_size]; and how many these are.
         """
         known = self._strata_of.get((batch_size, device))
         if known is not None:
@@ -55,7 +55,7 @@ class StratifiedSpans:
         env_ids = torch.arange(self._num_envs, device=device).repeat_interleave(count)
         before = (count.cumsum(0) - count).index_select(0, env_ids)
         rank = torch.arange(batch_size, device=device) - before
-        strata = env_ids, rank, count.index_select(0, env_ids)
+        strata = env_ids, torch.stack((rank, rank + 1)), count.index_select(0, env_ids)
         if rest == 0:
             self._strata_of[batch_size, device] = strata
         return strata
