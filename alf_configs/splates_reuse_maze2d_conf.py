@@ -1,8 +1,10 @@
 """Plans with skills that `splates_pretrain_maze2d_conf.py` learned in another maze; they stay as
 they are, and the planner learns what they do here.
 
+    python -m alf.bin.train --root_dir runs/pretrain \\
+        --conf alf_configs/splates_pretrain_maze2d_conf.py
     python -m alf.bin.train --root_dir runs/reuse --conf alf_configs/splates_reuse_maze2d_conf.py \\
-        --conf_param _CONFIG._USER.skills="'runs/pretrain/train/algorithm/ckpt-N'"
+        --conf_param _CONFIG._USER.skills="'runs/pretrain'"
 """
 
 from functools import partial
@@ -21,6 +23,7 @@ from alf_layered import (
     SPlaTESLevel,
     TrainingOptions,
     get_default_predictor_factory,
+    newest_checkpoint,
     select,
     skill,
 )
@@ -28,8 +31,8 @@ from alf_layered.environments import maze2d_alf
 
 # own transitions before the planner's first update
 planner_warm_up = alf.define_config("planner_warm_up", 1000)
-# the checkpoint of the run that learned the skills
-skills = alf.define_config("skills", "runs/pretrain/train/algorithm/ckpt-1250")
+# the root_dir of the run that learned the skills, or one of its checkpoints
+skills = alf.define_config("skills", "runs/pretrain")
 
 alf.config(
     "create_environment",
@@ -85,7 +88,7 @@ alf.config(
                 alpha_optimizer=Adam(lr=1e-3),
             ),
             control_interval=10,
-            checkpoint=f"alg.level_1_skills@{skills}",
+            checkpoint=f"alg.level_1_skills@{newest_checkpoint(skills)}",
             freeze_after=0,
             training=TrainingOptions(replay_buffer_length=2),
         ),

@@ -58,6 +58,7 @@ _PUBLIC = {
     "WorldModelSettings": "tdmpc2.settings",
     "get_default_predictor_factory": "predictors.predictor_factory",
     "model_of_size": "tdmpc2.settings",
+    "newest_checkpoint": "checkpoints",
     "option": "joints",
     "select": "observation_maps",
     "skill": "joints",

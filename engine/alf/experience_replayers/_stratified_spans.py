@@ -43,8 +43,8 @@ class StratifiedSpans:
     def _strata(self, batch_size: int, device: torch.device) -> _Strata:
         """Spread a batch over the environments; who gets one more than others is drawn.
 
-        Returns for each row its environment; its number among the rows of that environment, and that
-        of the next one, [2, batch_size]; and how many these are.
+        Returns for each row its environment; [2, batch_size], its number among the rows of that
+        environment and the next number; and how many these rows are.
         """
         known = self._strata_of.get((batch_size, device))
         if known is not None:
