@@ -33,7 +33,7 @@ from alf_layered.environments import gymnasium_loader
 planner_warm_up = alf.define_config("planner_warm_up", 200)
 skills_warm_up = alf.define_config("skills_warm_up", 5000)
 # environment steps until which the planner expects made-up skills, as long as none are learned
-made_up_start = alf.define_config("made_up_start", 200_000)
+made_up_start = alf.define_config("made_up_start", 100_000)
 
 alf.config(
     "create_environment",
@@ -91,9 +91,12 @@ alf.config(
             potential_diff_reward=True,
             potential_clipping_low=-30.0,
             # To fall over ends the episode: each step that does not is worth something.
-            options=SkillOptions(n_skill_samples=32, fixed_std=0.3, offset=0.2),
+            options=SkillOptions(n_skill_samples=16, fixed_std=0.3, offset=0.2),
             training=TrainingOptions(
-                updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=50_000
+                mini_batch_size=128,
+                updates_per_transition=1.0,
+                warm_up=skills_warm_up,
+                replay_buffer_length=20_000,
             ),
         ),
     ],
@@ -108,7 +111,7 @@ alf.config(
     "TrainerConfig",
     algorithm_ctor=HierarchyAgent,
     num_iterations=0,
-    num_env_steps=1_000_000,
+    num_env_steps=120_000,
     unroll_length=4,
     mini_batch_length=2,
     whole_replay_buffer_training=False,

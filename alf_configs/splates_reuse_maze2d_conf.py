@@ -13,6 +13,7 @@ import alf
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
+from alf.utils.schedulers import LinearScheduler
 from alf_layered import (
     ICEM,
     Exploration,
@@ -54,7 +55,9 @@ alf.config("OneStepTDLoss", gamma=0.99)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
 # Positions are numbers from 0 to 8.
-alf.config("ProbFCDynamics", normalize_inputs=True)
+alf.config("ProbFCDynamics", normalize_inputs=True, hidden=(128, 128, 128))
+# The likelihood alone takes the edges of walls for noise, and plans lead through them.
+alf.config("ProbabilisticEnsemble", beta_nll=0.5)
 
 alf.config(
     "HierarchyAgent",
@@ -74,9 +77,11 @@ alf.config(
                 resample_random_action_prob=0.5,
             ),
             training=TrainingOptions(
-                updates_per_transition=1.0, warm_up=planner_warm_up, replay_buffer_length=400
+                updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=400
             ),
-            optimizer=Adam(lr=1e-3, gradient_clipping=20.0),
+            optimizer=Adam(
+                lr=LinearScheduler("percent", [(0.4, 2e-3), (1.0, 2e-4)]), gradient_clipping=20.0
+            ),
         ),
         partial(
             SPlaTESLevel,
