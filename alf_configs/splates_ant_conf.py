@@ -91,12 +91,9 @@ alf.config(
             potential_diff_reward=True,
             potential_clipping_low=-30.0,
             # To fall over ends the episode: each step that does not is worth something.
-            options=SkillOptions(n_skill_samples=16, fixed_std=0.3, offset=0.2),
+            options=SkillOptions(n_skill_samples=32, fixed_std=0.3, offset=0.2),
             training=TrainingOptions(
-                mini_batch_size=128,
-                updates_per_transition=1.0,
-                warm_up=skills_warm_up,
-                replay_buffer_length=20_000,
+                updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=50_000
             ),
         ),
     ],
@@ -111,7 +108,7 @@ alf.config(
     "TrainerConfig",
     algorithm_ctor=HierarchyAgent,
     num_iterations=0,
-    num_env_steps=120_000,
+    num_env_steps=200_000,
     unroll_length=4,
     mini_batch_length=2,
     whole_replay_buffer_training=False,
