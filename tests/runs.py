@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from alf_layered import newest_checkpoint
+
 REPOSITORY = Path(__file__).parents[1]
 MAIN_CONF = "alf_configs/sac_over_sac_maze2d_conf.py"
 SMALL: dict[str, Any] = {
@@ -68,9 +70,7 @@ def train(root: Path, conf: str | Path | None, **parameters: Any) -> str:
 
 def checkpoint(root: Path, kind: str = "") -> dict[str, Any]:
     """The newest checkpoint's contents; `kind` is the suffix of one of its other files."""
-    folder = root / "train" / "algorithm"
-    steps = [int(p.name[5:]) for p in folder.glob("ckpt-*") if p.name[5:].isdigit()]
-    content = torch.load(folder / f"ckpt-{max(steps)}{kind}", weights_only=True)
+    content = torch.load(newest_checkpoint(str(root)) + kind, weights_only=True)
     content.pop("set_id")  # drawn anew for each set of files
     return content
 

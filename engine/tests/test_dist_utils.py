@@ -441,3 +441,21 @@ def test_expanded_distributions_keep_their_class():
     dist = _squashed_normal(torch.zeros(1, 2), torch.ones(1, 2)).expand((5,))
     assert dist.batch_shape == (5,)
     assert dist.log_prob(torch.zeros(5, 2)).shape == (5,)
+
+
+@pytest.mark.parametrize("scale_shape", [(4, 3), (3,)])
+def test_the_density_of_a_normal_vector_is_that_of_its_elements(scale_shape):
+    torch.manual_seed(0)
+    loc = torch.randn(4, 3, requires_grad=True)
+    scale = (torch.rand(scale_shape) + 0.1).requires_grad_()
+    value = torch.randn(5, 4, 3, requires_grad=True)
+    found = dist_utils.DiagMultivariateNormal(loc, scale).log_prob(value)
+    wanted = td.Independent(td.Normal(loc, scale), 1).log_prob(value)
+    torch.testing.assert_close(found, wanted)
+    inputs = (loc, scale, value)
+    for ours, theirs in zip(
+        torch.autograd.grad(found.sum(), inputs),
+        torch.autograd.grad(wanted.sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
