@@ -17,11 +17,14 @@ alf.config(
     env_name="TicTacToe",
     env_load_fn=suite_tic_tac_toe.load,
     eval_env_load_fn=partial(suite_tic_tac_toe.load, opponent="random"),
-    num_parallel_environments=32,
+    num_parallel_environments=128,
 )
 
 alf.config("SimplePredictionNet", initial_game_over_bias=-2.0)
 alf.config("SimpleMCTSModel", num_unroll_steps=4)
+alf.config("create_simple_encoding_net", layers=(256,), latent_size=128)
+alf.config("create_simple_dynamics_net", layers=(256,))
+alf.config("create_simple_prediction_net", layers=(256,))
 
 alf.config(
     "MuzeroAlgorithm",
@@ -35,7 +38,8 @@ alf.config(
         pb_c_base=19652,
         is_two_player_game=True,
         known_value_bounds=(-1.0, 1.0),
-        visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves([(4, 1.0), (9, 0.25)]),
+        # Varied to the end: the player must know positions that only a random opponent leads to.
+        visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves([(9, 1.0)]),
         predict_action_sampler=EpsilonGreedySampler(0.0),
     ),
     representation_learner_ctor=partial(
@@ -45,19 +49,19 @@ alf.config(
         td_steps=9,
     ),
 )
-alf.config("Agent", rl_algorithm_cls=MuzeroAlgorithm, optimizer=AdamTF(lr=2e-3))
+alf.config("Agent", rl_algorithm_cls=MuzeroAlgorithm, optimizer=AdamTF(lr=1e-3))
 
 alf.config(
     "TrainerConfig",
     algorithm_ctor=Agent,
     num_iterations=0,
-    num_env_steps=60_000,
-    unroll_length=8,
+    num_env_steps=120_000,
+    unroll_length=4,
     mini_batch_length=1,
     mini_batch_size=256,
-    num_updates_per_train_iter=8,
+    num_updates_per_train_iter=32,
     initial_collect_steps=2000,
-    replay_buffer_length=500,
+    replay_buffer_length=400,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,
     num_checkpoints=2,
