@@ -20,7 +20,7 @@ alf.config(
     scale_distribution=True,
     std_transform=clipped_exp,
 )
-alf.config("OneStepTDLoss", gamma=0.98)
+alf.config("OneStepTDLoss", gamma=0.99)
 alf.config("SacAlgorithm", target_entropy=-1.0, target_update_tau=0.005)
 features = partial(
     EncodingNetwork, alf.get_observation_spec(), fc_layer_params=(64,), last_layer_size=16
@@ -36,7 +36,7 @@ alf.config(
         observation_spec=alf.get_observation_spec(),
         keep_stacked_frames=0,
     ),
-    intrinsic_reward_coef=0.1,
+    intrinsic_reward_coef=0.3,
     optimizer=Adam(lr=1e-3),
 )
 alf.config("ReplayBuffer", enable_checkpoint=True)
