@@ -33,7 +33,7 @@ alf.config("ReplayBuffer", enable_checkpoint=True)
 alf.config(
     "TrainerConfig",
     algorithm_ctor=Agent,
-    num_iterations=10_000,
+    num_iterations=7500,
     unroll_length=1,
     initial_collect_steps=100,
     mini_batch_length=2,
