@@ -34,13 +34,15 @@ class InputPreprocessing(nn.Module):
         self._preprocessors: Any = None
         spec = input_tensor_spec
         if input_preprocessors is not None:
-            self._preprocessors = nest.map_structure_up_to(
+            preprocessors = nest.map_structure_up_to(
                 input_preprocessors, _as_preprocessor, input_preprocessors, input_tensor_spec
             )
-            self._modules_nest = nested_modules(self._preprocessors)
-            spec = nest.map_structure_up_to(
-                self._preprocessors, _output_spec, self._preprocessors, input_tensor_spec
-            )
+            if not all(isinstance(module, _Pass) for module in nest.flatten(preprocessors)):
+                self._preprocessors = preprocessors
+                self._modules_nest = nested_modules(preprocessors)
+                spec = nest.map_structure_up_to(
+                    preprocessors, _output_spec, preprocessors, input_tensor_spec
+                )
         self._preprocessed_spec = spec
         self._combiner = None
         if nest.is_nested(spec):
