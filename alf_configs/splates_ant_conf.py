@@ -33,7 +33,7 @@ from alf_layered.environments import gymnasium_loader
 planner_warm_up = alf.define_config("planner_warm_up", 200)
 skills_warm_up = alf.define_config("skills_warm_up", 5000)
 # environment steps until which the planner expects made-up skills, as long as none are learned
-made_up_start = alf.define_config("made_up_start", 100_000)
+made_up_start = alf.define_config("made_up_start", 160_000)
 
 alf.config(
     "create_environment",
@@ -43,7 +43,14 @@ alf.config(
 )
 alf.config(
     "gymnasium_loader.load",
-    make_kwargs={"exclude_current_positions_from_observation": False},
+    # Without the 78 contact forces, most of them 0 in most steps; an ant on its back, whose torso
+    # lies below 0.3 m, has fallen; episodes of 200 steps, as DADS has them.
+    make_kwargs={
+        "exclude_current_positions_from_observation": False,
+        "include_cfrc_ext_in_observation": False,
+        "healthy_z_range": (0.3, 1.0),
+        "max_episode_steps": 200,
+    },
 )
 
 alf.config("ActorDistributionNetwork", fc_layer_params=(256, 256))
@@ -55,7 +62,7 @@ alf.config(
     std_transform=clipped_exp,
 )
 alf.config("OneStepTDLoss", gamma=0.99)
-alf.config("ProbFCDynamics", normalize_inputs=True)
+alf.config("ProbFCDynamics", hidden=(64, 64), normalize_inputs=True)
 
 alf.config(
     "HierarchyAgent",
@@ -86,14 +93,18 @@ alf.config(
                 actor_optimizer=Adam(lr=3e-4),
                 critic_optimizer=Adam(lr=3e-4),
                 alpha_optimizer=Adam(lr=3e-4),
+                reproduce_locomotion=True,
             ),
             control_interval=25,
             potential_diff_reward=True,
             potential_clipping_low=-30.0,
             # To fall over ends the episode: each step that does not is worth something.
-            options=SkillOptions(n_skill_samples=32, fixed_std=0.3, offset=0.2),
+            options=SkillOptions(n_skill_samples=16, fixed_std=1.0, offset=0.2),
             training=TrainingOptions(
-                updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=50_000
+                updates_per_transition=1.0,
+                warm_up=skills_warm_up,
+                mini_batch_size=128,
+                replay_buffer_length=50_000,
             ),
         ),
     ],
