@@ -17,7 +17,7 @@ alf.config(
     scale_distribution=True,
     std_transform=clipped_exp,
 )
-alf.config("OneStepTDLoss", gamma=0.98)
+alf.config("OneStepTDLoss", gamma=0.99)
 alf.config("SacAlgorithm", target_entropy=-1.0, target_update_tau=0.005)
 alf.config(
     "Agent",
@@ -33,7 +33,7 @@ alf.config("ReplayBuffer", enable_checkpoint=True)
 alf.config(
     "TrainerConfig",
     algorithm_ctor=Agent,
-    num_iterations=7500,
+    num_iterations=10_000,
     unroll_length=1,
     initial_collect_steps=100,
     mini_batch_length=2,
