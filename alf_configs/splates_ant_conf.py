@@ -98,9 +98,7 @@ alf.config(
             control_interval=25,
             potential_diff_reward=True,
             potential_clipping_low=-30.0,
-            # A wide deviation: under the made-up model all skills have a slope to follow, whatever
-            # lies between them and their end. To fall over ends the episode, so each step that does
-            # not is worth something.
+            # To fall over ends the episode: each step that does not is worth something.
             options=SkillOptions(n_skill_samples=16, fixed_std=1.0, offset=0.2),
             training=TrainingOptions(
                 updates_per_transition=1.0,
