@@ -33,6 +33,7 @@ alf.config(
         target_net=features(),
         predictor_net=features(),
         reward_adapt_speed=8.0,
+        optimizer=Adam(lr=1e-4),
         observation_spec=alf.get_observation_spec(),
         keep_stacked_frames=0,
     ),
@@ -44,7 +45,7 @@ alf.config("ReplayBuffer", enable_checkpoint=True)
 alf.config(
     "TrainerConfig",
     algorithm_ctor=Agent,
-    num_iterations=7500,
+    num_iterations=10_000,
     unroll_length=1,
     initial_collect_steps=100,
     mini_batch_length=2,
