@@ -43,8 +43,8 @@ alf.config(
 )
 alf.config(
     "gymnasium_loader.load",
-    # Without the 78 contact forces, most of them 0 in most steps; an ant on its back, whose torso
-    # lies below 0.3 m, has fallen; episodes of 200 steps, as DADS has them.
+    # Without the 78 contact forces, most of them 0 in most steps. An ant on its back has fallen,
+    # its torso mostly lies below 0.3 m. Episodes are short, so that many skills begin upright.
     make_kwargs={
         "exclude_current_positions_from_observation": False,
         "include_cfrc_ext_in_observation": False,

@@ -33,7 +33,7 @@ alf.config(
         target_net=features(),
         predictor_net=features(),
         reward_adapt_speed=8.0,
-        optimizer=Adam(lr=1e-4),
+        optimizer=Adam(lr=1e-4),  # slower than the policy, so that what is new stays new
         observation_spec=alf.get_observation_spec(),
         keep_stacked_frames=0,
     ),
