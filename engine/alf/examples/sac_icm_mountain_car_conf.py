@@ -25,7 +25,7 @@ alf.config(
     intrinsic_reward_module=ICMAlgorithm(
         alf.get_action_spec(), alf.get_observation_spec(), hidden_size=64
     ),
-    intrinsic_reward_coef=1.0,
+    intrinsic_reward_coef=0.3,
     optimizer=Adam(lr=1e-3),
 )
 alf.config("ReplayBuffer", enable_checkpoint=True)
