@@ -1,10 +1,9 @@
-"""MuZero on Pendulum-v1: 16 torques are sampled from the policy at each state of the search."""
+"""MuZero on Pendulum-v1: 8 torques are sampled from the policy at each state of the search."""
 
 from functools import partial
 
 import alf
 from alf.algorithms.agent import Agent
-from alf.algorithms.data_transformer import RewardScaling
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByProgress
 from alf.algorithms.mcts_models import SimpleMCTSModel
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
@@ -15,9 +14,7 @@ from alf.utils.action_samplers import EpsilonGreedySampler
 from alf.utils.losses import DiscreteRegressionLoss
 from alf.utils.math_ops import Sqrt1pTransform, clipped_exp
 
-alf.config("create_environment", env_name="Pendulum-v1", num_parallel_environments=8)
-# Rewards from -1.63 to 0
-alf.config("RewardScaling", scale=0.1)
+alf.config("create_environment", env_name="Pendulum-v1", num_parallel_environments=32)
 
 alf.config(
     "MCTSModel",
@@ -26,8 +23,9 @@ alf.config(
     reward_loss=DiscreteRegressionLoss(transform=Sqrt1pTransform()),
     apply_partial_trajectory_mask=True,
 )
+# Values down to -540 are -23 after the transform, of -30 to 30
 alf.config(
-    "SimplePredictionNet", num_quantiles=31, continuous_projection_net_ctor=NormalProjectionNetwork
+    "SimplePredictionNet", num_quantiles=61, continuous_projection_net_ctor=NormalProjectionNetwork
 )
 alf.config(
     "NormalProjectionNetwork",
@@ -38,7 +36,7 @@ alf.config(
 alf.config(
     "SimpleMCTSModel",
     num_unroll_steps=5,
-    num_sampled_actions=16,
+    num_sampled_actions=8,
     initial_alpha=0.01,
     train_game_over_function=False,  # an episode only ends by its time limit
 )
@@ -72,22 +70,22 @@ alf.config("Agent", rl_algorithm_cls=MuzeroAlgorithm, optimizer=AdamTF(lr=1e-3))
 alf.config(
     "TrainerConfig",
     algorithm_ctor=Agent,
-    data_transformer_ctor=RewardScaling,
     num_iterations=0,
     num_env_steps=30_000,
-    unroll_length=8,
+    unroll_length=4,
     mini_batch_length=1,
     mini_batch_size=128,
-    num_updates_per_train_iter=16,
+    num_updates_per_train_iter=32,
     initial_collect_steps=1000,
-    replay_buffer_length=5000,
+    # The newest 8,000 steps: values of older searches, which targets begin from, are too far off.
+    replay_buffer_length=250,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,
     num_checkpoints=2,
     evaluate=True,
-    num_evals=10,
-    num_eval_episodes=50,
-    num_eval_environments=50,
+    num_evals=6,
+    num_eval_episodes=32,
+    num_eval_environments=32,
     async_eval=False,
     confirm_checkpoint_upon_crash=False,
     summary_interval=50,
