@@ -25,19 +25,21 @@ LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
 }
 
 
-def _trained(name: str, iterations: int | None = None) -> Any:
+def _trained(name: str, iterations: int | None = None, seed: int = 1) -> Any:
     ctor, action_type, config, enough = LEARNERS[name]
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     algorithm = small.make(ctor(), small.bandit(action_type), config())
     for _ in range(enough if iterations is None else iterations):
         algorithm.train_iter()
     return algorithm
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_learner_does_what_a_random_policy_cannot(name: str) -> None:
+def test_a_learner_does_what_a_random_policy_cannot(name: str, seed: int) -> None:
+    """Every action at random is paid 0.5."""
     action_type = LEARNERS[name][1]
-    assert small.mean_reward(_trained(name), action_type) > 0.85
+    assert small.mean_reward(_trained(name, seed=seed), action_type) > 0.85
 
 
 @pytest.mark.parametrize("name", LEARNERS)
