@@ -92,8 +92,8 @@ alf.config(
     num_eval_episodes=100,
     num_eval_environments=20,
     async_eval=False,
-    # As Mnih et al. (2015) evaluate: all episodes begin in one place, and of nine fixed subgoals
-    # the best one can be where the lower level's best action does not get, at a wall, for ever.
+    # As Mnih et al. (2015) evaluate: all episodes begin in one place, and without chance the best
+    # of nine fixed subgoals can be one that the lower level's best actions never reach.
     epsilon_greedy=0.05,
     confirm_checkpoint_upon_crash=False,
     summary_interval=100,

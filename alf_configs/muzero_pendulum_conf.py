@@ -77,7 +77,7 @@ alf.config(
     mini_batch_size=128,
     num_updates_per_train_iter=32,
     initial_collect_steps=1000,
-    # The newest 8,000 steps: values of older searches, which targets begin from, are too far off.
+    # The newest 8,000 steps: targets bootstrap from the values of the searches stored with them.
     replay_buffer_length=250,
     whole_replay_buffer_training=False,
     clear_replay_buffer=False,
