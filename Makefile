@@ -6,12 +6,13 @@ ROOT ?= runs/maze
 CONF ?= alf_configs/sac_over_sac_maze2d_conf.py
 CURVES ?= runs/curves
 LEARN ?= runs/learn
+TORTURE ?= runs/torture
 # Networks of this size run fastest on one thread; the second core is for another run.
 export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: train test lint format smoke curves learn clean
+.PHONY: train test lint format smoke curves learn torture clean
 
 $(READY): setup.py engine/setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -52,6 +53,10 @@ curves: $(READY)
 
 learn: $(READY)
 	$(BIN)/python benchmarks/learning_runs.py --root_dir $(LEARN) learners
+
+# Kills, damaged files, full disks, broken environments and bad input; about 15 minutes.
+torture: $(READY)
+	$(BIN)/python -m benchmarks.torture --root_dir $(TORTURE)
 
 clean:
 	rm -rf $(VENV) build *.egg-info engine/*.egg-info
