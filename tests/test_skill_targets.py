@@ -186,7 +186,7 @@ def test_the_priority_of_a_span_is_its_own_error() -> None:
     error = (2 * wanted.square() / count).sqrt()
     tree, rows = found.buffer._priorities, (batch.env_ids, batch.positions)
     kept = tree.tree[tree._rows(*rows)]
-    torch.testing.assert_close(kept.float(), (error**alpha + eps).float())
+    torch.testing.assert_close(kept.float(), ((error + eps) ** alpha).float())
     place = found.buffer.get_field("time_step.observation.above.observation", *rows)
     assert torch.equal(place, steps.observation.above.observation[:, 0])
     assert len(kept.unique()) > 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import alf.nest as nest
 from alf.data_structures import Experience, StepType, TimeStep
+from alf.experience_replayers._priorities import PriorityTree
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf.utils.checkpoint_utils import is_checkpoint_enabled
@@ -381,6 +383,70 @@ def test_priorities_of_overwritten_records_are_not_set():
     )
     tree = buffer._priorities.tree
     assert tree[torch.arange(4)].tolist() == [0.0, 5.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+@pytest.mark.parametrize("initial", [1.0, 300.0])
+def test_a_new_record_has_the_largest_priority_there_is_or_the_initial_one(length, initial):
+    torch.manual_seed(0)
+    buffer = filled(1, 32, max_length=64, prioritized_sampling=True, initial_priority=initial)
+    buffer.get_batch(1, length)
+    count = 32 - (length - 1)
+    pos = torch.arange(count)
+    buffer.update_priority(torch.zeros_like(pos), pos, torch.full((count,), 100.0))
+    buffer.add_batch(records([0], [32]))
+    wanted = max(100.0, initial)
+    assert buffer.initial_priority == wanted
+    _, info = buffer.get_batch(9900, length)
+    drawn = int((info.positions == count).sum())
+    assert abs(drawn - 9900 * wanted / (wanted + count * 100)) < 2  # draws are spread evenly
+
+
+def test_the_largest_priority_is_the_present_one_not_that_of_the_past():
+    buffer = filled(1, 4, max_length=4, prioritized_sampling=True)
+    ids = torch.zeros(4, dtype=torch.int64)
+    buffer.update_priority(ids, torch.arange(4), torch.tensor([9.0, 2.0, 3.0, 2.0]))
+    assert buffer.initial_priority == 9
+    buffer.update_priority(ids[:1], torch.tensor([0]), torch.tensor([0.5]))
+    assert buffer.initial_priority == 3
+
+
+def test_the_largest_priority_is_known_after_loading():
+    buffer, other = (filled(2, 300, max_length=300, prioritized_sampling=True) for _ in range(2))
+    one = torch.tensor([1])
+    buffer.update_priority(one, torch.tensor([256]), torch.tensor([5.0]))
+    state = buffer.state_dict()
+    assert not any("_max" in key.rpartition(".")[2] for key in state)
+    other.load_state_dict(state)
+    assert other.initial_priority == 5
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 600),
+    st.lists(st.lists(st.tuples(st.integers(0, 599), st.floats(0, 9, width=32))), max_size=6),
+)
+def test_the_largest_entry_is_that_of_a_list(capacity, writes):
+    tree, twin = PriorityTree(capacity, "cpu"), [0.0] * capacity
+    for write in writes:
+        entries = {i % capacity: v for i, v in write}
+        for i, v in entries.items():
+            twin[i] = v
+        tree[torch.tensor(list(entries), dtype=torch.int64)] = torch.tensor(list(entries.values()))
+        assert tree.largest() == max(twin)
+
+
+@pytest.mark.parametrize("bad", [-1e-6, math.inf, -math.inf, math.nan, 1e39])
+def test_priorities_that_are_none_are_refused_where_they_are_given(bad):
+    buffer = filled(1, 4, prioritized_sampling=True)
+    two = torch.tensor([0, 0])
+    given = torch.tensor([1.0, bad], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"priorities given.*allowed: finite.*not negative"):
+        buffer.update_priority(two, torch.tensor([1, 2]), given)
+    assert buffer._priorities.tree[torch.arange(4)].tolist() == [1, 1, 1, 1]
+    if bad != 1e39:
+        with pytest.raises(ValueError, match="initial_priority is"):
+            filled(1, 4, prioritized_sampling=True, initial_priority=bad)
 
 
 def test_recent_data_get_their_part_of_the_batch():

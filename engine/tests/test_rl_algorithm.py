@@ -404,12 +404,12 @@ def test_distributions_come_back_from_the_replay_buffer() -> None:
 # ---- Prioritized replay ---------------------------------------------------------------------
 
 
-def test_priorities_are_powered_by_alpha() -> None:
+def test_priorities_are_powered_by_alpha_after_epsilon_was_added() -> None:
     updates = []
 
     class Prioritized(TinyOffPolicy):
         def calc_loss(self, info: LossInfo) -> LossInfo:
-            return info._replace(priority=torch.full((4,), 4.0))
+            return info._replace(priority=torch.full((4,), 2.0))
 
         def observe_for_replay(self, exp: Experience) -> None:
             super().observe_for_replay(exp)
@@ -421,7 +421,7 @@ def test_priorities_are_powered_by_alpha() -> None:
     Prioritized(env=CountingEnv(), config=config, optimizer=SGD(lr=0.1)).train_iter()
     env_ids, positions, priorities = updates[-1]
     assert env_ids.shape == positions.shape == (4,)
-    assert priorities.tolist() == [2.25] * 4
+    assert priorities.tolist() == [1.5] * 4  # sqrt(2 + 0.25)
 
 
 def test_a_loss_without_priority_is_refused() -> None:

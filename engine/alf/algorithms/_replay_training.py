@@ -294,7 +294,7 @@ def update_priorities(alg: Any, batch_info: BatchInfo, loss_info: LossInfo) -> N
     if isinstance(loss_info.priority, torch.Tensor):
         if isinstance(batch_info.importance_weights, torch.Tensor):
             alpha = as_scheduler(config.priority_replay_alpha)()
-            priority = loss_info.priority.detach() ** alpha + config.priority_replay_eps
+            priority = (loss_info.priority.detach() + config.priority_replay_eps) ** alpha
             batch_info.replay_buffer.update_priority(
                 batch_info.env_ids, batch_info.positions, priority
             )

@@ -123,7 +123,7 @@ class TrainerConfig:
         priority_replay: sample by priority.
         priority_replay_alpha: exponent of a priority, a number or a scheduler.
         priority_replay_beta: exponent of the importance weights, a number or a scheduler.
-        priority_replay_eps: added to a priority.
+        priority_replay_eps: added to a priority, before the exponent.
         offline_buffer_dir: one or several replay buffers saved in checkpoints, to train from as
             well: the file, or a directory whose newest is taken. Each update then has one mini
             batch of offline data, and one of the own replay buffer when it is time for that.

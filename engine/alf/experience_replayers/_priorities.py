@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import nn
 
 from alf.experience_replayers.segment_tree import SumSegmentTree
+
+
+class PriorityTree(SumSegmentTree):
+    """A `SumSegmentTree` that knows its largest entry too; what a checkpoint holds is the same."""
+
+    def __init__(self, capacity: int, device: str) -> None:
+        super().__init__(capacity, device=device)
+        for k in range(1, self._num_levels):
+            self.register_buffer(f"_max{k}", torch.zeros_like(self._levels[k]), persistent=False)
+
+    def largest(self) -> torch.Tensor:
+        """The largest entry, 0 if there is none: a number []."""
+        return self._maxima[-1][0].amax()
+
+    @property
+    def _maxima(self) -> list[torch.Tensor]:
+        """As `_levels`, with the maximum of nodes in place of their sum."""
+        above = [self._buffers[f"_max{k}"] for k in range(1, self._num_levels)]
+        return [self._level0, *above]  # type: ignore[list-item]
+
+    @torch.no_grad()
+    def __setitem__(self, indices: torch.Tensor, values: torch.Tensor | float) -> None:
+        super().__setitem__(indices, values)
+        self._raise_maxima(torch.as_tensor(indices, device=self._level0.device))
+
+    def _raise_maxima(self, indices: torch.Tensor) -> None:
+        below, *above = self._maxima
+        for level in above:
+            indices = indices // below.shape[1]
+            level.view(-1).index_copy_(0, indices, below.index_select(0, indices).amax(-1))
+            below = level
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._raise_maxima(torch.arange(len(self), device=self._level0.device))
 
 
 class SpanPriorities(nn.Module):
@@ -18,11 +56,16 @@ class SpanPriorities(nn.Module):
         num_environments: number of rings.
         max_length: length of each ring.
         num_ignored: so many of the oldest records start no span.
-        initial_priority: priority of a span until it is updated.
+        initial_priority: what the priority of a new span is at least; it is the largest priority
+            of all spans, so that each is seen soon (Schaul et al. 2016, algorithm 1).
         device: where the priorities are stored.
+
+    Raises:
+        ValueError: `initial_priority` is not a positive finite number.
     """
 
     _span: torch.Tensor
+    _all_allowed: torch.Tensor
 
     def __init__(
         self,
@@ -32,12 +75,25 @@ class SpanPriorities(nn.Module):
         initial_priority: float,
         device: torch.device,
     ) -> None:
+        if not 0 < initial_priority < math.inf:
+            raise ValueError(
+                f"initial_priority is {initial_priority!r}; allowed: a positive finite number, as "
+                "spans of priority 0 are never drawn"
+            )
         super().__init__()
         self._max_length = max_length
         self._num_ignored = num_ignored
-        self.initial_priority = initial_priority
-        self.tree = SumSegmentTree(num_environments * max_length, device=str(device))
+        self._initial_priority = initial_priority
+        self.tree = PriorityTree(num_environments * max_length, device=str(device))
         self.register_buffer("_span", torch.ones((), dtype=torch.int64, device=device))
+        # On an accelerator, where a look at each update would wait, sample() looks for all.
+        allowed = torch.ones((), dtype=torch.bool, device=device)
+        self.register_buffer("_all_allowed", allowed, persistent=False)
+
+    @property
+    def of_new_spans(self) -> torch.Tensor:
+        """Priority of a new span: a number []."""
+        return self.tree.largest().clamp(min=self._initial_priority)
 
     def _rows(self, env_ids: torch.Tensor, pos: torch.Tensor) -> torch.Tensor:
         return env_ids * self._max_length + pos % self._max_length
@@ -49,7 +105,7 @@ class SpanPriorities(nn.Module):
         start = pos - (span - 1)
         is_start = start >= first_start
         rows = [self._rows(env_ids, torch.where(is_start, start, pos))]
-        values = [is_start * self.initial_priority]
+        values = [is_start * self.of_new_spans]
         if span > 1:
             rows.append(self._rows(env_ids, pos))
             values.append(torch.zeros_like(values[0]))
@@ -77,10 +133,19 @@ class SpanPriorities(nn.Module):
         Args:
             env_ids: [n].
             pos: [n].
-            priorities: [n].
+            priorities: [n], finite and not negative.
             earliest: [n] position of the oldest record.
             current: [n] position of the next record.
+
+        Raises:
+            ValueError: a priority is negative, infinite or NaN.
         """
+        priorities = priorities.to(torch.float32)  # as they are kept; more would become infinite
+        allowed = (priorities >= 0) & (priorities < math.inf)
+        if priorities.device.type != "cpu":
+            self._all_allowed = self._all_allowed & allowed.all()
+        elif not bool(allowed.all()):
+            _refuse(f"{priorities[~allowed][0].item()} ({int((~allowed).sum())} of {len(pos)})")
         valid = (pos >= earliest + self._num_ignored) & (pos + self._span <= current)
         self.tree[self._rows(env_ids, pos)[valid]] = priorities[valid]
 
@@ -97,7 +162,7 @@ class SpanPriorities(nn.Module):
         earliest = (current_pos - current_size).unsqueeze(-1) + self._num_ignored
         env_ids = torch.arange(current_pos.shape[0], device=pos.device).unsqueeze(-1)
         rows = self._rows(env_ids, pos)[pos >= earliest]
-        self.tree[rows] = self.initial_priority if span < old else 0.0
+        self.tree[rows] = self.of_new_spans if span < old else 0.0
 
     def sample(self, n: int, with_replacement: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw rows [n] in proportion to their priority, and their probabilities [n].
@@ -106,7 +171,10 @@ class SpanPriorities(nn.Module):
         (Schaul et al. 2016, Prioritized Experience Replay, appendix B.2.1).
         """
         total = self.tree.summary()
-        if not total > 0:
+        some, allowed = torch.stack((total > 0, self._all_allowed)).tolist()
+        if not allowed:
+            _refuse("some are negative, infinite or NaN")
+        if not some:
             raise ValueError(
                 f"no span of {int(self._span)} records with a priority above 0 can be sampled "
                 f"(the {self._num_ignored} oldest records of each environment start none)"
@@ -116,3 +184,7 @@ class SpanPriorities(nn.Module):
             u = (u + torch.arange(n, device=u.device)) / n
         rows = self.tree.find_sum_bound(u * total)
         return rows, self.tree[rows] / total
+
+
+def _refuse(what: str) -> None:
+    raise ValueError(f"priorities given: {what}; allowed: finite numbers that are not negative")

@@ -51,7 +51,10 @@ class StratifiedSpans:
             return known
         each, rest = divmod(batch_size, self._num_envs)
         count = torch.full((self._num_envs,), each, device=device)
-        count[torch.randperm(self._num_envs, device=device)[:rest]] += 1
+        # Without a rest nothing may be drawn: the result is kept, and a run that was stopped and
+        # resumed, which makes it anew, would go on with other random numbers.
+        if rest > 0:
+            count[torch.randperm(self._num_envs, device=device)[:rest]] += 1
         env_ids = torch.arange(self._num_envs, device=device).repeat_interleave(count)
         before = (count.cumsum(0) - count).index_select(0, env_ids)
         rank = torch.arange(batch_size, device=device) - before

@@ -49,7 +49,8 @@ class ReplayBuffer(IndexedRing):
         num_earliest_frames_ignored: so many of the oldest records of each environment start no
             span; a `FrameStacker` looks back to them.
         prioritized_sampling: sample spans in proportion to the priority of their first record.
-        initial_priority: priority of a new record.
+        initial_priority: what the priority of a new record is at least. It is the largest priority
+            of all records, so that what is new is drawn soon.
         recent_data_steps: the newest so many spans of each environment count as recent.
         recent_data_ratio: so large a part of each batch is drawn from recent spans only.
         with_replacement: draw spans independently. By default draws are spread evenly: without
@@ -154,8 +155,10 @@ class ReplayBuffer(IndexedRing):
 
     @property
     def initial_priority(self) -> float:
-        """Priority of a new record."""
-        return self._initial_priority
+        """Priority of a new record: the largest present one, at least what was configured."""
+        if self._priorities is None:
+            return self._initial_priority
+        return float(self._priorities.of_new_spans)
 
     @property
     def total_size(self) -> int:
@@ -357,6 +360,10 @@ class ReplayBuffer(IndexedRing):
         """Set the priorities [n] of the spans that start at `positions` [n] of `env_ids` [n].
 
         Spans that have been overwritten since they were sampled are passed over.
+
+        Raises:
+            ValueError: a priority is negative, infinite or NaN. Where the buffer lies on an
+                accelerator, the next `get_batch` raises it.
         """
         if self._priorities is None:
             raise ValueError(f"{self.name}: update_priority needs prioritized_sampling=True")
