@@ -15,6 +15,7 @@ from torch import nn
 from alf.utils import _checkpoint_files as files
 from alf.utils.checkpoint_utils import (
     Checkpointer,
+    LoadedIfItFits,
     enable_checkpoint,
     extract_sub_state_dict_from_checkpoint,
     is_checkpoint_enabled,
@@ -149,10 +150,12 @@ def test_no_checkpoint_loads_nothing(tmp_path):
     assert _load(tmp_path / "none") == (-1, [0.0, 0.0])
 
 
-def test_unknown_step_names_those_that_are_there(tmp_path):
+def test_unknown_step_loads_nothing_and_names_those_that_are_there(tmp_path, caplog):
     _save(tmp_path, 1.0, 4)
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint 5 in .*there are: 4"):
-        _load(tmp_path, 5)
+    with caplog.at_level(logging.WARNING, "absl"):
+        assert _load(tmp_path, 5) == (-1, [0.0, 0.0])
+    assert "no checkpoint 5" in caplog.text
+    assert "there are: 4" in caplog.text
 
 
 class _Killed(BaseException):
@@ -227,6 +230,15 @@ def test_only_the_newest_two_replay_buffers_stay(tmp_path):
     assert _load(tmp_path, 1, including_replay_buffer=False) == (1, [1.0, 0.0])
 
 
+def test_older_step_is_loaded_without_its_removed_replay_buffer(tmp_path, caplog):
+    for step in (1, 2, 3, 4):
+        _save(tmp_path, step, step)
+    with caplog.at_level(logging.WARNING, "absl"):
+        assert _load(tmp_path, 2) == (2, [2.0, 0.0])
+    assert "replay buffers of checkpoint 2" in caplog.text
+    assert _load(tmp_path, 3) == (3, [3.0, 3.0])
+
+
 def test_parts_can_be_left_out(tmp_path):
     _save(tmp_path, 5.0, 1)
     algorithm = _Algorithm()
@@ -254,14 +266,35 @@ def test_strict_load_names_what_does_not_fit(tmp_path):
     assert Checkpointer(str(tmp_path), algorithm=other).load(strict=False) == 1
 
 
-def test_other_entries_that_do_not_fit_only_warn(tmp_path, caplog):
+@pytest.mark.parametrize("name", ["algorithm", "alg", "metrics", "anything"])
+@pytest.mark.parametrize(("saved", "loaded"), [(False, True), (True, False)])
+def test_strict_load_holds_for_every_entry(tmp_path, name, saved, loaded):
+    Checkpointer(str(tmp_path), **{name: nn.Linear(1, 1, bias=saved)}).save(1)
+    checkpointer = Checkpointer(str(tmp_path), **{name: nn.Linear(1, 1, bias=loaded)})
+    with pytest.raises(RuntimeError, match=rf"does not fit the {name}: .*bias"):
+        checkpointer.load()
+    assert checkpointer.load(strict=False) == 1
+
+
+def test_strict_load_refuses_a_missing_entry(tmp_path):
+    Checkpointer(str(tmp_path), algorithm=_Algorithm()).save(1)
+    checkpointer = Checkpointer(str(tmp_path), algorithm=_Algorithm(), late=nn.Linear(1, 1))
+    with pytest.raises(RuntimeError, match="no entry 'late'"):
+        checkpointer.load()
+    assert checkpointer.load(strict=False) == 1
+
+
+def test_what_need_not_fit_only_warns(tmp_path, caplog):
     Checkpointer(str(tmp_path), algorithm=_Algorithm(), metrics=nn.Linear(1, 1)).save(1)
-    metrics = nn.Linear(2, 2)
+    metrics = LoadedIfItFits(nn.Linear(2, 2))
     with caplog.at_level(logging.WARNING, "absl"):
         Checkpointer(
-            str(tmp_path), algorithm=_Algorithm(), metrics=metrics, late=nn.Linear(1, 1)
+            str(tmp_path),
+            algorithm=_Algorithm(),
+            metrics=metrics,
+            late=LoadedIfItFits(nn.Linear(1, 1)),
         ).load()
-    assert "metrics of the checkpoint does not fit" in caplog.text
+    assert "Linear in the checkpoint does not fit" in caplog.text
     assert "no 'late'" in caplog.text
 
 
@@ -316,13 +349,18 @@ def test_preserved_rng_state_hides_draws():
 def test_sub_state_of_a_checkpoint(tmp_path):
     _save(tmp_path, 4.0, 1)
     path = str(tmp_path / "ckpt-1")
-    for prefix in ("alg._child", "algorithm._child"):
+    # Below the algorithm, as in files of ALF, and from the trainer's name of it.
+    for prefix in ("alg._child", "algorithm._child", "_child"):
         state = extract_sub_state_dict_from_checkpoint(prefix, path)
         assert sorted(state) == ["bias", "weight"]
     assert len(extract_sub_state_dict_from_checkpoint("", path)) == 4
     with pytest.raises(ValueError, match=r"nothing under 'alg._nett'.*_child, _net"):
         extract_sub_state_dict_from_checkpoint("alg._nett", path)
-    with pytest.raises(ValueError, match="starts with 'policy'"):
+    Checkpointer(str(tmp_path / "named"), alg=_Algorithm(4.0)).save(1)
+    named = str(tmp_path / "named" / "ckpt-1")
+    for prefix in ("alg._child", "algorithm._child", "_child"):
+        assert sorted(extract_sub_state_dict_from_checkpoint(prefix, named)) == ["bias", "weight"]
+    with pytest.raises(ValueError, match="nothing under 'policy'"):
         extract_sub_state_dict_from_checkpoint("policy", path)
     with pytest.raises(FileNotFoundError, match="ckpt-9"):
         extract_sub_state_dict_from_checkpoint("alg", str(tmp_path / "ckpt-9"))

@@ -125,7 +125,7 @@ def test_normalized_values_have_mean_zero_and_deviation_one(make, offset):
 
 
 def test_window_normalizer_by_hand():
-    normalizer = ScalarWindowNormalizer(window_size=2)
+    normalizer = ScalarWindowNormalizer(window_size=2, auto_update=False)
     normalizer.update(torch.tensor([100.0]))
     normalizer.update(torch.tensor([1.0, 3.0]))
     normalizer.update(torch.tensor([5.0, 7.0]))
@@ -152,8 +152,41 @@ def test_values_pass_before_anything_was_seen():
     assert torch.equal(normal["b"], batch["b"])
 
 
+@pytest.mark.parametrize("make", NORMALIZERS)
+def test_normalize_learns_as_forward_does(make):
+    torch.manual_seed(0)
+    by_call, by_name = make(TensorSpec(())), make(TensorSpec(()))
+    results = []
+    for _ in range(100):
+        batch = 20 + 5 * torch.randn(10)
+        results.append(by_name.normalize(batch))
+        assert torch.equal(results[-1], by_call(batch))
+    # Mean near 20 and deviation near 5 when `normalize` did not learn.
+    late = torch.stack(results[50:])
+    assert abs(late.mean()) < 0.15
+    assert abs(late.std() - 1) < 0.1
+
+
+@pytest.mark.parametrize("make", NORMALIZERS)
+@pytest.mark.parametrize("how", ["forward", "normalize"])
+def test_evaluation_does_not_learn(make, how):
+    normalizer = make(TensorSpec(()))
+    normalizer(torch.tensor([-1.0, 1.0]))
+    normalizer.eval()
+    for _ in range(3):
+        normal = getattr(normalizer, how)(torch.tensor([2.0, 6.0]))
+        assert normal.tolist() == pytest.approx([2.0, 6.0])
+    normalizer.train()
+    assert getattr(normalizer, how)(torch.tensor([2.0, 6.0]))[0] < 1.0
+
+
+def test_neither_mean_nor_deviation_is_refused():
+    with pytest.raises(ValueError, match="zero_mean=False with unit_std=True"):
+        ScalarEMNormalizer(zero_mean=False, unit_std=True)
+
+
 def test_results_are_clipped():
-    normalizer = ScalarAdaptiveNormalizer()
+    normalizer = ScalarAdaptiveNormalizer(auto_update=False)
     normalizer.update(torch.tensor([-1.0, 1.0]))
     normal = normalizer.normalize(torch.tensor([0.5, 7.0, -9.0]), clip_value=2.0)
     assert normal.tolist() == pytest.approx([0.5, 2.0, -2.0])

@@ -151,7 +151,8 @@ class RewardNormalizer(RewardTransformer):
     def forward(self, reward: torch.Tensor) -> torch.Tensor:
         if is_update_time(self._update_mode) and self._may_update():
             self._normalizer.update(reward)
-        return self._normalizer.normalize(reward, clip_value=self._clip_value)
+        # `update_mode` says when statistics change, whatever the normalizer's `auto_update`.
+        return self._normalizer.normalize_without_update(reward, self._clip_value)
 
     def _may_update(self) -> bool:
         if self._update_max_calls <= 0:

@@ -286,7 +286,9 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
         if self._reward_normalizer is not None:
             normalizer = self._reward_normalizer.normalizer
             normalizer.update(rollout_info.sample_rewards)
-            reward = normalizer.normalize(root_inputs.reward, self._reward_normalizer.clip_value)
+            reward = normalizer.normalize_without_update(
+                root_inputs.reward, self._reward_normalizer.clip_value
+            )
             root_inputs = root_inputs._replace(reward=reward)
         root_inputs, rl_info = self._rl.preprocess_experience(
             root_inputs, rollout_info.rl, batch_info

@@ -126,6 +126,11 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
             f"the checkpoint in {checkpoint_dir} was written with other settings than those of "
             f"{trainer_config.conf_file}: {error}"
         ) from error
+    if step < 0:
+        raise FileNotFoundError(
+            f"there is no checkpoint {values.checkpoint_step} in {checkpoint_dir}; there are: "
+            f"{', '.join(map(str, checkpointer.steps()))}"
+        )
     print(f"checkpoint {step} of {checkpoint_dir}", flush=True)
     with contextlib.ExitStack() as stack:
         recorder = None

@@ -37,7 +37,7 @@ from alf.trainers._signals import SignalRequests, debug
 from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
-from alf.utils.checkpoint_utils import Checkpointer, is_checkpoint_enabled
+from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.rng_state import RngState
 from alf.utils.summary_utils import record_time
 
@@ -100,10 +100,10 @@ class Trainer:
         self._checkpointer = Checkpointer(
             self._checkpoint_dir,
             algorithm=self._algorithm,
-            metrics=nn.ModuleList(self._metrics()),
+            metrics=LoadedIfItFits(nn.ModuleList(self._metrics())),
             trainer_progress=self._progress,
-            rng=RngState(),
-            **({"loss_scales": LossScales(self._algorithm)} if is_mixed else {}),
+            rng=LoadedIfItFits(RngState()),
+            **({"loss_scales": LoadedIfItFits(LossScales(self._algorithm))} if is_mixed else {}),
         )
 
     @staticmethod

@@ -43,6 +43,12 @@ def part_path(ckpt_dir: str, step: int, part: str) -> str:
     return os.path.join(ckpt_dir, name)
 
 
+def has_part(ckpt_dir: str, step: int, part: str) -> bool:
+    """Whether a file of the set of `step` is there."""
+    path = part_path(ckpt_dir, step, part)
+    return os.path.exists(path) or os.path.exists(path + _NEW)
+
+
 def steps_of(ckpt_dir: str) -> list[int]:
     """Steps that have a model file, in ascending order."""
     if not os.path.isdir(ckpt_dir):

@@ -35,8 +35,9 @@ def extract_sub_state_dict_from_checkpoint(
     """Model state below `checkpoint_prefix` in the model file `checkpoint_path`, prefix removed.
 
     Args:
-        checkpoint_prefix: path of the wanted module such as "algorithm._child"; "alg" is another
-            name of "algorithm", and "" means all of it.
+        checkpoint_prefix: path of the wanted module. It may start with the name of an entry of the
+            file ("algorithm._child"; "alg" and "algorithm" stand for each other) or below the
+            algorithm ("_child"); "" means all of the algorithm.
         checkpoint_path: e.g. "<root_dir>/train/algorithm/ckpt-100".
 
     Raises FileNotFoundError without such a file and ValueError with nothing under the prefix.
@@ -44,13 +45,12 @@ def extract_sub_state_dict_from_checkpoint(
     if not os.path.isfile(checkpoint_path):
         raise FileNotFoundError(f"there is no checkpoint file {checkpoint_path!r}")
     content = files.read_model(checkpoint_path)
-    entry, _, path = checkpoint_prefix.partition(".")
-    entry = "algorithm" if entry in ("", "alg") else entry
-    if not isinstance(content.get(entry), Mapping):
+    entry, path = _entry_and_path(content, checkpoint_prefix)
+    if entry is None:
         known = ", ".join(sorted(k for k, v in content.items() if isinstance(v, Mapping)))
         raise ValueError(
-            f"checkpoint prefix {checkpoint_prefix!r} starts with {entry!r}, but {checkpoint_path} "
-            f"has only: {known}"
+            f"checkpoint prefix {checkpoint_prefix!r}: {checkpoint_path} has no algorithm; it has "
+            f"only: {known}"
         )
     start = path + "." if path else ""
     state = {k[len(start) :]: v for k, v in content[entry].items() if k.startswith(start)}
@@ -61,6 +61,19 @@ def extract_sub_state_dict_from_checkpoint(
             f"{entry!r} are: {', '.join(children)}"
         )
     return state
+
+
+_ALGORITHM_NAMES = ("algorithm", "alg")
+
+
+def _entry_and_path(content: Mapping[str, Any], prefix: str) -> tuple[str | None, str]:
+    """The entry of a model file that `prefix` means, None without one, and the path below it."""
+    first, _, rest = prefix.partition(".")
+    algorithms = [name for name in _ALGORITHM_NAMES if isinstance(content.get(name), Mapping)]
+    if isinstance(content.get(first), Mapping):
+        return first, rest
+    entry = algorithms[0] if algorithms else None
+    return entry, rest if first in _ALGORITHM_NAMES else prefix
 
 
 def model_state(algorithm: nn.Module) -> dict[str, Any]:
@@ -74,7 +87,31 @@ def model_state(algorithm: nn.Module) -> dict[str, Any]:
 
 def load_model_state(algorithm: nn.Module, state: dict[str, Any]) -> None:
     """Undo of `model_state`; raises RuntimeError if the state does not fit."""
-    _load_algorithm(algorithm, state, (), [files.OPTIMIZER, files.REPLAY_BUFFER], strict=True)
+    excluded = [files.OPTIMIZER, files.REPLAY_BUFFER]
+    _load_module("algorithm", algorithm, state, (), excluded, strict=True)
+
+
+class LoadedIfItFits:
+    """An object that a checkpoint need not fit: it stays as it is then, with a warning.
+
+    Args:
+        module: anything with `state_dict()` and `load_state_dict()`.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the object."""
+        return self._module.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        """Load all of `state_dict` or warn."""
+        try:
+            self._module.load_state_dict(state_dict, strict=strict)
+        except (RuntimeError, KeyError) as error:
+            name = type(self._module).__name__
+            _logger.warning("%s in the checkpoint does not fit and is left out: %s", name, error)
 
 
 class Checkpointer:
@@ -83,8 +120,8 @@ class Checkpointer:
     Args:
         ckpt_dir: directory of the files `ckpt-<N>`, `ckpt-<N>-optimizer`, `ckpt-<N>-replay_buffer`.
         kwargs: what to save, by name; anything with `state_dict()` and `load_state_dict()`.
-            The one named `algorithm` is split over the three files and has to fit when loaded;
-            the others are put back if they fit, with a warning if not.
+            Optimizers and replay buffers of each go to their own files. What need not fit when
+            it is loaded is wrapped in `LoadedIfItFits`.
     """
 
     num_replay_buffers_kept = 2
@@ -99,6 +136,10 @@ class Checkpointer:
         """Whether there is a checkpoint of that step, or any for "latest"."""
         steps = files.steps_of(self._ckpt_dir)
         return bool(steps) if global_step == "latest" else int(global_step) in steps
+
+    def steps(self) -> list[int]:
+        """Steps of all checkpoints, in ascending order."""
+        return files.steps_of(self._ckpt_dir)
 
     def newest_step(self) -> int:
         """Step of the newest checkpoint; -1: there is none."""
@@ -139,17 +180,22 @@ class Checkpointer:
 
         Args:
             global_step: number of the checkpoint or "latest".
-            ignored_parameter_prefixes: parameters of the algorithm that keep the values they have.
+            ignored_parameter_prefixes: parameters with these prefixes keep the values they have.
             strict: raise RuntimeError if the checkpoint lacks something or has something unknown.
 
-        Returns the step loaded, -1 if "latest" was asked for and there is none.
-        Raises FileNotFoundError for a step that is not there, ValueError if no set can be read.
+        Replay buffers of older checkpoints are removed from disk. If such a step is asked for by
+        number, they stay as they are, with a warning.
+
+        Returns the step loaded, -1 with a warning if it is not there.
+        Raises ValueError if no set can be read.
         """
         wanted = [files.MODEL]
         if including_optimizer:
             wanted.append(files.OPTIMIZER)
         if including_replay_buffer:
             wanted.append(files.REPLAY_BUFFER)
+        if global_step != "latest" and files.REPLAY_BUFFER in wanted:
+            self._leave_out_removed_replay_buffers(int(global_step), wanted)
         step, parts = self._read(global_step, tuple(wanted))
         if step < 0:
             return step
@@ -163,14 +209,27 @@ class Checkpointer:
             for part in parts.values():
                 present |= name in part
                 state.update(part.get(name, {}))
-            if not present:
-                _logger.warning("checkpoint %d has no %r: it stays as it is", step, name)
-            elif name == "algorithm":
-                _load_algorithm(module, state, ignored, excluded, strict)
+            if present:
+                _load_module(name, module, state, ignored, excluded, strict)
+            elif strict and not isinstance(module, LoadedIfItFits):
+                raise RuntimeError(f"checkpoint {step} of {self._ckpt_dir} has no entry {name!r}")
             else:
-                _load_if_it_fits(name, module, state)
+                _logger.warning("checkpoint %d has no %r: it stays as it is", step, name)
         _logger.info("loaded checkpoint %d of %s", step, self._ckpt_dir)
         return step
+
+    def _leave_out_removed_replay_buffers(self, step: int, wanted: list[str]) -> None:
+        if step in files.steps_of(self._ckpt_dir) and not files.has_part(
+            self._ckpt_dir, step, files.REPLAY_BUFFER
+        ):
+            wanted.remove(files.REPLAY_BUFFER)
+            _logger.warning(
+                "the replay buffers of checkpoint %d in %s are no longer there: they stay as they "
+                "are (kept: those of the newest %d checkpoints)",
+                step,
+                self._ckpt_dir,
+                self.num_replay_buffers_kept,
+            )
 
     def _read(self, global_step: int | str, wanted: tuple[str, ...]) -> tuple[int, dict]:
         steps = files.steps_of(self._ckpt_dir)
@@ -178,9 +237,10 @@ class Checkpointer:
             step = int(global_step)
             if step not in steps:
                 there = ", ".join(map(str, steps)) or "none"
-                raise FileNotFoundError(
-                    f"there is no checkpoint {step} in {self._ckpt_dir}; there are: {there}"
+                _logger.warning(
+                    "there is no checkpoint %d in %s; there are: %s", step, self._ckpt_dir, there
                 )
+                return -1, {}
             return step, files.read_set(self._ckpt_dir, step, wanted)
         if not steps:
             _logger.warning("there is no checkpoint in %s", self._ckpt_dir)
@@ -247,15 +307,19 @@ def _structure(value: Any) -> Any:
     return -1
 
 
-def _load_algorithm(
+def _load_module(
+    name: str,
     module: Any,
     state: dict[str, Any],
     ignored: tuple[str, ...],
     excluded: list[str],
     strict: bool,
 ) -> None:
-    own = module.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(ignored)}
+    if not isinstance(module, nn.Module):
+        module.load_state_dict(state, strict=strict)
+        return
+    own = module.state_dict()
     # What an algorithm was made from (`checkpoint=`) is older than what it has learnt since.
     options = {"skip_preloded": False} if hasattr(module, "pre_loaded") else {}
     result = module.load_state_dict(state, strict=False, **options)
@@ -268,16 +332,9 @@ def _load_algorithm(
     ]
     if missing or result.unexpected_keys:
         raise RuntimeError(
-            f"the checkpoint does not fit the algorithm: missing in the checkpoint: "
-            f"{_some(missing)}; unknown to the algorithm: {_some(result.unexpected_keys)}"
+            f"the checkpoint does not fit the {name}: missing in the checkpoint: "
+            f"{_some(missing)}; unknown to the {name}: {_some(result.unexpected_keys)}"
         )
-
-
-def _load_if_it_fits(name: str, module: Any, state: dict[str, Any]) -> None:
-    try:
-        module.load_state_dict(state, strict=True)
-    except (RuntimeError, KeyError) as error:
-        _logger.warning("%s of the checkpoint does not fit and is left out: %s", name, error)
 
 
 def _some(keys: list[str], most: int = 8) -> str:

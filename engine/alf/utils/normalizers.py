@@ -31,10 +31,11 @@ class Normalizer(nn.Module):
 
     Args:
         tensor_spec: nest of `TensorSpec` of what is normalised.
-        auto_update: `forward` takes its input into the statistics first.
+        auto_update: `normalize` and `forward` take their input into the statistics first, while
+            the module is in training mode (`train()`, its initial mode).
         zero_mean: subtract the mean. Otherwise divide by the root of the mean square: subtracting
             nothing from values far from 0, their deviation would be no measure of their size.
-        unit_std: do not divide, as if the deviation were 1.
+        unit_std: do not divide, as if the deviation were 1. Needs `zero_mean`.
         variance_epsilon: added to the variance.
         debug_summaries: write summaries of what was normalised, before and after.
         max_dims_to_summarize: so many elements of each tensor get summaries of their own.
@@ -56,6 +57,11 @@ class Normalizer(nn.Module):
         max_dims_to_summarize: int = 10,
         name: str = "Normalizer",
     ) -> None:
+        if unit_std and not zero_mean:
+            raise ValueError(
+                f"{name}: zero_mean=False with unit_std=True would change nothing; allowed: "
+                "zero_mean=True, unit_std=False or both defaults"
+            )
         super().__init__()
         self._name = name
         self._tensor_spec = tensor_spec
@@ -113,12 +119,18 @@ class Normalizer(nn.Module):
         return result
 
     def normalize(self, tensor: Any, clip_value: float = -1.0) -> Any:
-        """`tensor`, a nest with any number of batch dimensions, by the present statistics.
+        """`tensor` normalised, after an `update` with it if updates are automatic.
 
         Args:
-            tensor: what is normalised.
+            tensor: nest with any number of batch dimensions.
             clip_value: if positive, results are clipped to this on both sides.
         """
+        if self._auto_update and self.training:
+            self.update(tensor)
+        return self.normalize_without_update(tensor, clip_value)
+
+    def normalize_without_update(self, tensor: Any, clip_value: float = -1.0) -> Any:
+        """`tensor` by the present statistics, which stay as they are; arguments of `normalize`."""
         leaves = nest.flatten(tensor)
         normal = [
             (x - shift) / scale
@@ -131,9 +143,7 @@ class Normalizer(nn.Module):
         return nest.pack_sequence_as(self._tensor_spec, normal)
 
     def forward(self, input: Any) -> Any:
-        """`normalize(input)`, after an `update` if this is automatic."""
-        if self._auto_update:
-            self.update(input)
+        """`normalize(input)`."""
         return self.normalize(input)
 
     @torch.no_grad()
