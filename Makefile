@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: train test lint format smoke curves learn torture clean
+.PHONY: train test lint format smoke package curves learn torture clean
 
 $(READY): setup.py engine/setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -48,6 +48,19 @@ smoke: $(READY)
 	rm -rf runs/smoke
 	$(BIN)/python -m alf.bin.train --root_dir runs/smoke --conf alf_configs/random_maze2d_conf.py
 
+# Builds sdist and wheel of both distributions, checks them, and trains with the wheels alone from an empty folder.
+package: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist engine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pip install --no-deps --quiet --target dist/installed dist/*.whl
+	mkdir dist/empty
+	cd dist/empty && PYTHONPATH=$(CURDIR)/dist/installed $(abspath $(BIN))/python -c \
+		"import alf, alf_layered; assert all('dist' in m.__file__ for m in (alf, alf_layered))"
+	cd dist/empty && PYTHONPATH=$(CURDIR)/dist/installed $(abspath $(BIN))/python -m alf.bin.train \
+		--root_dir run --conf random_maze2d
+
 curves: $(READY)
 	$(BIN)/python benchmarks/learning_runs.py --root_dir $(CURVES)
 
@@ -59,4 +72,4 @@ torture: $(READY)
 	$(BIN)/python -m benchmarks.torture --root_dir $(TORTURE)
 
 clean:
-	rm -rf $(VENV) build *.egg-info engine/*.egg-info
+	rm -rf $(VENV) build dist *.egg-info engine/*.egg-info

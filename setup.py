@@ -12,7 +12,7 @@ PLOTS = ["matplotlib>=3.8"]
 
 setup(
     name="alf-layered",
-    version="0.1.0",
+    version="0.2.0",
     description="Hierarchical reinforcement learning for ALF, the Agent Learning Framework",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -29,15 +29,29 @@ setup(
         "dev": [
             *PLOTS,
             "basedpyright>=1.31",
+            "build>=1.2",
             "gin-config>=0.5",
             "hypothesis>=6.100",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
             "ruff>=0.14",
+            "twine>=6",
         ],
     },
+    entry_points={"alf.conf_files": ["alf_layered = alf_configs"]},
+    keywords="reinforcement-learning hierarchical-reinforcement-learning alf pytorch",
+    project_urls={"Upstream ALF": "https://github.com/HorizonRobotics/alf"},
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

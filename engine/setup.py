@@ -5,9 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 setup(
-    name="alf",
-    # A local version: the package of this name on the index is an unrelated OAuth client.
-    version="0.1.0+layered1",
+    # The import name is alf; the distribution "alf" on the package index is an OAuth client.
+    name="alf-engine",
+    version="0.2.0",
     description="Clean-room engine with the documented API of ALF (Agent Learning Framework)",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -28,4 +28,20 @@ setup(
         "imageio-ffmpeg>=0.5",
     ],
     extras_require={"gin": ["gin-config>=0.5"]},
+    entry_points={"alf.conf_files": ["alf = alf.examples"]},
+    keywords="reinforcement-learning alf pytorch",
+    project_urls={"Upstream ALF": "https://github.com/HorizonRobotics/alf"},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from alf import nest, tensor_specs
+from alf import _distribution, nest, tensor_specs
 from alf.config_helpers import (
     close_env,
     get_action_spec,
@@ -105,6 +105,9 @@ __all__ = [
     "torch_dtype_to_str",
     "validate_pre_configs",
 ]
+
+
+_distribution.warn_of_other()
 
 
 def __getattr__(name: str) -> Any:

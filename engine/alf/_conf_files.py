@@ -13,6 +13,8 @@ from typing import Any
 
 from absl import logging
 
+from alf import _packaged_confs
+
 _MODULE_PREFIX = "_alf_conf_"
 
 
@@ -106,14 +108,25 @@ def search_path() -> list[Path]:
 
 
 def find(conf_file: str, directories: list[Path]) -> Path:
-    """The first of the directories' files of this name; ``FileNotFoundError`` names them all."""
+    """The first file of this name in the directories, else in the packages of conf files.
+
+    `x` also stands for `x_conf.py` and `x.py`. Raises FileNotFoundError, which tells where it
+    looked and which names are near.
+    """
     wanted = Path(conf_file).expanduser()
-    candidates = [wanted] if wanted.is_absolute() else [d / wanted for d in directories]
-    for candidate in candidates:
+    names = _packaged_confs.names_of(wanted)
+    packaged = [] if wanted.is_absolute() else _packaged_confs.directories()
+    candidates = [d / n for d in directories for n in names]  # an absolute n replaces d
+    for candidate in [*candidates, *_packaged_confs.candidates(wanted, packaged)]:
         if candidate.is_file():
             return candidate.resolve()
-    places = ", ".join(str(c) for c in candidates)
-    raise FileNotFoundError(f"conf file {conf_file!r} does not exist. Looked for: {places}")
+    folders = [(d / wanted).parent for d in directories]
+    near = _packaged_confs.nearest(wanted, [*folders, *packaged])
+    places = dict.fromkeys(str(d / wanted) for d in [*directories, *packaged])
+    hint = f" Names near it: {', '.join(near)}." if near else ""
+    raise FileNotFoundError(
+        f"conf file {conf_file!r} does not exist.{hint} Looked for: {', '.join(places)}"
+    )
 
 
 def _module_name(path: Path) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import math
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from alf.config_util import (
     config1,
+    find_conf_file,
     get_config_value,
     load_config,
     pre_config_expression,
@@ -53,7 +53,8 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
         ValueError: a parameter is malformed or names no configurable parameter.
     """
     global _source
-    _source = ConfSource(os.path.abspath(conf_file), tuple(conf_params or ()))
+    conf_file = find_conf_file(conf_file)
+    _source = ConfSource(conf_file, tuple(conf_params or ()))
     if conf_file.endswith(".gin"):
         from alf import _gin_files
 

@@ -230,12 +230,18 @@ def reset_configs() -> None:
     _conf_files.forget_all()
 
 
+def find_conf_file(conf_file: str) -> str:
+    """The path of the conf file that ``load_config(conf_file)`` runs."""
+    return str(_conf_files.find_root(conf_file))
+
+
 def load_config(conf_file: str) -> ConfigModule:
     """Runs the conf file of this process; it may be done once until ``reset_configs``.
 
     Args:
-        conf_file: absolute, or looked for in the current directory and then in the
-            directories of the environment variable ``ALF_CONFIG_PATH``.
+        conf_file: absolute, or looked for in the current directory, then in the directories of
+            the environment variable ``ALF_CONFIG_PATH``, then in installed packages of conf
+            files. ``x`` also stands for ``x_conf.py`` and ``x.py``.
 
     Raises:
         FileNotFoundError: with all places where the file was looked for.

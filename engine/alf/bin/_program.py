@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from absl import flags, logging
 
-from alf.config_util import origin_of
+from alf.config_util import find_conf_file, origin_of
 from alf.device_ctx import set_default_device
 from alf.utils import common
 
@@ -24,13 +24,18 @@ _LARGEST_MMAP_THRESHOLD = 2**25
 
 
 def define_common_flags() -> None:
-    """Flags of both programs."""
+    """Flags of all programs; `--help` shows them for the program that is started."""
     flags.DEFINE_string(
         "root_dir",
         os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR"),
         "Directory of the run: checkpoints, logs and the configuration.",
     )
-    flags.DEFINE_string("conf", None, "Conf file; without it <root_dir>/alf_config.py is used.")
+    flags.DEFINE_string(
+        "conf",
+        None,
+        "Conf file: a path, or the name of one of an installed package, such as "
+        "sac_over_sac_maze2d. Without it <root_dir>/alf_config.py is used.",
+    )
     flags.DEFINE_multi_string(
         "conf_param", None, "NAME=python-expression; overrides the conf file. May be repeated."
     )
@@ -43,6 +48,14 @@ def define_common_flags() -> None:
         True,
         "With a random seed, use only deterministic algorithms of torch.",
     )
+    show_in_help(__name__)
+
+
+def show_in_help(module: str) -> None:
+    """Declares the flags of another module as key flags of `__main__`, which `--help` lists."""
+    values = flags.FLAGS
+    for flag in values.get_flags_for_module(module):
+        values.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def root_dir_and_conf_file() -> tuple[str, str]:
@@ -65,7 +78,7 @@ def root_dir_and_conf_file() -> tuple[str, str]:
             f"there is no {os.path.join(root_dir, common.ALF_CONFIG_FILE)}: --root_dir alone works "
             "for a run that was started before; name the conf file with --conf or --gin_file"
         )
-    return root_dir, conf_file
+    return root_dir, find_conf_file(conf_file)
 
 
 def set_up_torch() -> None:

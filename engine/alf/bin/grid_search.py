@@ -34,6 +34,7 @@ _OUTPUT_FILE = "output.txt"
 def define_flags() -> None:
     """Flags of this program."""
     train.define_flags()
+    _program.show_in_help(train.__name__)
     flags.DEFINE_string("search_config", None, "json file: parameters, repeats, max_worker_num ...")
 
 
