@@ -2,8 +2,8 @@
 
 The list gives, for every public module of upstream ALF, its classes (constructor parameters,
 methods, properties, or the fields of a tuple), functions and constants. An *item* is one of these
-facts; a *gap* is an item that does not hold here. Run as a program this file writes the table of
-the engine's README:
+facts; a *gap* is an item that does not hold here. Run as a program this file prints counts by part
+and all gaps:
 
     PYTHONPATH=engine python engine/tests/api_coverage.py
 """
@@ -22,7 +22,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "engine" / "README.md"
 API: dict[str, dict[str, Any]] = json.loads(
     (ROOT / "tests" / "alf_api.json").read_text(encoding="utf-8")
 )
@@ -80,7 +79,6 @@ SCOPE = (
     "alf.algorithms.sac_algorithm",
     "alf.algorithms.td_loss",
 )
-_BEGIN, _END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 
 
 class Item(NamedTuple):
@@ -216,43 +214,10 @@ def gaps() -> list[Item]:
     return [item for module in modules() for item in items_of(module) if item.problem]
 
 
-class Row(NamedTuple):
-    """One part of the scope: how many documented facts there are, how many hold."""
-
-    part: str
-    held: int
-    documented: int
-
-
-def coverage() -> list[Row]:
-    """One row for each entry of the scope."""
-    rows = []
+if __name__ == "__main__":
     for part in SCOPE:
         inside = [m for m in modules() if m == part or m.startswith(part + ".")]
         items = [item for m in inside for item in items_of(m)]
-        rows.append(Row(part, sum(not item.problem for item in items), len(items)))
-    return rows
-
-
-def table() -> str:
-    """The README's table."""
-    rows = coverage()
-    held, documented = sum(r.held for r in rows), sum(r.documented for r in rows)
-    lines = ["| part | documented facts that hold |", "|---|---|"]
-    lines += [f"| `{r.part}` | {r.held} of {r.documented} |" for r in rows if r.documented]
-    lines.append(f"| all | {held} of {documented}: {math.floor(1000 * held / documented) / 10} % |")
-    return "\n".join(lines)
-
-
-def readme_with(new_table: str) -> str:
-    """The README's text with ``new_table`` in its place."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{new_table}\n{_END}{after}"
-
-
-if __name__ == "__main__":
-    README.write_text(readme_with(table()), encoding="utf-8")
-    print(table())
+        print(f"{part}: {sum(not item.problem for item in items)} of {len(items)}")
     for gap in gaps():
         print(f"{gap.name}: {gap.problem}")
