@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
+from alf.utils import _checkpoint_archive as archive
 from alf.utils import common, summary_utils
 from alf.utils.summary_utils import record_time
 
@@ -103,8 +103,8 @@ def _record_spec(alg: Any, observation_spec: Nest) -> Experience:
 
 def _read(path: str, spec: Experience, length: int | None) -> list[list[torch.Tensor]]:
     """For each environment the leaves of its newest records `[n, ...]`, oldest first."""
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    state = content.get("algorithm", {}) if isinstance(content, Mapping) else {}
+    content = archive.read(path, mmap=True)
+    state = content.get("algorithm", {})
     prefixes = [key[: -len("_current_pos")] for key in state if key.endswith("_current_pos")]
     if len(prefixes) != 1:
         raise ValueError(

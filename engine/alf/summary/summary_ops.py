@@ -102,10 +102,13 @@ class EnsureSummary:
 def create_summary_writer(
     summary_dir: str, flush_secs: int = 10, max_queue: int = 10
 ) -> SummaryWriter:
-    """A TensorBoard writer for the directory `summary_dir`, which is made if it is not there."""
-    from torch.utils.tensorboard import SummaryWriter
+    """A TensorBoard writer for the directory `summary_dir`, which is made if it is not there.
 
-    return SummaryWriter(log_dir=summary_dir, flush_secs=flush_secs, max_queue=max_queue)
+    What cannot be written later, as on a full disk, is left out with a warning.
+    """
+    from alf.summary._patient_writer import PatientSummaryWriter
+
+    return PatientSummaryWriter(log_dir=summary_dir, flush_secs=flush_secs, max_queue=max_queue)
 
 
 def set_default_writer(writer: SummaryWriter | None) -> None:

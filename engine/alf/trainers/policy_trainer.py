@@ -275,6 +275,8 @@ class Trainer:
                 "settings of that run, or choose another root_dir"
             ) from error
         self._together.check_same_checkpoint(step)  # a damaged one is skipped
+        if self._is_main:
+            self._checkpointer.set_newer_aside(step)
         self._drop_unsaved_experience()
         summary.set_global_counter(step)
         self._schedule.start_here()

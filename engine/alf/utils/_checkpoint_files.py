@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import re
 import secrets
 from typing import Any
 
-import torch
+from alf.utils import _checkpoint_archive as archive
+from alf.utils._checkpoint_archive import UnreadableCheckpointError
 
 MODEL = "model"
 OPTIMIZER = "optimizer"
@@ -31,10 +31,6 @@ PARTS: tuple[str, ...] = (OPTIMIZER, REPLAY_BUFFER, MODEL)
 _NEW = ".new"
 _UNFINISHED = ".tmp"
 _SET_ID = "set_id"
-
-
-class UnreadableCheckpointError(ValueError):
-    """A set of checkpoint files is incomplete, truncated or not a checkpoint at all."""
 
 
 def part_path(ckpt_dir: str, step: int, part: str) -> str:
@@ -57,6 +53,14 @@ def steps_of(ckpt_dir: str) -> list[int]:
     return sorted({int(match[1]) for match in matches if match})
 
 
+def steps_without_model(ckpt_dir: str) -> list[int]:
+    """Steps that have a side file in its final place and no model file, in ascending order."""
+    if not os.path.isdir(ckpt_dir):
+        return []
+    matches = (re.fullmatch(r"ckpt-(\d+)-\w+", name) for name in os.listdir(ckpt_dir))
+    return sorted({int(match[1]) for match in matches if match} - set(steps_of(ckpt_dir)))
+
+
 def write_set(ckpt_dir: str, step: int, parts: dict[str, dict[str, Any]]) -> None:
     """Write the three files of a set; on any error the directory keeps the sets that it had."""
     os.makedirs(ckpt_dir, exist_ok=True)
@@ -68,7 +72,7 @@ def write_set(ckpt_dir: str, step: int, parts: dict[str, dict[str, Any]]) -> Non
             new_path = part_path(ckpt_dir, step, part) + _NEW
             path = new_path if part != MODEL else part_path(ckpt_dir, step, part) + _UNFINISHED
             started.append(path)
-            _write_synced(path, {**parts[part], _SET_ID: set_id})
+            archive.write(path, {**parts[part], _SET_ID: set_id})
         _sync_directory(ckpt_dir)
         os.replace(path, new_path)
     except BaseException:
@@ -91,7 +95,7 @@ def read_set(ckpt_dir: str, step: int, wanted: tuple[str, ...]) -> dict[str, dic
         if not os.path.exists(path):
             continue
         try:
-            model = _read(path)
+            model = archive.read(path)
             sides = {
                 part: _read_side(ckpt_dir, step, part, model.get(_SET_ID))
                 for part in wanted
@@ -102,13 +106,8 @@ def read_set(ckpt_dir: str, step: int, wanted: tuple[str, ...]) -> dict[str, dic
             continue
         return {part: model if part == MODEL else sides[part] for part in wanted}
     if not problems:
-        problems.append(f"there is no file {part_path(ckpt_dir, step, MODEL)}")
+        problems.append(f"{part_path(ckpt_dir, step, MODEL)} is missing")
     raise UnreadableCheckpointError("; ".join(problems))
-
-
-def read_model(path: str) -> dict[str, Any]:
-    """Read one model file given by its path."""
-    return _read(path)
 
 
 def remove_replay_buffers(ckpt_dir: str, newest_step: int, num_kept: int) -> None:
@@ -126,6 +125,16 @@ def remove_set(ckpt_dir: str, step: int) -> None:
             os.unlink(part_path(ckpt_dir, step, part))
 
 
+def set_aside(ckpt_dir: str, step: int) -> None:
+    """Rename the files of a set, so that it is none any more and can still be looked at."""
+    for part in reversed(PARTS):
+        path = part_path(ckpt_dir, step, part)
+        for suffix in (_NEW, ""):
+            if os.path.exists(path + suffix):
+                name = f"damaged-{os.path.basename(path)}{suffix}"
+                os.replace(path + suffix, os.path.join(ckpt_dir, name))
+
+
 def _read_side(ckpt_dir: str, step: int, part: str, set_id: str | None) -> dict[str, Any]:
     """The side file that belongs to the model file with `set_id`."""
     path = part_path(ckpt_dir, step, part)
@@ -135,7 +144,7 @@ def _read_side(ckpt_dir: str, step: int, part: str, set_id: str | None) -> dict[
             continue
         try:
             # A replay buffer may have many GB: mapped, it is copied straight to where it belongs.
-            content = _read(candidate, mmap=part == REPLAY_BUFFER)
+            content = archive.read(candidate, mmap=part == REPLAY_BUFFER)
         except UnreadableCheckpointError as error:
             problem = str(error)
             continue
@@ -145,26 +154,10 @@ def _read_side(ckpt_dir: str, step: int, part: str, set_id: str | None) -> dict[
     raise UnreadableCheckpointError(problem)
 
 
-def _read(path: str, mmap: bool = False) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise UnreadableCheckpointError(f"{path} cannot be read ({reason})") from error
-    if not isinstance(content, dict):
-        raise UnreadableCheckpointError(f"{path} holds a {type(content).__name__}, not a dict")
-    return content
-
-
-def _write_synced(path: str, content: dict[str, Any]) -> None:
-    with open(path, "wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sync_directory(path: str) -> None:
     """Make the renames in a directory survive a power cut."""
+    if os.name == "nt":  # Windows opens no folders
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -184,6 +177,8 @@ def _put_in_place(ckpt_dir: str, step: int) -> None:
 
 def _tidy(ckpt_dir: str) -> None:
     """Finish or remove what a killed process has left behind."""
+    for step in steps_without_model(ckpt_dir):
+        remove_set(ckpt_dir, step)
     for step in steps_of(ckpt_dir):
         if os.path.exists(part_path(ckpt_dir, step, MODEL) + _NEW):
             _put_in_place(ckpt_dir, step)

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from alf.utils import _checkpoint_archive as archive
 from alf.utils import _checkpoint_files as files
-from alf.utils._checkpoint_files import UnreadableCheckpointError
+from alf.utils._checkpoint_archive import UnreadableCheckpointError
 
 _ENABLED_ATTRIBUTE = "_checkpoint_enabled"
 _logger = logging.getLogger("absl")
+_MOST_PROBLEMS = 3
 
 
 def enable_checkpoint(module: nn.Module, flag: bool = True) -> None:
@@ -44,7 +46,7 @@ def extract_sub_state_dict_from_checkpoint(
     """
     if not os.path.isfile(checkpoint_path):
         raise FileNotFoundError(f"there is no checkpoint file {checkpoint_path!r}")
-    content = files.read_model(checkpoint_path)
+    content = archive.read(checkpoint_path)
     entry, path = _entry_and_path(content, checkpoint_prefix)
     if entry is None:
         known = ", ".join(sorted(k for k, v in content.items() if isinstance(v, Mapping)))
@@ -142,8 +144,17 @@ class Checkpointer:
         return files.steps_of(self._ckpt_dir)
 
     def newest_step(self) -> int:
-        """Step of the newest checkpoint; -1: there is none."""
-        return max(files.steps_of(self._ckpt_dir), default=-1)
+        """Step of the newest checkpoint, whole or not; -1: there is none."""
+        return max([*self.steps(), *files.steps_without_model(self._ckpt_dir)], default=-1)
+
+    def set_newer_aside(self, global_step: int) -> None:
+        """Rename the files of checkpoints newer than `global_step` to `damaged-...`.
+
+        For a run that continues from `global_step` because the newer ones cannot be read.
+        """
+        for step in [*self.steps(), *files.steps_without_model(self._ckpt_dir)]:
+            if step > global_step:
+                files.set_aside(self._ckpt_dir, step)
 
     def save(self, global_step: int) -> None:
         """Write the checkpoint of `global_step`; it is there completely or not at all."""
@@ -242,16 +253,19 @@ class Checkpointer:
                 )
                 return -1, {}
             return step, files.read_set(self._ckpt_dir, step, wanted)
-        if not steps:
+        incomplete = files.steps_without_model(self._ckpt_dir)
+        if not steps and not incomplete:
             _logger.warning("there is no checkpoint in %s", self._ckpt_dir)
             return -1, {}
         problems = []
-        for step in reversed(steps):
+        for step in sorted([*steps, *incomplete], reverse=True):
             try:
                 return step, files.read_set(self._ckpt_dir, step, wanted)
             except UnreadableCheckpointError as problem:
                 _logger.warning("skipped checkpoint %d: %s", step, problem)
                 problems.append(f"{step}: {problem}")
+        if len(problems) > _MOST_PROBLEMS:
+            problems[_MOST_PROBLEMS:] = [f"and {len(problems) - _MOST_PROBLEMS} more"]
         raise UnreadableCheckpointError(
             f"no checkpoint in {self._ckpt_dir} can be read: {'; '.join(problems)}"
         )
