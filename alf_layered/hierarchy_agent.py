@@ -23,6 +23,7 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, StepType, TimeStep, namedtuple
 from alf.tensor_specs import TensorSpec
 from alf_layered import clock as clocks
+from alf_layered.bounds import Bounds
 from alf_layered.joints import Joint
 from alf_layered.levels.assembly import bind_maps, build_levels, check_config, joint_specs
 from alf_layered.levels.level import Level, LevelCtor, LevelObservation
@@ -160,6 +161,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         for level_name, level in zip(self._level_names, built, strict=True):
             self.add_module(level_name, level)
         self._maps = maps
+        self._bounds = {n: Bounds(level.action_spec) for n, level in self._named_levels()}
         self._continues = joint_end == "continue"
         self._averages_reward = reward_mode == "mean"
         self._record_infos: dict[tuple[str, str], Nest] = {}
@@ -358,7 +360,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         function: Callable[[TimeStep, Nest], AlgStep] = getattr(level, method)
         info = self._record_infos.get((name, method))
         if info is None:  # what a level's info looks like shows at its first step
-            result = function(step, state.algorithm)
+            result = self._decide(name, function, step, state.algorithm)
             self._record_infos[name, method] = alf.nest.map_structure(
                 lambda x: torch.zeros_like(x[:1]), result.info
             )
@@ -371,13 +373,27 @@ class HierarchyAgent(OffPolicyAlgorithm):
             otherwise = AlgStep(output=state.decision, state=state.algorithm, info=info)
             if level.costly:
                 return on_rows(
-                    mask, lambda rows: function(*rows), (step, state.algorithm), otherwise
+                    mask,
+                    lambda rows: self._decide(name, function, *rows),
+                    (step, state.algorithm),
+                    otherwise,
                 )
             if not bool(mask.any()):
                 return otherwise
-            result = function(step, state.algorithm)
+            result = self._decide(name, function, step, state.algorithm)
         kept = AlgStep(output=state.decision, state=state.algorithm, info=result.info)
         return where_rows(mask, result, kept)
+
+    def _decide(
+        self,
+        name: str,
+        function: Callable[[TimeStep, Nest], AlgStep],
+        step: TimeStep,
+        algorithm_state: Nest,
+    ) -> AlgStep:
+        """What the level decides, inside the bounds of its spec."""
+        result = function(step, algorithm_state)
+        return result._replace(output=self._bounds[name].clip(result.output))
 
     # ---- data and training ----------------------------------------------------------------------
 

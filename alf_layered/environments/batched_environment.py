@@ -9,13 +9,14 @@ from __future__ import annotations
 import abc
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from alf.data_structures import StepType, TimeStep, time_step_spec
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest.nest import map_structure
-from alf.tensor_specs import TensorSpec
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 
 class Outcome(NamedTuple):
@@ -77,6 +78,7 @@ class BatchedEnvironment(AlfEnvironment):
         self._last = torch.full_like(self._env_id, int(StepType.LAST))
         self._current: TimeStep | None = None
         self._ended = torch.zeros(batch_size, dtype=torch.bool, device=self._device)
+        self._limits = map_structure(self._limits_of, action_spec)
 
     # ------------------------------------------------------------------- for the subclass
 
@@ -86,7 +88,10 @@ class BatchedEnvironment(AlfEnvironment):
 
     @abc.abstractmethod
     def _advance(self, action: Any, restart: Tensor) -> Outcome:
-        """One step; the instances with `restart` `[B]` begin a new episode and ignore `action`."""
+        """One step; the instances with `restart` `[B]` begin a new episode and ignore `action`.
+
+        Continuous actions are clipped to their bounds already, unless they are not finite.
+        """
 
     # -------------------------------------------------------------------------- time steps
 
@@ -96,7 +101,10 @@ class BatchedEnvironment(AlfEnvironment):
         return self._current
 
     def step(self, action: Any) -> TimeStep:
-        """One step of each instance; `action` is a nest of [B, ...]."""
+        """One step of each instance; `action` is a nest of [B, ...].
+
+        Continuous actions are clipped to their bounds; `prev_action` is what was executed.
+        """
         if self._current is None:
             return self.reset()
         self._current = self._step(action)
@@ -128,6 +136,7 @@ class BatchedEnvironment(AlfEnvironment):
 
     def _step(self, action: Any) -> TimeStep:
         restart = self._ended
+        action = map_structure(_clipped, action, self._limits)
         outcome = self._advance(action, restart)
         stays = ~restart
         terminated = outcome.terminated & stays
@@ -145,6 +154,13 @@ class BatchedEnvironment(AlfEnvironment):
                 key: _zero_rows(outcome.env_info[key], restart) for key in self._env_info_spec
             },
         )
+
+    def _limits_of(self, spec: TensorSpec) -> _Limits:
+        if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete:
+            return _Limits(None, None)
+        ends = (np.broadcast_to(end, spec.shape) for end in (spec.minimum, spec.maximum))
+        low, high = (torch.tensor(end, dtype=spec.dtype, device=self._device) for end in ends)
+        return _Limits(low, high)
 
     def _discount_of(self, terminated: Tensor, restart: Tensor) -> Tensor:
         discount = (~terminated).to(torch.float32)
@@ -186,6 +202,21 @@ class BatchedEnvironment(AlfEnvironment):
 
     def close(self) -> None:
         """Nothing is held that has to be given back."""
+
+
+class _Limits:
+    """Bounds of an action, tensors of its shape; None without any."""
+
+    def __init__(self, low: Tensor | None, high: Tensor | None) -> None:
+        self.low, self.high = low, high
+
+
+def _clipped(action: Tensor, limits: _Limits) -> Tensor:
+    """`action` inside its bounds; what is not finite stays, to be refused."""
+    if limits.low is None or limits.high is None or action.shape[1:] != limits.low.shape:
+        return action
+    inside = torch.minimum(torch.maximum(action, limits.low), limits.high)
+    return torch.where(action.isinf(), action, inside)
 
 
 def _zero_rows(value: Tensor, rows: Tensor) -> Tensor:

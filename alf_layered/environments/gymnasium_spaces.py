@@ -12,7 +12,6 @@ from torch import Tensor
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
-_TOLERANCE = 1e-4
 _KEPT_DTYPES = {"uint8", "int8", "int16", "int32", "int64"}
 
 
@@ -73,8 +72,11 @@ class Actions:
     def to_numpy(self, action: Any, restart: np.ndarray) -> Any:
         """Actions for a vector environment; an idle one in the rows with `restart` `[B]`.
 
+        Continuous actions are clipped to their bounds.
+
         Raises:
-            ValueError: if an action of another row is NaN or outside its bounds by more than 1e-4.
+            ValueError: if an action of another row is not finite, or a discrete one outside its
+                bounds.
         """
         return map_space(
             lambda _, leaf, value: leaf.to_numpy(value, restart), self._space, self._leaves, action
@@ -121,32 +123,29 @@ class _ActionLeaf(NamedTuple):
             )
         if self.start is not None:
             action = action + self.start
-        elif self.normalize:
-            _check(action, -np.ones_like(self.low), np.ones_like(self.high), restart)
+            fine = (action >= self.low) & (action <= self.high)
+            self._check(action, fine, restart)
+        else:
+            self._check(action, np.isfinite(action), restart)
+        if self.normalize:
             action = self.low + 0.5 * (action + 1.0) * (self.high - self.low)
-        _check(action, self.low, self.high, restart)
         if restart.any():
             action = np.where(_as_column(restart, action), np.zeros_like(action), action)
         return np.clip(action, self.low, self.high).astype(self.dtype, copy=False)
 
+    def _check(self, action: np.ndarray, fine: np.ndarray, restart: np.ndarray) -> None:
+        """Complains of the first row, among those without `restart`, that is not `fine`."""
+        wrong = ~fine.reshape(len(action), -1).all(axis=1) & ~restart
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"the action of instance {row} is {action[row].tolist()}; "
+                f"allowed is {self.low.tolist()} to {self.high.tolist()}"
+            )
+
     def idle(self, batch_size: int) -> np.ndarray:
         zeros = np.zeros((batch_size, *self.low.shape))
         return np.clip(zeros, self.low, self.high).astype(self.dtype)
-
-
-def _check(action: np.ndarray, low: np.ndarray, high: np.ndarray, restart: np.ndarray) -> None:
-    """Complains of the first row, among those without `restart`, that is not within the bounds."""
-    # Rounding grows with the bounds, so the tolerance does, too.
-    least = low - _TOLERANCE * np.maximum(1.0, np.abs(low))
-    most = high + _TOLERANCE * np.maximum(1.0, np.abs(high))
-    fine = np.isfinite(action) & (action >= least) & (action <= most)
-    wrong = ~fine.reshape(len(action), -1).all(axis=1) & ~restart
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
-            f"the action of instance {row} is {action[row].tolist()}; "
-            f"allowed is {low.tolist()} to {high.tolist()}"
-        )
 
 
 def _observation_leaf(space: spaces.Space) -> TensorSpec:

@@ -21,7 +21,6 @@ from alf_layered.environments.maze_layouts import Cell, maze_task
 from alf_layered.environments.render2d import MazePicture
 
 _INFO_KEYS = ("is_success", "success")
-_TOLERANCE = 1e-4
 
 
 class Maze2DEnvironment(BatchedEnvironment):
@@ -224,12 +223,11 @@ def _observe(state: MazeState) -> dict[str, Tensor]:
 
 
 def _checked(action: Tensor, restart: Tensor, largest: float) -> Tensor:
-    """`action`, if it is allowed; 0 in the rows that ignore theirs, whatever it is."""
+    """`action`, if it is finite; 0 in the rows that ignore theirs, whatever it is."""
     if action.shape != (len(restart), 2):
         raise ValueError(f"actions have shape {(len(restart), 2)}, got {tuple(action.shape)}")
     action = action.masked_fill(restart[:, None], 0.0)
-    # NaN is not below anything, so it is caught as well.
-    fine = (action.abs() <= largest + _TOLERANCE).all(dim=-1)
+    fine = action.isfinite().all(dim=-1)
     if not fine.all():
         row = int((~fine).nonzero()[0])
         raise ValueError(

@@ -14,12 +14,13 @@ from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
+from alf_layered.bounds import Bounds
 from alf_layered.joints import option
 from alf_layered.levels.fixed_actions import (
     as_actions,
     check_bounded,
     uniform_actions,
-    with_action,
+    with_decision,
 )
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.learner_fit import agreed_gamma, check_is_for_levels, check_training
@@ -118,6 +119,7 @@ class AlgorithmLevel(Level):
         self._algorithm_action_spec = algorithm_action_spec
         self.register_buffer("_choices", choices, persistent=False)
         self._info_spec: Nest = None
+        self._bounds = Bounds(algorithm_action_spec)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -144,7 +146,11 @@ class AlgorithmLevel(Level):
         step = step._replace(info=dist_utils.distributions_to_params(step.info))
         if self._random_warm_up and self._training is not None and self._update_clock.warming_up:
             action = uniform_actions(self._algorithm_action_spec, len(inputs.step_type))
-            step = step._replace(output=action, info=with_action(step.info, action))
+            step = with_decision(step, action)
+        elif not isinstance(self._training, OnPolicyOptions):
+            # What is learned from is what was executed. On-policy learners keep what they drew: a
+            # policy gradient is unbiased only with the probability of the draw itself.
+            step = with_decision(step, self._bounds.clip(step.output))
         return self._chosen(step)
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:

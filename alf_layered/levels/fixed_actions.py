@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import alf
+from alf.data_structures import AlgStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 
@@ -20,6 +21,11 @@ def check_bounded(action_spec: Any, *, level: str) -> None:
 def uniform_actions(action_spec: Any, batch_size: int) -> Any:
     """Nest of `[batch_size, ...]`, uniform between the bounds, both included if discrete."""
     return alf.nest.map_structure(lambda spec: spec.sample([batch_size]), action_spec)
+
+
+def with_decision(step: AlgStep, action: Any) -> AlgStep:
+    """The step of an algorithm as if it had decided for `action`."""
+    return step._replace(output=action, info=with_action(step.info, action))
 
 
 def with_action(info: Any, action: Any) -> Any:

@@ -18,8 +18,9 @@ from alf.algorithms.algorithm import Algorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
+from alf_layered.bounds import Bounds
 from alf_layered.levels.assembly import called_by
-from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_action
+from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.planner_level import PlannerLevel
 from alf_layered.levels.skill_options import SkillOptions
@@ -202,6 +203,7 @@ class SkillLevel(Level):
         self._random_warm_up = random_warm_up
         self._freeze_after = freeze_after
         self._info_spec: Nest = None
+        self._bounds = Bounds(action_spec)
         self._remembers_nothing = not alf.nest.flatten(
             (algorithm.rollout_state_spec, algorithm.predict_state_spec)
         )
@@ -255,11 +257,13 @@ class SkillLevel(Level):
             step = step._replace(info=dist_utils.distributions_to_params(step.info))
             if warming:
                 action = uniform_actions(self.action_spec, inputs.step_type.shape[0])
-                step = step._replace(output=action, info=with_action(step.info, action))
+                step = with_decision(step, action)
             elif self.frozen and self._remembers_nothing:  # there is nothing to explore for
                 nothing = self._algorithm.predict_state_spec
                 certain = self._algorithm.predict_step(self._seen(inputs, state), nothing)
                 step = step._replace(output=certain.output)
+            else:
+                step = with_decision(step, self._bounds.clip(step.output))
         return AlgStep(
             output=step.output,
             state=state._replace(algorithm=step.state, step=state.step + 1),
