@@ -182,4 +182,4 @@ class EncoderNet(Encoder):
         share = torch.where(self.batches > 0, self._momentum, 1.0) * known
         self.change_rate.lerp_(rate, share)
         self.mask.copy_(self.change_rate >= self._least_rate)
-        self.batches += known
+        self.batches.add_(known)

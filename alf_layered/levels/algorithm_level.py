@@ -27,6 +27,7 @@ from alf_layered.levels.learner_fit import agreed_gamma, check_is_for_levels, ch
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
+from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
 
 Nest = Any
@@ -117,7 +118,7 @@ class AlgorithmLevel(Level):
         self._goal = goal
         self._random_warm_up = random_warm_up
         self._algorithm_action_spec = algorithm_action_spec
-        self.register_buffer("_choices", choices, persistent=False)
+        register_constant(self, "_choices", choices)
         self._info_spec: Nest = None
         self._bounds = Bounds(algorithm_action_spec)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 import alf
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
@@ -54,7 +56,7 @@ def agreed_gamma(
     Raises:
         ValueError: there is more than one.
     """
-    modules = [m for m in algorithm.modules() if not (has_own_search and _is_search(m))]
+    modules = [m for m in _parts(algorithm) if not (has_own_search and _is_search(m))]
     found = {factor for module in modules for factor in _gammas(module)}
     if gamma is not None:
         found.add(gamma)
@@ -65,6 +67,15 @@ def agreed_gamma(
             + (", or those of a MuzeroLevel" if any(map(_is_search, modules)) else "")
         )
     return found.pop() if found else 0.99
+
+
+def _parts(algorithm: Algorithm) -> Iterator[nn.Module]:
+    """All modules of an algorithm, those in plain lists too: ALF's SAC keeps its losses so."""
+    for module in algorithm.modules():
+        yield module
+        for value in vars(module).values():
+            if isinstance(value, (list, tuple)):
+                yield from (m for m in value if isinstance(m, nn.Module))
 
 
 def _is_search(module: Any) -> bool:

@@ -20,6 +20,7 @@ from alf_layered.levels.exploration_phases import Exploration, next_phase, phase
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.plan_objective import Disagreement, Outlook, PlanObjective
 from alf_layered.levels.training import TrainingOptions
+from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.spaces import as_vector
 from alf_layered.planners.categorical_cem import CategoricalCEM, uniform_plan
 from alf_layered.planners.icem import ICEM
@@ -204,7 +205,7 @@ class PlannerLevel(Level):
                     f"{key[1:]} of level {self.name!r} has {vector.numel()} numbers for "
                     f"{low.numel()} dimensions of the actions"
                 )
-            self.register_buffer(key, vector.expand(low.numel()).clone(), persistent=False)
+            register_constant(self, key, vector.expand(low.numel()).clone())
 
     @property
     def predictor(self) -> Predictor:

@@ -91,8 +91,8 @@ class UpdateClock(nn.Module):
     def add(self, count: int) -> None:
         """Counts new transitions; those of the warm-up pay for nothing."""
         free = max(self._warm_up - int(self.transitions), 0)
-        self.transitions += count
-        self.debt += max(count - free, 0) * self._options.updates_per_transition
+        self.transitions.add_(count)
+        self.debt.add_(max(count - free, 0) * self._options.updates_per_transition)
 
     def take_due(self, ready: bool = True) -> int:
         """The number of whole updates that are due; they count as done.
@@ -105,5 +105,5 @@ class UpdateClock(nn.Module):
         else:
             debt, unready = sum_over_processes(float(self.debt), float(not ready))
             due = 0 if unready else int(debt)
-        self.debt -= due / num_processes()
+        self.debt.sub_(due / num_processes())
         return due

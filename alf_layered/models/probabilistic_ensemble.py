@@ -17,6 +17,7 @@ from alf_layered.models.mixture import Mixture, beta_nll, draw, log_density
 from alf_layered.models.model import Model
 from alf_layered.models.rollout import MakeStep, Step
 from alf_layered.models.symmetry_breaking import SymmetryBreaking
+from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.prob_dynamics import DynamicsOutput, ProbFCDynamics
 from alf_layered.networks.running_moments import RunningMoments
 from alf_layered.networks.spaces import Space, as_spec, width
@@ -113,7 +114,7 @@ class ProbabilisticEnsemble(Model):
             if symmetry_breaking_start
             else None
         )
-        self.register_buffer("_unit", torch.ones(state_dim), persistent=False)
+        register_constant(self, "_unit", torch.ones(state_dim))
         if device is not None:
             self.to(device)
         self._optimizer: torch.optim.Optimizer | None = None

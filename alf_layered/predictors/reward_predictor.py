@@ -273,7 +273,7 @@ class RewardPredictor(Predictor):
 
     @torch.no_grad()
     def after_update(self) -> None:
-        self.updates += 1
+        self.updates.add_(1)
         if isinstance(self.val_func, torch.nn.Module):
             assert isinstance(self.target_val_func, torch.nn.Module)
             torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from alf_layered.networks.constant_buffers import register_constant
+
 
 class QScale(nn.Module):
     """A running range between two percentiles, at least 1 (arXiv 2310.16828, equation 4)."""
@@ -16,7 +18,7 @@ class QScale(nn.Module):
         super().__init__()
         self._tau = tau
         self.register_buffer("value", torch.ones(()))
-        self.register_buffer("_levels", torch.tensor([low, high]), persistent=False)
+        register_constant(self, "_levels", torch.tensor([low, high]))
 
     @torch.no_grad()
     def update(self, q: Tensor) -> Tensor:

@@ -10,20 +10,21 @@ import dataclasses
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import alf
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
-from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.planners.plan import SearchResult
 from alf_layered.rows import on_rows, where_rows
 from alf_layered.tdmpc2 import losses, planning
 from alf_layered.tdmpc2.losses import Spans
 from alf_layered.tdmpc2.q_scale import QScale
 from alf_layered.tdmpc2.settings import TDMPC2Settings
+from alf_layered.tdmpc2.slow_adam import SlowAdam
 from alf_layered.tdmpc2.world_model import WorldModel
 
 Nest = Any
@@ -82,6 +83,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     ) -> None:
         check_spaces(action_spec, reward_spec, name=name)
         _check_config(config, settings, name=name)
+        optimizer = _adam(settings, name="model")
         plan_spec = TensorSpec((settings.horizon, action_spec.numel))
         state_spec = TDMPC2State(plan_spec, plan_spec, TensorSpec((), dtype=torch.int64))
         super().__init__(
@@ -93,7 +95,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
             predict_state_spec=state_spec,
             env=env,
             config=config,
-            optimizer=_adam(settings, name="model"),
+            optimizer=optimizer,
             checkpoint=checkpoint,
             debug_summaries=debug_summaries,
             name=name,
@@ -109,11 +111,10 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
             settings=settings.model,
             log_prob=settings.log_prob,
         )
-        slow = {"lr": settings.lr * settings.encoder_lr_scale}
-        for encoder in self._world_model.encoders:
-            for parameter in encoder.parameters():
-                parameter.opt_args = slow  # type: ignore[attr-defined]
-        self.add_optimizer(_adam(settings, name="policy", eps=1e-5), [self._world_model.policy])
+        self._register_parts()
+        encoders = (p for e in self._world_model.encoders for p in e.parameters())
+        optimizer.slow_down(encoders, settings.encoder_lr_scale)
+        self.add_optimizer(_adam(settings, name="policy", eps=1e-5), [self._policy])
         self._target_q = copy.deepcopy(self._world_model.q).requires_grad_(False)
         self._q_scale = QScale(settings.tau)
         self._set_bounds(action_spec)
@@ -127,10 +128,18 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         self._model_losses = compiled(losses.world_model_losses)
         self._policy_value = compiled(losses.policy_value)
 
+    def _register_parts(self) -> None:
+        """Makes the world model's parts direct children: ALF gives optimizers to these alone."""
+        model = self._world_model
+        self._policy = model.policy
+        self._model = nn.ModuleList(m for m in model.children() if m is not model.policy)
+        for name, parameter in model.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+
     def _set_bounds(self, spec: BoundedTensorSpec) -> None:
         for key, bound in (("_low", spec.minimum), ("_high", spec.maximum)):
             bound = torch.as_tensor(bound, dtype=torch.float32).broadcast_to(spec.shape)
-            self.register_buffer(key, bound.reshape(-1).clone(), persistent=False)
+            register_constant(self, key, bound.reshape(-1).clone())
 
     @property
     def world_model(self) -> WorldModel:
@@ -143,7 +152,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         return self._settings
 
     def _trainable_attributes_to_ignore(self) -> list[str]:
-        return ["_target_q"]
+        return ["_target_q", "_world_model"]
 
     # ---- acting ---------------------------------------------------------------------------------
 
@@ -313,7 +322,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             target, online, self._settings.tau
         )
-        self._updates += 1
+        self._updates.add_(1)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
@@ -377,8 +386,8 @@ def _check_config(config: TrainerConfig | None, settings: TDMPC2Settings, *, nam
         raise ValueError(f"priority_replay is True, but the loss of {name!r} gives no priorities")
 
 
-def _adam(settings: TDMPC2Settings, *, name: str, eps: float = 1e-8) -> torch.optim.Optimizer:
-    return Adam(
+def _adam(settings: TDMPC2Settings, *, name: str, eps: float = 1e-8) -> SlowAdam:
+    return SlowAdam(
         lr=settings.lr,
         eps=eps,
         gradient_clipping=settings.gradient_clipping,

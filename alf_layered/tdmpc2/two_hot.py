@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from alf_layered.networks.constant_buffers import register_constant
+
 
 def symlog(x: Tensor) -> Tensor:
     """`sign(x) log(1 + |x|)`."""
@@ -33,7 +35,7 @@ class TwoHot(nn.Module):
             )
         self._low, self._high = vmin, vmax
         self._width = (vmax - vmin) / (num_bins - 1)
-        self.register_buffer("bins", torch.linspace(vmin, vmax, num_bins), persistent=False)
+        register_constant(self, "bins", torch.linspace(vmin, vmax, num_bins))
 
     def place(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The lower of the two bins `[...]`, int64, and the share of the upper one, in [0, 1]."""
