@@ -84,11 +84,12 @@ def test_encoders_learn_at_their_own_rate() -> None:
     algorithm.update_with_gradient(algorithm.calc_loss(_info()))
     # Adam's first step moves a parameter by the learning rate, whatever the gradient's size.
     steps = {n: float((p - before[n]).detach().abs().max()) for n, p in model.named_parameters()}
-    assert {"encoder", "q", "_pi"} <= {name.partition(".")[0] for name in steps}
+    # Heads that begin at zero pass no gradients on, and the policy's are small beside epsilon.
+    steps = {n: step for n, step in steps.items() if step > 0 and not n.startswith("_pi.")}
+    assert {"encoder", "_trunk", "_next", "_reward"} <= {n.partition(".")[0] for n in steps}
     for name, step in steps.items():
         rate = 3e-4 if name.startswith("encoder.") else 1e-3
-        if not name.startswith("_pi."):  # these have gradients that are small beside epsilon
-            assert step == pytest.approx(rate, rel=0.01), name
+        assert step == pytest.approx(rate, rel=0.01), name
     for old, new in zip(target, algorithm._target_q.parameters(), strict=True):
         assert torch.equal(old, new)
 
