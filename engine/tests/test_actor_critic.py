@@ -215,11 +215,34 @@ def test_in_the_init_stage_alpha_shrinks_very_slowly():
     )
 
 
-def test_the_init_stage_is_skipped_if_the_first_entropy_is_below_the_maximum():
-    algorithm = entropy_target(average_window=3)
-    assert alphas(algorithm, 2.0, 2.0, 2.0, 2.0) == [1.0] * 4
+def test_the_init_stage_ends_with_one_very_slow_step():
     algorithm = entropy_target(average_window=3, very_slow_update_rate=0.1)
-    assert alphas(algorithm, 5.0, 2.0)[-1] == pytest.approx(math.exp(-0.2))
+    assert alphas(algorithm, 2.0, 2.0, 2.0, 2.0) == pytest.approx([math.exp(-0.1)] * 4)
+    algorithm = entropy_target(average_window=2, very_slow_update_rate=0.1)
+    # averages 5, 3.5, 2: above the target and falling is half the rate up, then nothing
+    expected = [math.exp(x) for x in (-0.1, -0.05, 0.0, 0.0)]
+    assert alphas(algorithm, 5.0, 2.0, 2.0, 1.5) == pytest.approx(expected)
+
+
+def test_alpha_waits_for_the_default_max_entropy():
+    algorithm = entropy_target(max_entropy=None, average_window=3, very_slow_update_rate=0.1)
+    assert alphas(algorithm, 5.0, 6.0, 7.0) == pytest.approx([1.0, 1.0, math.exp(-0.1)])
+
+
+def test_a_target_above_the_maximum_is_refused():
+    with pytest.raises(ValueError, match="must not be above max_entropy"):
+        entropy_target(target_entropy=3.5)
+
+
+def test_nothing_changes_without_a_valid_step():
+    algorithm = entropy_target(skip_free_stage=True)
+    last = torch.full((1, 2), StepType.LAST)
+    info = algorithm.train_step((td.Categorical(logits=torch.zeros(1, 2, 4)), last)).info
+    alphas(algorithm, 2.0, 1.5)
+    before = {k: v.clone() for k, v in algorithm.state_dict().items() if "_averager" not in k}
+    algorithm.calc_loss(info)
+    after = algorithm.state_dict()
+    assert all(torch.equal(v, after[k]) for k, v in before.items())
 
 
 def test_in_the_free_stage_alpha_stays():
@@ -230,11 +253,12 @@ def test_in_the_free_stage_alpha_stays():
 
 def test_alpha_rises_while_a_low_entropy_falls_and_falls_while_it_recovers():
     algorithm = entropy_target(skip_free_stage=True, fast_update_rate=0.1, slow_update_rate=0.1)
-    assert alphas(algorithm, 0.9, 0.8) == pytest.approx([1.0, math.exp(0.1)])
+    # before the first loss the entropy is taken for 0, so it recovers: half the rate down
+    assert alphas(algorithm, 0.9, 0.8) == pytest.approx([math.exp(-0.05), math.exp(0.05)])
     # recovering below the target: half the rate down; above it and rising: the full rate down
-    assert alphas(algorithm, 0.9, 1.5) == pytest.approx([math.exp(0.05), math.exp(-0.05)])
+    assert alphas(algorithm, 0.9, 1.5) == pytest.approx([1.0, math.exp(-0.1)])
     # above the target and falling: half the rate up
-    assert alphas(algorithm, 1.2) == pytest.approx([1.0])
+    assert alphas(algorithm, 1.2) == pytest.approx([math.exp(-0.05)])
 
 
 def test_the_update_rate_decays_at_each_crossing_and_is_fast_again_far_below():
@@ -267,7 +291,9 @@ def test_last_steps_do_not_count_for_the_entropy():
     info = algorithm.train_step((dist, step_type)).info
     loss = algorithm.calc_loss(nest.map_structure(lambda x: x.unsqueeze(0), info))
     assert algorithm._avg_entropy.item() == pytest.approx(math.log(2.0))
-    torch.testing.assert_close(loss.loss, -torch.tensor([[math.log(2.0), 0.0]]), atol=1e-6, rtol=0)
+    # below the target and recovering: half of the fast rate, log 2, down
+    expected = -torch.tensor([[math.log(2.0) / math.sqrt(2.0), 0.0]])
+    torch.testing.assert_close(loss.loss, expected, atol=1e-6, rtol=0)
 
 
 def test_nested_entropy_targets_are_independent():
@@ -283,7 +309,7 @@ def test_nested_entropy_targets_are_independent():
     info = algorithm.rollout_step((dists, step_type)).info
     loss = algorithm.calc_loss(nest.map_structure(lambda x: x.reshape(2, 3), info))
     assert loss.loss.shape == (2, 3)
-    assert set(loss.extra.neg_entropy) == {"a", "b"}
+    assert loss.extra["a"].neg_entropy.shape == loss.extra["b"].neg_entropy.shape == (2, 3)
 
 
 def test_sgd_entropy_target_lowers_alpha_above_the_target():
@@ -291,7 +317,7 @@ def test_sgd_entropy_target_lowers_alpha_above_the_target():
     dist = td.Categorical(logits=torch.zeros(3, 4))
     info = algorithm.train_step((dist, torch.full((3,), StepType.MID))).info
     loss = algorithm.calc_loss(nest.map_structure(lambda x: x.unsqueeze(0), info))
-    loss.scalar_loss.backward()
+    loss.loss.mean().backward()
     torch.testing.assert_close(algorithm._log_alpha.grad, torch.tensor(math.log(4.0) - 0.5))
 
 

@@ -64,12 +64,36 @@ def test_nothing_is_gained_beyond_the_clipped_ratio():
     assert logits.grad[1] < 0
 
 
-def test_advantages_are_normalized_over_the_steps_that_have_one():
+def test_advantages_are_normalized_over_the_whole_batch():
+    # mean 1, deviation sqrt(6 / 4), last steps included
     info = _info([0.0] * 4, [1.0, 3.0, 0.0, 0.0])
     last = int(StepType.LAST)
     step_type = torch.tensor([[1, 1, last, last]], dtype=torch.int32)
     result = PPOLoss()(info._replace(step_type=step_type))
-    torch.testing.assert_close(result.extra.pg_loss[0, :2], torch.tensor([1.0, -1.0]))
+    expected = torch.tensor([0.0, -2.0, 1.0, 1.0]) / math.sqrt(1.5)
+    torch.testing.assert_close(result.extra.pg_loss[0], expected)
+
+
+def test_a_vector_reward_is_normalized_and_clipped_in_each_dimension_and_then_weighted():
+    info = _info([0.0, 0.0], [0.0, 0.0])._replace(
+        advantages=torch.tensor([[[1.0, 10.0], [3.0, 30.0]]]),
+        returns=torch.zeros(1, 2, 2),
+        value=torch.zeros(1, 2, 2),
+        reward_weights=torch.tensor([[[0.75, 0.25], [0.75, 0.25]]]),
+    )
+    normalized = PPOLoss(advantage_clip=10.0)(info).extra.pg_loss
+    torch.testing.assert_close(normalized, torch.tensor([[1.0, -1.0]]))
+    clipped = PPOLoss(normalize_advantages=False, advantage_clip=2.0)(info).extra.pg_loss
+    torch.testing.assert_close(clipped, torch.tensor([[-(0.75 + 0.5), -(1.5 + 0.5)]]))
+
+
+def test_the_log_probability_is_clipped_on_request():
+    info = _info([_logit(0.1)], [1.0])
+    # log 0.05 becomes -1
+    loss = PPOLoss(normalize_advantages=False, log_prob_clipping=1.0, importance_ratio_clipping=9.0)
+    torch.testing.assert_close(
+        loss(info).extra.pg_loss, -torch.tensor([[math.exp(-1.0 - math.log(0.5))]])
+    )
 
 
 def test_a_ratio_that_is_not_finite_is_found_on_request():
@@ -125,14 +149,21 @@ def test_advantages_computed_inside_the_loss_are_the_same():
     inside = _algorithm(loss_class=partial(loss, compute_advantages_internally=True))
     inputs, prepared = inside.preprocess_experience(inputs, info, ())
     assert prepared.advantages == ()
-    sequence = ActorCriticInfo(
+    sequence = prepared._replace(
         reward=inputs.reward.T,
         step_type=inputs.step_type.T,
         discount=inputs.discount.T,
+        rollout_value=prepared.rollout_value.T,
     )
-    returns, advantages = inside._loss._returns_and_advantages(sequence, info.value.T)
+    value_now = torch.randn_like(info.value.T)
+    returns, advantages = inside._loss._returns_and_advantages(sequence, value_now)
     torch.testing.assert_close(advantages.T, outside.advantages)
     torch.testing.assert_close(returns.T, outside.returns)
+
+
+def test_advantages_inside_the_loss_need_the_values_of_the_rollout():
+    with pytest.raises(ValueError, match="rollout_value"):
+        PPOLoss(compute_advantages_internally=True)(_info([0.0, 0.0], [1.0, 1.0]))
 
 
 def test_a_loss_for_one_update_is_refused():

@@ -27,7 +27,7 @@ def test_one_step_loss_by_hand():
     result = OneStepTDLoss(gamma=0.5)(INFO, VALUE, VALUE)
     # targets 1 + 0.5 * 20, 2 + 0, own value, 4 + 0.5 * 50; the last step is padding
     assert result.loss.flatten().tolist() == [1.0, 18.0**2, 0.0, 11.0**2, 0.0]
-    assert torch.equal(result.extra, result.loss)
+    assert result.extra.flatten().tolist() == [1.0, -18.0, 0.0, -11.0, 0.0]
     assert result.scalar_loss == ()
 
 
@@ -88,6 +88,17 @@ def test_normalized_targets_change_the_scale_of_the_loss_only():
     plain = TDLoss(gamma=0.5, td_lambda=0.0)(INFO, VALUE, VALUE).loss
     variance = loss.compute_td_target(INFO, VALUE).var(correction=0)
     assert torch.allclose(loss(INFO, VALUE, VALUE).loss, plain / variance, rtol=1e-4)
+
+
+def test_each_reward_dimension_has_its_own_scale_which_is_saved():
+    info = INFO._replace(reward=torch.stack([INFO.reward, 100 * INFO.reward], dim=-1))
+    value = torch.stack([VALUE, 100 * VALUE], dim=-1)
+    loss = TDLoss(gamma=0.5, td_lambda=0.0, normalize_target=True)
+    one = TDLoss(gamma=0.5, td_lambda=0.0, normalize_target=True)(INFO, VALUE, VALUE).loss
+    torch.testing.assert_close(loss(info, value, value).loss, one)
+    other = TDLoss(gamma=0.5, td_lambda=0.0, normalize_target=True)
+    other.load_state_dict(loss.state_dict())
+    torch.testing.assert_close(other(info, value, value).loss, loss(info, value, value).loss)
 
 
 def test_shapes_that_would_be_broadcast_are_refused():

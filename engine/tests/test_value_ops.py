@@ -144,11 +144,10 @@ def test_importance_ratio_is_clipped_on_one_or_both_sides():
     assert torch.allclose(both, expected)
     assert torch.allclose(both_clipped, expected.clamp(0.8, 1.2))
     assert torch.allclose(upper_clipped, expected.clamp(max=1.2))
-    assert torch.allclose(
-        ratio("capping", log_clipping=0.1)[0], expected.log().clamp(-0.1, 0.1).exp()
-    )
-    given = ratio("capping", clipping=0.0, rollout_log_prob=torch.zeros(4))
-    assert torch.equal(*given)
+    now = distributions(1.0).log_prob(torch.tensor([[0.0], [0.5], [1.0], [-1.0]]))
+    given = ratio("capping", log_clipping=1.0, rollout_log_prob=torch.zeros(4))[0]
+    assert torch.allclose(given, now.clamp(-1.0, 1.0).exp())
+    assert torch.equal(ratio("double_sided", clipping=0.0)[1], torch.ones(4))
 
 
 def test_importance_ratio_refuses_unknown_modes_and_numbers_that_are_none():

@@ -11,16 +11,14 @@ from torch import Tensor
 from alf.algorithms.algorithm import Loss
 from alf.config_util import configurable
 from alf.data_structures import LossInfo, namedtuple
+from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import dist_utils, losses, tensor_utils, value_ops
+from alf.utils import dist_utils, losses, math_ops, tensor_utils, value_ops
 from alf.utils.summary_utils import safe_mean_hist_summary
 
 ActorCriticLossInfo = namedtuple(
     "ActorCriticLossInfo", ["pg_loss", "td_loss", "neg_entropy"], default_value=()
 )
-
-ADVANTAGE_EPSILON = 1e-8
-"""Keeps the normalized advantages of a constant batch finite."""
 
 
 @configurable
@@ -52,9 +50,16 @@ class ActorCriticLoss(Loss):
             use_gae: advantages by GAE(td_lambda) instead of return minus value.
             use_td_lambda_return: with GAE, fit the value to advantage + value instead of the
                 return.
-            normalize_advantages: mean 0 and deviation 1 over the batch.
-            advantage_clip: bound of the advantage's absolute value.
+            normalize_advantages: mean 0 and deviation 1 over the batch, for each dimension of a
+                vector reward.
+            advantage_clip: bound of the advantage's absolute value, after normalization; positive.
+                The dimensions of a vector reward are weighted and added after that.
+
+        Raises:
+            ValueError: ``advantage_clip`` is not positive.
         """
+        if advantage_clip is not None and not advantage_clip > 0:
+            raise ValueError(f"{name}.advantage_clip must be positive, got {advantage_clip}.")
         super().__init__(name=name)
         self._gamma = torch.tensor(gamma)
         self._td_error_loss_fn = td_error_loss_fn
@@ -76,14 +81,14 @@ class ActorCriticLoss(Loss):
         """The loss of time-major ``info``: ActorCriticInfo or a tuple with fields like it."""
         value = info.value
         returns, advantages = self._returns_and_advantages(info, value.detach())
+        if self._normalize_advantages:
+            advantages = _normalize_advantages(advantages)
+        if self._advantage_clip is not None:
+            advantages = advantages.clamp(-self._advantage_clip, self._advantage_clip)
         if value.dim() == 3:
             weights = getattr(info, "reward_weights", ())
             is_weighted = isinstance(weights, Tensor)
             advantages = (advantages * weights if is_weighted else advantages).sum(-1)
-        if self._normalize_advantages:
-            advantages = self._normalized(info, advantages)
-        if self._advantage_clip:
-            advantages = advantages.clamp(-self._advantage_clip, self._advantage_clip)
         self._summarize(info, value, returns, advantages)
 
         pg_loss = self._pg_loss(info, advantages)
@@ -94,10 +99,11 @@ class ActorCriticLoss(Loss):
         neg_entropy = ()
         if self._entropy_regularization is not None:
             entropy, entropy_for_gradient = dist_utils.entropy_with_fallback(
-                info.action_distribution
+                info.action_distribution, return_sum=False
             )
-            loss = loss - self._entropy_regularization * entropy_for_gradient
-            neg_entropy = -entropy
+            total = math_ops.add_n(nest.flatten(entropy_for_gradient))
+            loss = loss - self._entropy_regularization * total
+            neg_entropy = nest.map_structure(torch.neg, entropy)
         return LossInfo(
             loss=loss,
             extra=ActorCriticLossInfo(pg_loss=pg_loss, td_loss=td_loss, neg_entropy=neg_entropy),
@@ -106,18 +112,13 @@ class ActorCriticLoss(Loss):
     def calc_loss(self, info: Any) -> LossInfo:
         return self(info)
 
-    def _normalized(self, info: Any, advantages: Tensor) -> Tensor:
-        """Advantages [T, B] with mean 0 and deviation 1."""
-        deviation = advantages.std(unbiased=False)
-        return (advantages - advantages.mean()) / (deviation + ADVANTAGE_EPSILON)
-
     def _pg_loss(self, info: Any, advantages: Tensor) -> Tensor:
         """The policy gradient loss [T, B]; a subclass can put another here."""
         log_prob = dist_utils.compute_log_probability(info.action_distribution, info.action)
         return -advantages * log_prob
 
     def _returns_and_advantages(self, info: Any, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns and advantages, each of the shape of ``value``."""
+        """Returns and advantages, each of the shape of ``value``: [T, B] or [T, B, n]."""
         discounts = info.discount
         if value.dim() == 3:
             discounts = discounts.unsqueeze(-1)
@@ -140,3 +141,12 @@ class ActorCriticLoss(Loss):
             safe_mean_hist_summary("values", value.detach())
             safe_mean_hist_summary("returns", returns)
             safe_mean_hist_summary("advantages", advantages)
+
+
+def _normalize_advantages(advantages: Tensor, variance_epsilon: float = 1e-8) -> Tensor:
+    """Advantages [T, B] or [T, B, n] with mean 0 and deviation 1 over T and B.
+
+    ``variance_epsilon`` keeps those of a constant batch finite.
+    """
+    variance, mean = torch.var_mean(advantages, dim=(0, 1), unbiased=False)
+    return (advantages - mean) / (variance.sqrt() + variance_epsilon)

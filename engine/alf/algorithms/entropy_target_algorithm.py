@@ -21,6 +21,9 @@ from alf.utils import dist_utils, math_ops
 from alf.utils.averager import ScalarWindowAverager
 
 EntropyTargetLossInfo = namedtuple("EntropyTargetLossInfo", ["neg_entropy"], default_value=())
+SGDEntropyTargetLossInfo = namedtuple(
+    "SGDEntropyTargetLossInfo", ["neg_entropy", "entropy_loss", "alpha_loss"], default_value=()
+)
 EntropyTargetInfo = namedtuple("EntropyTargetInfo", ["step_type", "loss"], default_value=())
 
 INIT_STAGE, FREE_STAGE, ADJUST_STAGE = 0, 1, 2
@@ -36,17 +39,19 @@ MAX_ENTROPY_FRACTION = 0.8
 class EntropyTargetAlgorithm(Algorithm):
     """Keeps the entropy of a policy above ``target_entropy`` by changing its weight alpha.
 
-    Three stages: *init*, where alpha shrinks very slowly until the entropy is below
-    ``max_entropy``, which it may be from the first loss on; *free*, where alpha is left alone until
-    the entropy falls below ``target_entropy``; *adjust*, where with each loss
+    Three stages: *init*, until the averaged entropy is below ``max_entropy``; *free*, where alpha
+    is left alone until that entropy falls below ``target_entropy``; *adjust*. With each loss of
+    the first and the last stage
 
         log_alpha += ((below + above / 2) * decreasing - (above + below / 2) * increasing) * rate
 
-    says whether the entropy is below or above its target and whether it decreased or increased.
-    So alpha falls while a low entropy already recovers, which keeps it from overshooting.
+    where the averaged entropy is below or above its target and decreased or increased (before the
+    first loss it is taken for 0). So alpha falls while a low entropy already recovers, which keeps
+    it from overshooting.
 
-    ``rate`` shrinks from ``fast_update_rate`` towards ``slow_update_rate`` each time the entropy
-    crosses its target, and is fast again when the entropy falls far below it: to half of a positive
+    ``rate`` is ``very_slow_update_rate`` in the init stage. In the adjust stage it shrinks from
+    ``fast_update_rate`` towards ``slow_update_rate`` each time the averaged entropy crosses its
+    target, and is fast again when the entropy of a loss falls far below it: to half of a positive
     target, to twice a negative one.
     """
 
@@ -76,16 +81,25 @@ class EntropyTargetAlgorithm(Algorithm):
 
         Args:
             skip_free_stage: start in the adjust stage.
-            max_entropy: where the init stage ends; None takes 0.8 of the entropy that the first
-                ``average_window`` losses show (1 / 0.8 of a negative one).
+            max_entropy: where the init stage ends; None takes 0.8 of the averaged entropy of the
+                first ``average_window`` losses (1 / 0.8 of a negative one). Alpha stays as it is
+                before that.
             target_entropy: None takes the default for the size of the action.
             min_alpha: lower bound of alpha; exp(-100) if not positive.
             average_window: the entropy is averaged over so many losses.
+
+        Raises:
+            ValueError: the target is above ``max_entropy``.
         """
         super().__init__(debug_summaries=debug_summaries, name=name)
         if target_entropy is None:
             specs = nest.flatten(action_spec)
             target_entropy = float(sum(map(dist_utils.calc_default_target_entropy, specs)))
+        if max_entropy is not None and target_entropy > max_entropy:
+            raise ValueError(
+                f"{name}: target_entropy must not be above max_entropy, got {target_entropy:g} and "
+                f"{max_entropy:g}."
+            )
         self._target_entropy = target_entropy
         self._max_entropy = max_entropy
         self._fast_stage_threshold = target_entropy * (0.5 if target_entropy > 0 else 2.0)
@@ -124,53 +138,64 @@ class EntropyTargetAlgorithm(Algorithm):
             valid_mask: float [T, B]; None takes the steps that are not LAST.
         """
         neg_entropy = info.loss.extra.neg_entropy
-        alpha = self.adjust_alpha(-_masked_mean(neg_entropy, info.step_type, valid_mask))
-        return info.loss._replace(loss=info.loss.loss * alpha)
+        if valid_mask is None:
+            valid_mask = (info.step_type != StepType.LAST).to(neg_entropy.dtype)
+        number = valid_mask.sum()
+        entropy = -(neg_entropy * valid_mask).sum() / number.clamp(min=1.0)
+        return info.loss._replace(loss=info.loss.loss * self._adjust(entropy, number > 0))
 
-    @torch.no_grad()
     def adjust_alpha(self, entropy: Tensor) -> Tensor:
         """Alpha, after its change for the mean ``entropy`` []."""
+        return self._adjust(entropy, torch.ones((), dtype=torch.bool, device=entropy.device))
+
+    @torch.no_grad()
+    def _adjust(self, entropy: Tensor, is_known: Tensor) -> Tensor:
+        """``adjust_alpha`` where ``is_known``; else nothing changes but for the window's place."""
         previous = self._avg_entropy.clone()
-        now = self._averager.average(entropy.detach())
-        self._count += 1
-        self._end_init_stage(now)
-        # No trend is known before the window is full: it would be that of filling it.
-        is_warm = self._count > self._average_window
+        entropy = torch.where(is_known, entropy.detach(), previous)
+        now = torch.where(is_known, self._averager.average(entropy), previous)
+        self._count += is_known
+        max_entropy, knows_max = self._max_entropy_by(now)
 
         below, above = now < self._target_entropy, now > self._target_entropy
-        decreasing, increasing = now < previous, now > previous
-        self._stage.copy_(
-            torch.where((self._stage == FREE_STAGE) & below & is_warm, ADJUST_STAGE, self._stage)
-        )
-        is_adjusting = (self._stage == ADJUST_STAGE) & is_warm
-        self._adjust_rate(previous, now, is_adjusting)
-        up = (below + 0.5 * above) * decreasing
-        down = (above + 0.5 * below) * increasing
-        change = torch.where(is_adjusting, (up - down) * self._update_rate, 0.0)
-        change = torch.where(self._stage == INIT_STAGE, -self._very_slow_update_rate, change)
-        self._log_alpha.copy_((self._log_alpha + change).clamp(min=self._min_log_alpha))
+        decreasing = now < previous
+        was_init = (self._stage == INIT_STAGE) & knows_max & is_known
+        was_adjusting = (self._stage == ADJUST_STAGE) & is_known
+        # Between stages the earlier one's rate counts, but entering the last one is fast.
+        leaves_init = was_init & (now < max_entropy)
+        is_free = (self._stage == FREE_STAGE) | leaves_init
+        begins = is_free & below & is_known
+        self._stage.copy_(torch.where(leaves_init, FREE_STAGE, self._stage))
+        self._stage.copy_(torch.where(begins, ADJUST_STAGE, self._stage))
+        self._adjust_rate(previous, now, entropy, was_adjusting)
+
+        rate = torch.where(was_adjusting | begins, self._update_rate, 0.0)
+        rate = torch.where(was_init & ~begins, self._very_slow_update_rate, rate)
+        up, down = below + 0.5 * above, above + 0.5 * below
+        log_alpha = self._log_alpha + torch.where(decreasing, up, -down) * rate
+        self._log_alpha.copy_(log_alpha.clamp(min=self._min_log_alpha))
         self._avg_entropy.copy_(now)
         self._summarize(now)
         return self._log_alpha.exp()
 
-    def _end_init_stage(self, now: Tensor) -> None:
-        if self._max_entropy is None:
-            estimate = torch.minimum(now * MAX_ENTROPY_FRACTION, now / MAX_ENTROPY_FRACTION)
-            is_estimating = self._count <= self._average_window
-            self._estimated_max_entropy.copy_(
-                torch.where(is_estimating, estimate, self._estimated_max_entropy)
-            )
-            max_entropy = self._estimated_max_entropy
-        else:
-            max_entropy = self._max_entropy
-        ends = (self._stage == INIT_STAGE) & (now < max_entropy)
-        self._stage.copy_(torch.where(ends, FREE_STAGE, self._stage))
+    def _max_entropy_by(self, now: Tensor) -> tuple[Tensor | float, Tensor]:
+        """Where the init stage ends, and whether that is known yet."""
+        if self._max_entropy is not None:
+            return self._max_entropy, self._count > 0
+        estimate = torch.minimum(now * MAX_ENTROPY_FRACTION, now / MAX_ENTROPY_FRACTION)
+        self._estimated_max_entropy.copy_(
+            torch.where(self._count <= self._average_window, estimate, self._estimated_max_entropy)
+        )
+        return self._estimated_max_entropy, self._count >= self._average_window
 
-    def _adjust_rate(self, previous: Tensor, now: Tensor, is_adjusting: Tensor) -> None:
+    def _adjust_rate(
+        self, previous: Tensor, now: Tensor, entropy: Tensor, is_adjusting: Tensor
+    ) -> None:
         crosses = (previous < self._target_entropy) != (now < self._target_entropy)
+        crosses &= self._count > 1
         decayed = (self._update_rate * RATE_DECAY).clamp(min=self._slow_update_rate)
         rate = torch.where(crosses, decayed, self._update_rate)
-        rate = torch.where(now < self._fast_stage_threshold, self._fast_update_rate, rate)
+        rate = torch.where(entropy < self._fast_stage_threshold, self._fast_update_rate, rate)
         self._update_rate.copy_(torch.where(is_adjusting, rate, self._update_rate))
 
     def _summarize(self, entropy: Tensor) -> None:
@@ -253,10 +278,9 @@ class NestedEntropyTargetAlgorithm(Algorithm):
             algorithm.calc_loss(part, valid_mask)
             for algorithm, part in zip(self._algorithms(), info, strict=True)
         ]
-        extra = nest.pack_sequence_as(self._action_spec, [part.extra.neg_entropy for part in parts])
         return LossInfo(
             loss=math_ops.add_n([part.loss for part in parts]),
-            extra=EntropyTargetLossInfo(neg_entropy=extra),
+            extra=nest.pack_sequence_as(self._action_spec, [part.extra for part in parts]),
         )
 
 
@@ -308,14 +332,17 @@ class SGDEntropyTargetAlgorithm(Algorithm):
     def calc_loss(self, info: EntropyTargetInfo) -> LossInfo:
         neg_entropy = info.loss.extra.neg_entropy
         with torch.no_grad():
-            entropy = self._averager.average(-_masked_mean(neg_entropy, info.step_type, None))
-        loss = info.loss.loss * self._log_alpha.detach().exp()
+            entropy = self._averager.average(-neg_entropy.mean())
+        entropy_loss = info.loss.loss * self._log_alpha.detach().exp()
         alpha_loss = self._log_alpha * (entropy - self._target_entropy)
         if self._debug_summaries and summary.should_record_summaries():
             with summary.scope(self._name):
                 summary.scalar("alpha", self._log_alpha.detach().exp())
                 summary.scalar("entropy", entropy)
-        return info.loss._replace(loss=loss, scalar_loss=alpha_loss)
+        extra = SGDEntropyTargetLossInfo(
+            neg_entropy=neg_entropy, entropy_loss=entropy_loss, alpha_loss=alpha_loss
+        )
+        return info.loss._replace(loss=entropy_loss + alpha_loss, extra=extra)
 
 
 def _entropy_info(distribution: Any, step_type: Tensor) -> EntropyTargetInfo:
@@ -324,12 +351,6 @@ def _entropy_info(distribution: Any, step_type: Tensor) -> EntropyTargetInfo:
         loss=-entropy_for_gradient, extra=EntropyTargetLossInfo(neg_entropy=-entropy.detach())
     )
     return EntropyTargetInfo(step_type=step_type, loss=loss)
-
-
-def _masked_mean(values: Tensor, step_type: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        mask = (step_type != StepType.LAST).to(values.dtype)
-    return (values * mask).sum() / mask.sum().clamp(min=1.0)
 
 
 def _one_for_each(entropies: Any, specs: list) -> list:

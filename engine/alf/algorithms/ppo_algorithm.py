@@ -35,6 +35,11 @@ PPOInfo = namedtuple(
     default_value=(),
 )
 
+# What a loss needs that computes advantages by itself.
+_PPOInfoWithValue = namedtuple(
+    "PPOInfoWithValue", [*PPOInfo._fields, "rollout_value"], default_value=()
+)
+
 
 @configurable
 class PPOAlgorithm(ActorCriticAlgorithm):
@@ -65,26 +70,26 @@ class PPOAlgorithm(ActorCriticAlgorithm):
                 f"{self.name} cannot train with ActorCriticLoss, which takes its data for the "
                 "present policy's; give loss_class=PPOLoss."
             )
-        returns, advantages = self._returns_and_advantages(root_inputs, rollout_info)
         step_type = root_inputs.step_type.clone()
         step_type[:, -1] = int(StepType.LAST)
         info = PPOInfo(
             action=rollout_info.action,
             rollout_log_prob=rollout_info.log_prob,
             rollout_action_distribution=rollout_info.action_distribution,
-            returns=returns,
-            advantages=advantages,
             reward_weights=rollout_info.reward_weights,
         )
+        if getattr(self._loss, "_compute_advantages_internally", False):
+            info = _PPOInfoWithValue(**info._asdict(), rollout_value=rollout_info.value)
+        else:
+            returns, advantages = self._returns_and_advantages(root_inputs, rollout_info)
+            info = info._replace(returns=returns, advantages=advantages)
         return root_inputs._replace(step_type=step_type), info
 
     @torch.no_grad()
     def _returns_and_advantages(
         self, inputs: TimeStep, rollout_info: ActorCriticInfo
     ) -> tuple[Any, Any]:
-        """By the settings of the loss; () and () if it computes them itself."""
-        if getattr(self._loss, "_compute_advantages_internally", False):
-            return (), ()
+        """By the settings of the loss."""
         rows = (inputs.reward, inputs.step_type, inputs.discount, rollout_info.value)
         reward, step_type, discount, value = (x.transpose(0, 1) for x in rows)
         info = ActorCriticInfo(reward=reward, step_type=step_type, discount=discount)

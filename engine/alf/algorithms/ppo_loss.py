@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms.actor_critic_loss import ADVANTAGE_EPSILON, ActorCriticLoss
+from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.config_util import configurable
-from alf.data_structures import StepType
 from alf.utils import losses, value_ops
 
 __all__ = ["PPOLoss"]
@@ -46,13 +45,13 @@ class PPOLoss(ActorCriticLoss):
             gamma: discount; a list has one for each dimension of a vector reward.
             td_error_loss_fn: called with target and value, gives the loss of each element.
             td_lambda: lambda of GAE.
-            normalize_advantages: mean 0 and deviation 1 over the steps of a mini batch that are
-                not LAST.
-            compute_advantages_internally: compute returns and advantages here, from the sequences
-                of a mini batch, which then have to be longer than one step.
-            advantage_clip: bound of the advantage's absolute value.
-            importance_ratio_clipping: the epsilon of equation (7); not positive for no clipping.
-            log_prob_clipping: if positive, bound of the absolute log of the ratio.
+            normalize_advantages: mean 0 and deviation 1 over all steps of a mini batch.
+            compute_advantages_internally: compute returns and advantages here, from
+                ``info.rollout_value`` and the sequences of a mini batch, which then have to be
+                longer than one step.
+            advantage_clip: bound of the advantage's absolute value, after normalization.
+            importance_ratio_clipping: the epsilon of equation (7).
+            log_prob_clipping: if positive, bound of the absolute log probability of an action now.
             check_numerics: raise ValueError where a ratio is not finite.
         """
         super().__init__(
@@ -74,17 +73,15 @@ class PPOLoss(ActorCriticLoss):
         self._check_numerics = check_numerics
 
     def _returns_and_advantages(self, info: Any, value: Tensor) -> tuple[Tensor, Tensor]:
-        if self._compute_advantages_internally:
-            return super()._returns_and_advantages(info, value)
-        return info.returns, info.advantages
-
-    def _normalized(self, info: Any, advantages: Tensor) -> Tensor:
-        """As of the base class, over the steps that are not LAST: those have no advantage."""
-        counts = (info.step_type != StepType.LAST).to(advantages.dtype)
-        number = counts.sum().clamp(min=1.0)
-        centred = advantages - (advantages * counts).sum() / number
-        deviation = ((centred.square() * counts).sum() / number).sqrt()
-        return centred / (deviation + ADVANTAGE_EPSILON)
+        if not self._compute_advantages_internally:
+            return info.returns, info.advantages
+        rollout_value = getattr(info, "rollout_value", None)
+        if not isinstance(rollout_value, Tensor):
+            raise ValueError(
+                f"{self.name}.compute_advantages_internally needs the rollout's values in "
+                f"`info.rollout_value`; the info is a {type(info).__name__}."
+            )
+        return super()._returns_and_advantages(info, rollout_value)
 
     def _pg_loss(self, info: Any, advantages: Tensor) -> Tensor:
         ratio, clipped = value_ops.action_importance_ratio(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import nn
 from alf.config_util import configurable
 from alf.data_structures import LossInfo, StepType
 from alf.summary import summary_ops as summary
+from alf.tensor_specs import TensorSpec
 from alf.utils import losses, tensor_utils, value_ops
-from alf.utils.normalizers import ScalarAdaptiveNormalizer
+from alf.utils.normalizers import AdaptiveNormalizer
 from alf.utils.summary_utils import safe_mean_hist_summary
 
 __all__ = ["LossInfo", "TDLoss", "TDQRLoss"]
@@ -31,8 +32,8 @@ class TDLoss(nn.Module):
         gamma: discount per step; a list has one for each dimension of the reward.
         td_error_loss_fn: called as `fn(target, value)`, element-wise.
         td_lambda: lambda.
-        normalize_target: compare value and target in units of the spread of recent targets. This
-            changes the loss, not the value function.
+        normalize_target: compare value and target in units of the spread of recent targets, of each
+            dimension of the reward. This changes the loss, not the value function.
         debug_summaries: write summaries.
         name: scope of the summaries.
     """
@@ -54,11 +55,26 @@ class TDLoss(nn.Module):
         self._lambda = td_lambda
         self._debug_summaries = debug_summaries
         self._name = name
-        self._target_normalizer = (
-            ScalarAdaptiveNormalizer(auto_update=False, debug_summaries=debug_summaries)
-            if normalize_target
-            else None
+        self._target_normalizer = self._normalizer(()) if normalize_target else None
+
+    def _normalizer(self, shape: Sequence[int]) -> AdaptiveNormalizer:
+        return AdaptiveNormalizer(
+            TensorSpec(tuple(shape)),
+            auto_update=False,
+            debug_summaries=self._debug_summaries,
         )
+
+    def _fit_normalizer(self, shape: Sequence[int], device: torch.device) -> None:
+        """Makes the normalizer one for rewards of ``shape``, [] or [n], if it is not."""
+        statistics = self._target_normalizer._origin(0)
+        if statistics.shape != torch.Size(shape):
+            self._target_normalizer = self._normalizer(shape).to(device)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        saved = state_dict.get(f"{prefix}_target_normalizer._origin0")
+        if self._target_normalizer is not None and saved is not None:
+            self._fit_normalizer(saved.shape, self._gamma.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def gamma(self) -> torch.Tensor:
@@ -98,19 +114,21 @@ class TDLoss(nn.Module):
             value: [T, B] or [T, B, n], what is trained.
             target_value: same shape, what the targets are made of.
 
-        Returns a `LossInfo` whose `loss` and `extra` are [T, B], averaged over reward dimensions.
-        The loss of the last step, which has no target, is 0.
+        Returns a `LossInfo` whose `loss` is [T, B], averaged over reward dimensions, and `extra`
+        the TD error, target minus value, in the shape of `value`. Both are 0 at the last step,
+        which has no target.
         """
         _check_same_shape(value, target_value, info.reward.shape)
         target = self.compute_td_target(info, target_value)
         value = value[:-1]
         if self._target_normalizer is not None:
+            self._fit_normalizer(info.reward.shape[2:], value.device)
             self._target_normalizer.update(target)
             target = self._target_normalizer.normalize(target)
             value = self._target_normalizer.normalize(value)
         self._summarize(info, value, target)
         loss = self._td_error_loss_fn(target.detach(), value)
-        return _loss_info(loss)
+        return _loss_info(loss, tensor_utils.tensor_extend_zero(target - value))
 
     def _summarize(self, info: Any, value: torch.Tensor, target: torch.Tensor) -> None:
         if not (self._debug_summaries and summary.should_record_summaries()):
@@ -193,11 +211,13 @@ class TDQRLoss(TDLoss):
             delta_tau: weight of each quantile of `value`, for the summaries only.
             next_delta_tau: weight of each quantile of `target_value`, in its shape.
 
-        Returns a `LossInfo` as `TDLoss` does.
+        Returns a `LossInfo` as `TDLoss` does; its `extra` is a dict of the means of the quantiles,
+        "value" and "returns", [T - 1, B] or [T - 1, B, n].
         """
         _check_same_shape(value[..., 0], target_value[..., 0], info.reward.shape)
         target = self.compute_td_target(info, target_value)
-        self._summarize(info, _mean(value, delta_tau)[:-1], target.mean(dim=-1))
+        means = {"value": _mean(value, delta_tau)[:-1], "returns": target.mean(dim=-1)}
+        self._summarize(info, means["value"], means["returns"])
         loss = self._td_error_loss_fn(
             value=value[:-1],
             target=target.detach(),
@@ -207,7 +227,7 @@ class TDQRLoss(TDLoss):
             fixed_tau=self._fixed_tau,
             sum_over_quantiles=self._sum_over_quantiles,
         )
-        return _loss_info(loss)
+        return _loss_info(loss, means)
 
 
 def _check_same_shape(value: torch.Tensor, target_value: torch.Tensor, shape: torch.Size) -> None:
@@ -219,11 +239,10 @@ def _check_same_shape(value: torch.Tensor, target_value: torch.Tensor, shape: to
         )
 
 
-def _loss_info(loss: torch.Tensor) -> LossInfo:
+def _loss_info(loss: torch.Tensor, extra: Any) -> LossInfo:
     if loss.dim() == 3:
         loss = loss.mean(dim=2)
-    loss = tensor_utils.tensor_extend_zero(loss)
-    return LossInfo(loss=loss, extra=loss)
+    return LossInfo(loss=tensor_utils.tensor_extend_zero(loss), extra=extra)
 
 
 def _mean(quantiles: torch.Tensor, weights: Any) -> torch.Tensor:

@@ -40,8 +40,8 @@ def action_importance_ratio(
         action: nest of the actions taken.
         clipping_mode: "double_sided" clips the ratio to [1 - c, 1 + c], "capping" to [0, 1 + c].
         scope: scope of the summaries.
-        importance_ratio_clipping: c; not positive for no clipping.
-        log_prob_clipping: if positive, the log of the ratio is clipped to this on both sides.
+        importance_ratio_clipping: c; 0 leaves no ratio but 1 (with "capping": none above 1).
+        log_prob_clipping: if positive, the log probability now is clipped to this on both sides.
         check_numerics: raise ValueError if a ratio is not finite.
         debug_summaries: write summaries.
         rollout_log_prob: log probability of the action in the rollout.
@@ -55,16 +55,13 @@ def action_importance_ratio(
     if rollout_log_prob is None:
         rollout_log_prob = dist_utils.compute_log_probability(rollout_action_distribution, action)
     log_prob = dist_utils.compute_log_probability(action_distribution, action)
-    log_ratio = log_prob - rollout_log_prob.detach()
     if log_prob_clipping > 0:
-        log_ratio = log_ratio.clamp(-log_prob_clipping, log_prob_clipping)
-    ratio = log_ratio.exp()
+        log_prob = log_prob.clamp(-log_prob_clipping, log_prob_clipping)
+    ratio = (log_prob - rollout_log_prob.detach()).exp()
     if check_numerics and not bool(torch.isfinite(ratio).all()):
         raise ValueError(f"{scope}: the importance ratio of an action is not finite")
-    clipped = ratio
-    if importance_ratio_clipping > 0:
-        low = 1 - importance_ratio_clipping if clipping_mode == "double_sided" else 0.0
-        clipped = ratio.clamp(low, 1 + importance_ratio_clipping)
+    low = 1 - importance_ratio_clipping if clipping_mode == "double_sided" else 0.0
+    clipped = ratio.clamp(low, 1 + importance_ratio_clipping)
     if debug_summaries and summary.should_record_summaries():
         _summarize_ratio(scope, ratio, log_prob, rollout_log_prob, importance_ratio_clipping)
     return ratio, clipped
