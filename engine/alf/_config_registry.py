@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import types
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from absl import logging
+
+from alf._allowed import Allowed, check, shown
 
 
 class _Missing:
@@ -22,6 +25,8 @@ class _Missing:
 
 MISSING = _Missing()
 USER_PREFIX = "_CONFIG._USER."
+PRESET = "conf_param "
+"""Begins the place of a value that comes from the command line."""
 
 
 class MadeAnew:
@@ -48,11 +53,25 @@ class Parameter:
     is_used: bool = False
     place: str = ""
     """Where it was configured, as file:line; "" where that is not known."""
+    allowed: Allowed | None = None
+    """What its values may be; None: anything."""
 
     @property
     def value(self) -> Any:
         """The configured value, else the default, else ``MISSING``."""
         return self.default if self.configured is MISSING else self.configured
+
+    def check(self, value: Any, place: str) -> None:
+        """Raises `ValueError` if it may not have the value, which comes from `place`."""
+        if self.allowed is None or type(value) is MadeAnew or self.allowed.test(value):
+            return
+        owner, _, word = self.name.rpartition(".")
+        # Where a conf file says it, the traceback shows the place.
+        by = f" [{place}]" if place.startswith(PRESET) and len(place) < 150 else ""
+        try:
+            check(owner.rpartition(".")[2], word, value, self.allowed)
+        except ValueError as error:
+            raise ValueError(f"{error}{by}") from None
 
     def matches(self, suffix: str) -> bool:
         """Is ``suffix`` this name or its end after a dot?"""
@@ -79,11 +98,22 @@ class Registry:
         self.version = 0
         """Grows whenever a configured value may have changed; callers cache against it."""
 
-    def add(self, owner: str, defaults: Mapping[str, Any]) -> dict[str, Parameter]:
+    def add(
+        self,
+        owner: str,
+        defaults: Mapping[str, Any],
+        allowed: Mapping[str, Allowed] = types.MappingProxyType({}),
+    ) -> dict[str, Parameter]:
         """Registers the parameters of ``owner``; one that is there already keeps its value.
 
+        Args:
+            owner: the full name of a function or class.
+            defaults: the parameters and their defaults.
+            allowed: what their values may be; those left out may be anything.
+
         Raises:
-            ValueError: some full name would be a proper suffix of another one.
+            ValueError: some full name would be a proper suffix of another one, or a preset value
+                is not allowed.
         """
         self._check_no_suffix(owner, defaults)
         parameters = {}
@@ -95,6 +125,7 @@ class Registry:
                 self._by_last_word[word].append(parameter)
             else:
                 parameter.default = default
+            parameter.allowed = allowed.get(word)
             parameters[word] = parameter
         if self._pending:
             for parameter in parameters.values():
@@ -167,10 +198,13 @@ class Registry:
                     value,
                 )
             return
+        parameter.check(value, place)
         if parameter.is_used and raise_if_used and not same(parameter.value, value):
             raise ValueError(
-                f"Config {parameter.name!r} has already been used with the value "
-                f"{parameter.value!r}. You should config its value ({value!r}) before using it"
+                f"config {parameter.name} was used already with the value "
+                f"{shown(parameter.value)}; now it is set to {shown(value)}. Set it before its "
+                "first use; to configure anew, as where a notebook cell runs twice, call "
+                "alf.reset_configs() first"
             )
         parameter.configured = value
         parameter.is_mutable = is_mutable
@@ -202,7 +236,7 @@ class Registry:
             self._handled[name] = value
 
     def _place_of_preset(self, name: str) -> str:
-        return f"conf_param {name}={self._expressions[name]}" if name in self._expressions else ""
+        return f"{PRESET}{name}={self._expressions[name]}" if name in self._expressions else ""
 
     def check_presets(self) -> None:
         """Raises ``ValueError`` if a preset name belongs to no parameter, or to several."""

@@ -10,13 +10,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
+from alf._allowed import Allowed, allowed_arguments, check_call, words_by_position
 from alf._config_registry import MISSING, MadeAnew, Parameter, Registry
+from alf._ranges import ranges_of
 
 registry = Registry()
 configurables: dict[str, Any] = {}
 """What is configurable, by full name."""
 _ORIGIN = "_alf_origin"
+_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _MOST_VALUES_NAMED = 5
+_PACKAGE = "alf."  # whose settings are checked; others' annotations may say what is not so
 
 _T = TypeVar("_T", bound=Callable)
 
@@ -95,8 +99,11 @@ def _wrap(
 
     ``offset`` is the number of leading arguments (``self``) that are no parameters.
     """
-    entries = _register(function, owner, whitelist, blacklist, offset)
+    allowed = _allowed(function, owner)
+    entries = _register(function, owner, whitelist, blacklist, offset, allowed)
     slots = _Slots(entries)
+    words = words_by_position(function)
+    short_owner = owner.rpartition(".")[2]
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -110,12 +117,23 @@ def _wrap(
         if slots.unused:
             slots.mark_used(given, kwargs)
         try:
+            if allowed:
+                check_call(short_owner, allowed, words, args, kwargs)
             return function(*args, **kwargs)
         except (TypeError, ValueError, AttributeError) as error:
             _note_origin(error, owner, slots.configured, given, kwargs)
             raise
 
     return wrapper
+
+
+def _allowed(function: Callable, owner: str) -> dict[str, Allowed]:
+    """What the arguments of one of the engine's own functions may be."""
+    if not owner.startswith(_PACKAGE):
+        return {}
+    short_owner = owner.rpartition(".")[2]
+    words = [w for w, p in inspect.signature(function).parameters.items() if p.kind in _BY_KEYWORD]
+    return allowed_arguments(function, short_owner, ranges_of(short_owner, words))
 
 
 def made(value: Any) -> Any:
@@ -199,10 +217,10 @@ def _register(
     whitelist: Sequence[str],
     blacklist: Sequence[str],
     offset: int,
+    allowed: Mapping[str, Allowed],
 ) -> list[_Entry]:
     parameters = list(inspect.signature(function).parameters.values())[offset:]
-    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    possible = [p.name for p in parameters if p.kind in by_keyword]
+    possible = [p.name for p in parameters if p.kind in _BY_KEYWORD]
     unknown = (set(whitelist) | set(blacklist)) - set(possible)
     if unknown:
         raise ValueError(f"{owner} has no parameters {sorted(unknown)}; it has {possible}")
@@ -217,7 +235,7 @@ def _register(
         # A keyword-only parameter is never among the positional arguments.
         is_positional = p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         entries.append((position if is_positional else 1 << 30, p.name))
-    registered = registry.add(owner, defaults)
+    registered = registry.add(owner, defaults, allowed)
     return [(position, word, registered[word]) for position, word in entries]
 
 

@@ -50,7 +50,7 @@ def test_a_conf_file_can_ask_for_specs(tmp_path: Path) -> None:
 
 def test_configuring_an_environment_that_exists_is_refused(tmp_path: Path) -> None:
     alf.parse_config(conf_file(tmp_path), [])
-    with pytest.raises(ValueError, match="already been used"):
+    with pytest.raises(ValueError, match="was used already"):
         alf.config("create_environment", num_parallel_environments=3)
 
 

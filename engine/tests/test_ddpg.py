@@ -198,7 +198,7 @@ def test_a_vector_reward_has_critics_of_its_own():
     ("options", "message"),
     [
         ({"action_spec": BoundedTensorSpec((), torch.int64, 0, 1)}, "continuous actions"),
-        ({"rollout_random_action": 1.5}, r"\[0, 1\], got 1.5"),
+        ({"rollout_random_action": 1.5}, r"is 1.5; allowed: a number in \[0, 1\]"),
     ],
 )
 def test_what_cannot_be_is_an_error(options, message):

@@ -74,5 +74,5 @@ def test_ou_noise_has_its_known_variance_and_correlation() -> None:
     torch.testing.assert_close(state.var(), torch.tensor(variance), atol=5e-3, rtol=0)
     correlation = (state * before).mean() / state.var()
     torch.testing.assert_close(correlation, torch.tensor(0.8), atol=2e-2, rtol=0)
-    with pytest.raises(ValueError, match="damping must be between 0 and 1"):
+    with pytest.raises(ValueError, match=r"damping is 2.0; allowed: a number in \[0, 1\]"):
         OUProcess(TensorSpec(()), damping=2.0)

@@ -478,9 +478,12 @@ def test_evaluation_has_its_own_load_function_and_wrappers_come_last():
         wrapped.append(env.batch_size)
         return env
 
+    def fail(name):
+        raise AssertionError("evaluation has its own load function")
+
     env = create_environment(
         "Pendulum-v1",
-        env_load_fn=None,
+        env_load_fn=fail,
         eval_env_load_fn=load_teleport,
         for_evaluation=True,
         nonparallel=True,

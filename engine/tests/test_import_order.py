@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the bottom up. A module imports from its own layer or from lower ones.
 LAYERS = (
     {
+        "_allowed",
         "_conf_files",
         "_config_registry",
         "_configurable",
@@ -21,6 +22,7 @@ LAYERS = (
         "_gin_files",
         "_gin_values",
         "_packaged_confs",
+        "_ranges",
         "config_util",
         "data_structures",
         "device_ctx",

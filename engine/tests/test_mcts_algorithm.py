@@ -243,11 +243,11 @@ def test_wrong_settings_are_refused_by_name() -> None:
         ({"num_parallel_sims": 5}, "multiple of num_parallel_sims=5"),
         ({"reward_spec": TensorSpec((2,))}, "one reward"),
         ({"max_unroll_length": 0}, "max_unroll_length is 0"),
-        ({"num_parallel_sims": 0}, "num_parallel_sims=0"),
-        ({"num_simulations": 0}, "num_simulations=0"),
+        ({"num_parallel_sims": 0}, "num_parallel_sims is 0; allowed"),
+        ({"num_simulations": 0}, "num_simulations is 0; allowed"),
         ({"known_value_bounds": (1.0, -1.0)}, r"known_value_bounds=\(1.0, -1.0\)"),
-        ({"root_exploration_fraction": 1.5}, "root_exploration_fraction=1.5"),
-        ({"learn_policy_temperature": 0.0}, "learn_policy_temperature=0.0"),
+        ({"root_exploration_fraction": 1.5}, r"fraction is 1.5; allowed: .* in \[0, 1\]"),
+        ({"learn_policy_temperature": 0.0}, "temperature is 0.0; allowed: .* above 0"),
     ):
         with pytest.raises(ValueError, match=text):
             make(**options)

@@ -32,9 +32,12 @@ def test_the_lottery_pays_its_mean_and_the_other_branch_what_is_sure() -> None:
     assert env.step(choice).is_first().all()
 
 
-@pytest.mark.parametrize("options", [{"episode_length": 1}, {"chance": 1.5}])
-def test_a_branch_that_cannot_be_is_an_error(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="at least 2"):
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"episode_length": 1}, "at least 2"), ({"chance": 1.5}, "chance is 1.5; allowed")],
+)
+def test_a_branch_that_cannot_be_is_an_error(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
         StochasticBranchUnittestEnv(1, **options)
 
 

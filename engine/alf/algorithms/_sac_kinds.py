@@ -48,9 +48,11 @@ class ContinuousActions:
         return [self._action_spec]
 
     def make_actor(
-        self, actor_network_cls: Callable[..., Network], observation_spec: Any
+        self, actor_network_cls: Callable[..., Network] | None, observation_spec: Any
     ) -> Network:
-        return actor_network_cls(input_tensor_spec=observation_spec, action_spec=self._action_spec)
+        return _required_actor(actor_network_cls)(
+            input_tensor_spec=observation_spec, action_spec=self._action_spec
+        )
 
     def make_critic(
         self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
@@ -175,7 +177,9 @@ class DiscreteActions:
     def parts(self) -> list:
         return [self._action_spec]
 
-    def make_actor(self, actor_network_cls: Callable[..., Network], observation_spec: Any) -> None:
+    def make_actor(
+        self, actor_network_cls: Callable[..., Network] | None, observation_spec: Any
+    ) -> None:
         return None
 
     def make_critic(
@@ -244,9 +248,9 @@ class MixedActions:
         return [self._discrete_spec, self._continuous_spec]
 
     def make_actor(
-        self, actor_network_cls: Callable[..., Network], observation_spec: Any
+        self, actor_network_cls: Callable[..., Network] | None, observation_spec: Any
     ) -> Network:
-        return actor_network_cls(
+        return _required_actor(actor_network_cls)(
             input_tensor_spec=observation_spec, action_spec=self._continuous_spec
         )
 
@@ -352,6 +356,14 @@ def _required(q_network_cls: Callable | None) -> Callable:
             "made from its values, in evaluation too."
         )
     return q_network_cls
+
+
+def _required_actor(actor_network_cls: Callable | None) -> Callable:
+    if actor_network_cls is None:
+        raise ValueError(
+            "SacAlgorithm needs an actor_network_cls where there is a continuous action"
+        )
+    return actor_network_cls
 
 
 def _leaves_of_a_new_graph(action: Any) -> Any:

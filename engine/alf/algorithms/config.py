@@ -5,39 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from alf.config_util import configurable
 from alf.utils.schedulers import Scheduler, as_scheduler
 
 _logger = logging.getLogger("absl")
-
-_AT_LEAST = {
-    "num_iterations": 0,
-    "num_env_steps": 0,
-    "num_checkpoints": 0,
-    "num_evals": 1,
-    "eval_interval": 1,
-    "num_eval_episodes": 1,
-    "num_eval_environments": 1,
-    "num_summaries": 1,
-    "summary_interval": 1,
-    "metric_min_buffer_size": 1,
-    "initial_collect_steps": 0,
-    "num_updates_per_train_iter": 1,
-    "mini_batch_length": 1,
-    "mini_batch_size": 1,
-    "replay_buffer_length": 1,
-    "priority_replay_eps": 0,
-    "max_unroll_length": 0,
-    "unroll_queue_size": 1,
-    "unroll_step_interval": 0,
-    "unroll_parameter_update_period": 1,
-    "ddp_paras_check_interval": 0,
-    "offline_buffer_length": 1,
-    "rl_train_after_update_steps": 0,
-    "rl_train_every_update_steps": 1,
-}
 
 
 @configurable
@@ -95,7 +68,7 @@ class TrainerConfig:
         ddp_paras_check_interval: with several processes: iterations between checks that all have
             the same parameters; 0: never.
         num_summaries: how many times summaries are written; replaces ``summary_interval``.
-        summary_interval: steps of the global counter between summaries.
+        summary_interval: steps of the global counter between summaries; 0: none are written.
         summarize_first_interval: write every step of the first interval.
         update_counter_every_mini_batch: the global counter counts mini batches, not iterations.
         summaries_flush_secs: seconds between flushes to disk.
@@ -145,7 +118,7 @@ class TrainerConfig:
 
     root_dir: str
     conf_file: str = ""
-    ml_type: str = "rl"
+    ml_type: Literal["rl", "sl"] = "rl"
     algorithm_ctor: Callable[..., Any] | None = None
     data_transformer_ctor: Callable[..., Any] | list[Callable[..., Any]] | None = None
     random_seed: int | None = None
@@ -212,29 +185,19 @@ class TrainerConfig:
     data_transformer: Any = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._check_ranges()
+        self._check_unroll_length()
         self._check_contradictions()
         self.priority_replay_alpha = as_scheduler(self.priority_replay_alpha)
         self.priority_replay_beta = as_scheduler(self.priority_replay_beta)
 
-    def _check_ranges(self) -> None:
-        for name, least in _AT_LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"TrainerConfig.{name} must be at least {least}; got {value!r}")
-        if not (self.unroll_length > 0 or (self.unroll_length == 0 and self.async_unroll)):
+    def _check_unroll_length(self) -> None:
+        if self.unroll_length == 0 and not self.async_unroll:
             raise ValueError(
                 f"TrainerConfig.unroll_length must be positive; got {self.unroll_length!r} (0 is "
                 "allowed with async_unroll=True)"
             )
-        if not 0 <= self.epsilon_greedy <= 1:
-            raise ValueError(
-                f"TrainerConfig.epsilon_greedy must be in [0, 1]; got {self.epsilon_greedy!r}"
-            )
 
     def _check_contradictions(self) -> None:
-        if self.ml_type not in ("rl", "sl"):
-            raise ValueError(f"TrainerConfig.ml_type={self.ml_type!r}; allowed: 'rl' and 'sl'")
         if self.eval_uncertainty and self.ml_type != "sl":
             raise ValueError(
                 f"TrainerConfig.eval_uncertainty=True needs TrainerConfig.ml_type='sl'; "

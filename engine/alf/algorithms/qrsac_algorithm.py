@@ -34,7 +34,7 @@ class QrsacAlgorithm(SacAlgorithm):
         observation_spec: TensorSpec | tuple | list | dict,
         action_spec: BoundedTensorSpec | tuple | list | dict,
         reward_spec: TensorSpec = TensorSpec(()),
-        actor_network_cls: Callable[..., Network] = ActorDistributionNetwork,
+        actor_network_cls: Callable[..., Network] | None = ActorDistributionNetwork,
         critic_network_cls: Callable[..., Network] | None = CriticNetwork,
         epsilon_greedy: float | None = None,
         use_entropy_reward: bool = False,

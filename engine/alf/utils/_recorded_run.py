@@ -21,11 +21,14 @@ def run_under_record_context(
     """Call `func` with summaries written to `summary_dir` every `summary_interval` steps.
 
     Args:
+        summary_interval: 0: none are written.
         summarize_first_interval: write every step of the first interval.
     """
 
     def is_due() -> bool:
         step = summary.get_global_counter()
+        if summary_interval == 0:
+            return False
         return (summarize_first_interval and step < summary_interval) or (
             step % summary_interval == 0
         )
