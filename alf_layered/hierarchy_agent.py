@@ -29,6 +29,7 @@ from alf_layered.levels.assembly import bind_maps, build_levels, check_config, j
 from alf_layered.levels.level import Level, LevelCtor, LevelObservation
 from alf_layered.observation_maps import ObservationMap, select
 from alf_layered.rows import coverage, on_rows, take_rows, where_rows
+from alf_layered.transitions import with_reached
 
 Nest = Any
 
@@ -91,7 +92,8 @@ class HierarchyAgent(OffPolicyAlgorithm):
         observation_maps: what each level sees of the environment; None: everything.
         joint_end: what a level sees where its input changes in the middle of the environment's
             episode: "bootstrap": a LAST step with the old input and discount as is, then a FIRST
-            step with the new one; "continue": one MID step with the new input.
+            step with the new one; "continue": one MID step with the new input, which remembers the
+            old one (see `transitions.reached`).
         reward_mode: "discounted": a decision of k environment steps earns `sum_j gamma^j r_j` and
             is discounted by `gamma^k`; "mean": it earns the mean reward per environment step and
             is discounted by `gamma` (LayeredRL's convention).
@@ -305,6 +307,8 @@ class HierarchyAgent(OffPolicyAlgorithm):
                 zeros = alf.nest.map_structure(torch.zeros_like, algorithm_state)
                 algorithm_state = where_rows(begins, zeros, algorithm_state)
         step = self._deciding(arriving, begins, decisions_above)
+        if self._continues and alf.nest.flatten(level.input_spec):
+            step = with_reached(step, arriving.observation)
         state = state._replace(algorithm=algorithm_state)
         decided = self._call(name, level, method, turn.due, step, state)
         new_input = joint | inputs.is_first()

@@ -107,6 +107,21 @@ class LevelReplayBuffer(ReplayBuffer):
             batch, info = convert_device(batch), convert_device(info)
         return batch, info._replace(replay_buffer=self)
 
+    @torch.no_grad()
+    def end_episodes(self, env_ids: torch.Tensor) -> None:
+        """Makes the newest record of environments LAST, if there is one.
+
+        Before a FIRST record it is LAST already, but where the environment was reset from outside:
+        all learners that ask for LAST then know that no transition leads on from it.
+
+        Args:
+            env_ids: int64 `[n]`, all different.
+        """
+        filled = env_ids.to(self._current_pos.device)
+        filled = filled[self._current_size[filled] > 0]
+        slots = self.circular(self._current_pos[filled] - 1)
+        self._buffer.time_step.step_type[filled, slots] = int(StepType.LAST)
+
     def keep_newest(self) -> None:
         """Forgets all records but the newest of each environment."""
         self._current_size.clamp_(max=1)

@@ -13,7 +13,7 @@ PACKAGE = "alf_layered"
 # From the bottom up. A module imports from its own layer or from lower ones.
 LAYERS = (
     {""},  # `alf_layered` itself, which loads its names lazily
-    {"rows", "clock", "bounds", "joints", "networks", "replay", "observation_maps"},
+    {"rows", "clock", "bounds", "joints", "networks", "replay", "observation_maps", "transitions"},
     {"planners", "skills", "models", "encoders"},
     {"predictors", "tdmpc2"},
     {"levels"},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alf.data_structures import StepType
-from alf_layered.predictors.n_step_targets import follows, n_step_targets
+from alf_layered.predictors.n_step_targets import n_step_targets
 
 FIRST, MID, LAST = (int(k) for k in (StepType.FIRST, StepType.MID, StepType.LAST))
 
@@ -76,7 +76,6 @@ def test_an_open_episode_bootstraps_from_the_spans_end() -> None:
 def test_a_reset_from_outside_ends_the_chain() -> None:
     target = _span([FIRST, MID, FIRST, MID], [1, 0.5, 1.0, 0.5])
     assert target.tolist() == [1 + 0.5 * 200, 200, 4 + 0.5 * 400]
-    assert follows(torch.tensor([[FIRST, MID, FIRST, MID]])).tolist() == [[True, False, True]]
 
 
 def test_the_discount_is_that_of_each_decisions_duration() -> None:

@@ -77,6 +77,7 @@ def _fill(level: TDMPC2Level, kinds: list[int], environments: int = 2) -> None:
     level.set_replay_buffer(environments, 64, False)
     for p, kind in enumerate(kinds):
         step = _record(kind, float(p), environments)
+        step = step if kind == FIRST else level.arrive(step)
         level.observe_for_replay(Experience(time_step=step, action=torch.zeros(environments, 1)))
 
 

@@ -29,6 +29,7 @@ from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
+from alf_layered.transitions import reached
 
 Nest = Any
 
@@ -167,6 +168,10 @@ class AlgorithmLevel(Level):
         step = self._algorithm.train_step(self._seen(inputs), state, rollout_info)
         if self._algorithm.on_policy:  # made for its own rollouts, it would act anew
             step = step._replace(info=step.info._replace(action=rollout_info.action))
+        led_to = reached(inputs)
+        if led_to is not inputs.observation and getattr(self._algorithm, "asks_for_reached", False):
+            led_to = self._seen(inputs._replace(observation=led_to)).observation
+            step = step._replace(info=step.info._replace(reached=led_to))
         return step
 
     def preprocess_experience(

@@ -19,6 +19,7 @@ from alf_layered.levels.skill_level import SkillInfo, SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.skills.discriminator import Discriminator
 from alf_layered.skills.rewards import clipped, diayn
+from alf_layered.transitions import is_outcome, reached
 
 Nest = Any
 
@@ -87,11 +88,12 @@ class DIAYNLevel(SkillLevel):
     def preprocess_experience(
         self, root_inputs: TimeStep, rollout_info: SkillInfo, batch_info: Nest
     ) -> tuple[TimeStep, Told]:
-        state, _ = self.above.encode(root_inputs.observation.above)
-        valid = ~root_inputs.is_first()
+        led_to = reached(root_inputs)
+        state, _ = self.above.encode(led_to.above)
+        valid = is_outcome(root_inputs.step_type)
         self.discriminator.observe(state, valid)
         steps, info = super().preprocess_experience(root_inputs, rollout_info, batch_info)
-        return steps, Told(info, state, root_inputs.observation.input, valid)
+        return steps, Told(info, state, led_to.input, valid)
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Told) -> AlgStep:
         step = super().train_step(inputs, state, rollout_info.algorithm)

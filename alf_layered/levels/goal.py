@@ -18,7 +18,7 @@ import torch
 from alf.data_structures import TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.joints import field_spec
-from alf_layered.rows import as_mask
+from alf_layered.transitions import is_outcome, with_input
 
 Nest = Any
 GoalReward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -137,6 +137,8 @@ class Goal:
         All records of the span's first episode get the same goal, achieved at any step of it after
         the span's first: arrivals at every step of a span are learned from, and a goal that lies
         behind a record is as good a goal as others. Records of the next episode keep their own.
+        Rewards and discounts are those of the new goal where it is new, and stay as they are
+        elsewhere.
 
         Args:
             steps: `[B, T, ...]`, as sampled.
@@ -149,19 +151,17 @@ class Goal:
         later_BG = buffer.get_field(self._stored_field, env_B, first_B + ahead_B)
         swapped_B = (torch.rand(left_B.shape, device=left_B.device) < self.hindsight) & (left_B > 0)
 
-        goal_BTG = steps.observation.input
-        offset_T = torch.arange(goal_BTG.shape[1], device=left_B.device)
+        offset_T = torch.arange(steps.step_type.shape[1], device=left_B.device)
         swapped_BT = swapped_B[:, None] & (offset_T <= left_B[:, None])
-        goal_BTG = torch.where(
-            as_mask(swapped_BT, goal_BTG), later_BG.to(goal_BTG.device)[:, None], goal_BTG
-        )
-        relabelled = self._judged(
-            steps._replace(observation=steps.observation._replace(input=goal_BTG))
-        )
-        starts_BT = steps.is_first()  # the first step of an episode has no reward to recompute
-        return relabelled._replace(
-            reward=torch.where(starts_BT, steps.reward, relabelled.reward),
-            discount=torch.where(starts_BT, steps.discount, relabelled.discount),
+        goal_BTG = later_BG.to(steps.observation.input)[:, None].expand_as(steps.observation.input)
+        steps = with_input(steps, goal_BTG, swapped_BT)
+        # What keeps its goals was judged on arrival, by the goal that held then; the first step of
+        # an episode has no reward.
+        judged_BT = swapped_BT & is_outcome(steps.step_type)
+        judged = self._judged(steps)
+        return steps._replace(
+            reward=torch.where(judged_BT, judged.reward, steps.reward),
+            discount=torch.where(judged_BT, judged.discount, steps.discount),
         )
 
     @property

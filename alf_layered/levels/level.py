@@ -9,11 +9,12 @@ import torch
 
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.data_structures import AlgStep, Experience, StepType, TimeStep, namedtuple
+from alf.data_structures import AlgStep, Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf_layered.levels.training import TrainingOptions, UpdateClock
 from alf_layered.replay import LevelReplayBuffer
+from alf_layered.transitions import is_outcome
 
 Nest = Any
 LevelCtor = Callable[..., "Level"]
@@ -39,7 +40,8 @@ class Level(OffPolicyAlgorithm):
     `prev_action` is its last decision. `reward` and `discount` are such that ALF's usual `gamma *
     discount` is `gamma^k` for a decision of k environment steps. `env_info["steps"]` is k, and
     `env_info["passage"]` the discount for time alone: as `discount`, had nothing terminated;
-    `env_info["returned"]` says where control goes back to the level above.
+    `env_info["returned"]` says where control goes back to the level above. With
+    `joint_end="continue"` a MID step may have a new input; `transitions.reached` tells the old.
 
     Args:
         observation_spec: of the environment's observation as this level sees it.
@@ -158,9 +160,14 @@ class Level(OffPolicyAlgorithm):
                 prioritized=self._training.priority_replay,
                 name=f"{self.name}_replay_buffer",
             )
+        outcomes = is_outcome(exp.time_step.step_type)
+        count = int(outcomes.sum())
+        if count < outcomes.numel():
+            cast("LevelReplayBuffer", self._replay_buffer).end_episodes(
+                exp.time_step.env_id[~outcomes].long()
+            )
         super().observe_for_replay(exp)
-        first = exp.time_step.step_type == int(StepType.FIRST)
-        self._update_clock.add(first.numel() - int(first.sum()))
+        self._update_clock.add(count)
 
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
         """Makes the updates that new transitions pay for; returns how many steps it trained on."""

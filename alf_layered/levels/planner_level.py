@@ -26,10 +26,11 @@ from alf_layered.planners.categorical_cem import CategoricalCEM, uniform_plan
 from alf_layered.planners.icem import ICEM
 from alf_layered.planners.plan import Plan, shift
 from alf_layered.planners.search import SearchOptions, SearchResult, first_plan, search
-from alf_layered.predictors.batch import PredictorBatch, ReplayedSpans
+from alf_layered.predictors.batch import PredictorBatch, ReplayedSpans, reached_vector
 from alf_layered.predictors.predictor import Predictor
 from alf_layered.predictors.predictor_factory import get_default_predictor_factory
 from alf_layered.rows import on_rows, where_rows
+from alf_layered.transitions import is_outcome
 
 Nest = Any
 
@@ -50,7 +51,7 @@ Fields:
 
 PlannerTrainInfo = namedtuple(
     "PlannerTrainInfo",
-    ["observation", "action", "reward", "discount", "step_type", "passage", "planned"],
+    ["observation", "action", "reward", "discount", "step_type", "passage", "planned", "reached"],
     default_value=(),
 )
 PlannerTrainInfo.__doc__ = "The fields of `PredictorBatch`, or `()` for those that are not known."
@@ -355,7 +356,7 @@ class PlannerLevel(Level):
         if isinstance(exp.time_step.env_info, dict) and "steps" in exp.time_step.env_info:
             steps = int(exp.time_step.env_info["steps"].sum())
         else:
-            steps = int((~exp.time_step.is_first()).sum())
+            steps = int(is_outcome(exp.time_step.step_type).sum())
         before = int(self._predictor.model.n_total_env_steps)
         self._predictor.set_n_total_env_steps(before + steps)
 
@@ -364,6 +365,7 @@ class PlannerLevel(Level):
         passage = ()
         if isinstance(inputs.env_info, dict) and "passage" in inputs.env_info:
             passage = self.gamma * inputs.env_info["passage"]
+        led_to = reached_vector(inputs, self.observation_spec)
         info = PlannerTrainInfo(
             observation=as_vector(inputs.observation, self.observation_spec),
             action=inputs.prev_action,
@@ -372,6 +374,7 @@ class PlannerLevel(Level):
             step_type=inputs.step_type,
             passage=passage,
             planned=rollout_info.planned if self._value_from_planned else (),
+            reached=() if led_to is None else led_to,
         )
         return AlgStep(output=(), state=state, info=info)
 

@@ -31,6 +31,7 @@ from alf_layered.skills.priors import SkillPrior, prior_of
 from alf_layered.skills.reward_scale import RewardScale
 from alf_layered.skills.schedules import value_at
 from alf_layered.tdmpc2.settings import TDMPC2Settings
+from alf_layered.transitions import is_transition, reached
 
 Nest = Any
 
@@ -337,9 +338,9 @@ class SkillLevel(Level):
         self, inputs: TimeStep, seen: LevelObservation, info: SkillInfo, over: Tensor
     ) -> Tensor:
         """`[B, T - 1]`, of the decisions at the first records; 0 where the next is no successor."""
-        led_to = alf.nest.map_structure(lambda x: x[:, 1:], inputs.observation)
-        is_transition = ~inputs.is_first()[:, 1:]
-        earning = is_transition & self.earns(over)
+        led_to = alf.nest.map_structure(lambda x: x[:, 1:], reached(inputs))
+        follows = is_transition(inputs.step_type)
+        earning = follows & self.earns(over)
 
         def reward(rows: Nest) -> Tensor:
             seen, info, over, led_to = rows
@@ -362,12 +363,12 @@ class SkillLevel(Level):
         mask = earning.flatten()
         found = on_rows(mask, reward, rows, torch.zeros(mask.shape, device=mask.device))
         if self._options.normalize:
-            self._scale.update(found, is_transition.flatten())
+            self._scale.update(found, follows.flatten())
             scaled = self._scale(found)
         else:
             scaled = found + self._options.offset
         self._report(found, mask)
-        return torch.where(is_transition, scaled.reshape(is_transition.shape), 0.0)
+        return torch.where(follows, scaled.reshape(follows.shape), 0.0)
 
     def _report(self, reward: Tensor, earning: Tensor) -> None:
         if alf.summary.should_record_summaries():

@@ -14,6 +14,7 @@ from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.training import TrainingOptions
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm, TDMPC2State, check_spaces
+from alf_layered.transitions import reached
 
 Nest = Any
 
@@ -103,6 +104,7 @@ class TDMPC2Level(Level):
             name=name,
         )
         self._algorithm = algorithm
+        self._encodes_goal = goal_based
         self._goal = goal
         self._desired_goal = desired_goal
 
@@ -145,7 +147,11 @@ class TDMPC2Level(Level):
         return steps, rollout_info
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
-        return self._algorithm.train_step(inputs, state, rollout_info)
+        step = self._algorithm.train_step(inputs, state, rollout_info)
+        led_to = reached(inputs)
+        if self._encodes_goal or led_to is inputs.observation:
+            return step
+        return step._replace(info=step.info._replace(reached=led_to))
 
     def calc_loss(self, info: Nest) -> LossInfo:
         return self._algorithm.calc_loss(info)

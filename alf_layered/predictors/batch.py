@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from alf.data_structures import Experience
+from alf.data_structures import Experience, TimeStep
 from alf_layered.networks.spaces import as_vector
 from alf_layered.replay import LevelReplayBuffer
+from alf_layered.transitions import reached
 
 Nest = Any
 
@@ -28,6 +29,8 @@ class PredictorBatch(NamedTuple):
         passage: `[B, T]`, gamma^k alone, had nothing terminated; None: not known.
         planned: `[B, T]`, whether the decision is the planner's, whose value is learned; None: all.
         weight: `[B, T]`, of the transition from each record; None: 1.
+        reached: `[B, T, O]`, what was observed when the decision before ended, with the input that
+            held until then; None: the observation.
     """
 
     observation: torch.Tensor
@@ -38,6 +41,7 @@ class PredictorBatch(NamedTuple):
     passage: torch.Tensor | None = None
     planned: torch.Tensor | None = None
     weight: torch.Tensor | None = None
+    reached: torch.Tensor | None = None
 
 
 class SpanSource(Protocol):
@@ -95,7 +99,14 @@ def spans_of(
         step_type=step.step_type,
         passage=None if passage is None else gamma * passage,
         planned=planned,
+        reached=reached_vector(step, observation_spec),
     )
+
+
+def reached_vector(step: TimeStep, observation_spec: Nest) -> torch.Tensor | None:
+    """`PredictorBatch.reached` of a level's time steps; None where it is the observation."""
+    led_to = reached(step)
+    return None if led_to is step.observation else as_vector(led_to, observation_spec)
 
 
 def masked_mean(x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -7,17 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from alf.data_structures import StepType
-
-
-def follows(step_type: torch.Tensor) -> torch.Tensor:
-    """Where record t + 1 comes from the decision at record t: `[B, T - 1]`, bool.
-
-    Not after LAST, and not before FIRST: an episode that was reset from outside has no LAST.
-    """
-    after_last = step_type[:, :-1] == int(StepType.LAST)
-    before_first = step_type[:, 1:] == int(StepType.FIRST)
-    return ~(after_last | before_first)
+from alf_layered.transitions import is_transition
 
 
 def n_step_targets(
@@ -42,12 +32,12 @@ def n_step_targets(
         n: steps, at least 1.
 
     Returns:
-        `[B, T - 1]`, targets for the values of all records but the last; V itself where nothing
-        `follows`.
+        `[B, T - 1]`, targets for the values of all records but the last; V itself where there is no
+        transition.
     """
     if n < 1:
         raise ValueError(f"n_steps is {n}; a target looks at least 1 step ahead")
-    real = follows(step_type)
+    real = is_transition(step_type)
     target = value
     for _ in range(min(n, value.shape[1] - 1)):
         longer = reward[:, 1:] + discount[:, 1:] * target[:, 1:]

@@ -17,10 +17,11 @@ from alf_layered.models.batch import ModelBatch
 from alf_layered.models.model import Model
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.predictors.batch import PredictorBatch, SpanSource, masked_mean
-from alf_layered.predictors.n_step_targets import follows, n_step_targets
+from alf_layered.predictors.n_step_targets import n_step_targets
 from alf_layered.predictors.optimization import LearningRate, Part, PartsOptimizer
 from alf_layered.predictors.predictor import Function, Predictor, PredictorLosses
 from alf_layered.predictors.standardizer import DeltaStandardizer
+from alf_layered.transitions import is_transition
 
 Nest = Any
 
@@ -177,9 +178,9 @@ class RewardPredictor(Predictor):
                 f"n_steps={self._n_steps} need {self.span_length}"
             )
         k = self._k_steps
-        real = follows(batch.step_type)
+        real = is_transition(batch.step_type)
         if self.training and self._learn_encoder:
-            self.encoder.observe(batch.observation, real)
+            self.encoder.observe(batch.observation, real & ~_changes_input(batch))
         state, context = self._encoded(batch.observation)
         action = self._vector(batch.action)[:, :k]
         first = (state[:, :k], context[:, :k], action)
@@ -248,12 +249,13 @@ class RewardPredictor(Predictor):
         """On all transitions of the spans, without gradients for the encoder."""
         with torch.no_grad():
             state, context = self.encoder(batch.observation)
-        real = follows(batch.step_type).flatten()
+            led_to = state if batch.reached is None else self.encoder(batch.reached)[0]
+        real = is_transition(batch.step_type).flatten()
         transitions = ModelBatch(
             state=state[:, :-1].flatten(0, 1),
             context=context[:, :-1].flatten(0, 1),
             action=batch.action[:, :-1].flatten(0, 1),
-            next_state=state[:, 1:].flatten(0, 1),
+            next_state=led_to[:, 1:].flatten(0, 1),
             terminated=(batch.discount[:, 1:] == 0).flatten(),
             weight=None if batch.weight is None else batch.weight[:, :-1].flatten(),
             validity_mask=real,
@@ -318,6 +320,13 @@ class RewardPredictor(Predictor):
             return None, {}
         total, *means = torch.stack(reports).mean(0)
         return total, dict(zip(PredictorLosses._fields, means, strict=True))
+
+
+def _changes_input(batch: PredictorBatch) -> torch.Tensor:
+    """`[B, T - 1]`, where the input from above changed at the second record: not by a decision."""
+    if batch.reached is None:
+        return torch.zeros_like(batch.step_type[:, 1:], dtype=torch.bool)
+    return (batch.reached != batch.observation).any(-1)[:, 1:]
 
 
 def _parameters(module: Any) -> list[torch.nn.Parameter]:

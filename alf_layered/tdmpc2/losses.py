@@ -35,6 +35,11 @@ class Spans(NamedTuple):
     """[H, B], gamma^k of the action, 0 where it ended the task"""
     is_transition: Tensor
     """[H, B], bool; not from the end of an episode to the start of the next one"""
+    reached: Nest = None
+    """[T, B, ...], what was observed when the decision before ended, where an input that is encoded
+    with the observation may have changed then; None: the observation"""
+    changes_input: Tensor | None = None
+    """[H, B], bool, where it changed with the transition; None: nowhere"""
 
 
 class ModelLosses(NamedTuple):
@@ -84,7 +89,8 @@ def world_model_losses(
     """The losses of encoder, dynamics, reward, termination and action values.
 
     Where a span crosses the end of an episode the prediction starts anew from what was observed, so
-    that every transition counts.
+    that every transition counts; also where an input changed that the latent state holds, because
+    no decision led to the new one.
     """
     first, later = _first(spans.observation), _later(spans.observation)
     rho, is_transition = settings.rho, spans.is_transition
@@ -94,6 +100,10 @@ def world_model_losses(
         observed = model.encode(later, augment=True)
         next_value = _next_value(model, target_q, observed, None if goal is None else goal[1:])
         target = td_target(spans.reward, spans.discount, next_value)
+        led_to, goes_on = observed, is_transition
+        if spans.changes_input is not None:
+            led_to = model.encode(_later(spans.reached), augment=True)
+            goes_on = is_transition & ~spans.changes_input
 
     z = model.encode(first, augment=True)
     terms = model.goal_term(goal_before)
@@ -103,12 +113,12 @@ def world_model_losses(
         predicted.append(step.latent)
         reward_logits.append(step.reward_logits)
         ends.append(step.termination_logit)
-        z = torch.where(is_transition[t][:, None], step.latent, observed[t].to(step.latent.dtype))
+        z = torch.where(goes_on[t][:, None], step.latent, observed[t].to(step.latent.dtype))
         latents.append(z)
 
     latent = torch.stack(latents)
     q_logits = model.Q(latent[:-1], spans.action, goal_before, dropout=model.settings.dropout)
-    consistency = (torch.stack(predicted).float() - observed.float()).square().mean(dim=-1)
+    consistency = (torch.stack(predicted).float() - led_to.float()).square().mean(dim=-1)
     reward = model.two_hot.cross_entropy(torch.stack(reward_logits), spans.reward)
     value = model.two_hot.cross_entropy(q_logits, target).mean(dim=0)
     if model.settings.terminates:

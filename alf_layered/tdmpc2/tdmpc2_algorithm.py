@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import alf
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
+from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.planners.plan import SearchResult
@@ -26,6 +26,7 @@ from alf_layered.tdmpc2.q_scale import QScale
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.slow_adam import SlowAdam
 from alf_layered.tdmpc2.world_model import WorldModel
+from alf_layered.transitions import is_transition
 
 Nest = Any
 
@@ -39,9 +40,15 @@ Fields:
 """
 
 TDMPC2Info = namedtuple(
-    "TDMPC2Info", ["observation", "prev_action", "reward", "discount", "step_type"]
+    "TDMPC2Info",
+    ["observation", "prev_action", "reward", "discount", "step_type", "reached"],
+    default_value=(),
 )
-TDMPC2Info.__doc__ = "The fields of a time step that are learned from, `[T, B, ...]`."
+TDMPC2Info.__doc__ = """The fields of a time step that are learned from, `[T, B, ...]`.
+
+`reached` is what was observed when the decision before ended; `()`: the observation. A level whose
+input may change within an episode fills it in, see `transitions.reached`.
+"""
 
 
 @alf.configurable
@@ -61,6 +68,9 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         goal_field: the field of the observation that conditions reward, termination, policy and
             action values but not the dynamics, and has an encoder of its own; None: there is none.
     """
+
+    asks_for_reached = True
+    """Whether the info of its training steps has a field `reached` for a level to fill in."""
 
     _low: Tensor
     _high: Tensor
@@ -251,20 +261,25 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
         """Hands on what is learned from; the action is the next time step's `prev_action`."""
-        info = TDMPC2Info(**{name: getattr(inputs, name) for name in TDMPC2Info._fields})
+        fields = [name for name in TDMPC2Info._fields if name != "reached"]
+        info = TDMPC2Info(**{name: getattr(inputs, name) for name in fields})
         return AlgStep(output=(), state=state, info=info)
 
     def spans(self, info: TDMPC2Info) -> Spans:
         """What is learned from spans `[T, B, ...]`."""
         seen, goal = self._split(info.observation)
-        return Spans(
+        spans = Spans(
             observation=seen,
             goal=goal,
             action=self._from_spec(info.prev_action[1:]),
             reward=info.reward[1:].reshape(info.discount[1:].shape),
             discount=self._gamma * info.discount[1:],
-            is_transition=info.step_type[:-1] != int(StepType.LAST),
+            is_transition=is_transition(info.step_type, time_axis=0),
         )
+        if alf.nest.flatten(info.reached):
+            led_to, _ = self._split(info.reached)
+            spans = spans._replace(reached=led_to, changes_input=_differ(led_to, seen)[1:])
+        return spans
 
     def calc_loss(self, info: TDMPC2Info) -> LossInfo:
         """The losses of world model and policy; they train different parameters."""
@@ -361,6 +376,12 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         """Vectors `[H, B, A]` in [-1, 1] of actions `[H, B, *spec.shape]`."""
         vectors = action.reshape(*action.shape[:2], -1)
         return (vectors - self._low) / (self._high - self._low) * 2 - 1
+
+
+def _differ(one: Nest, other: Nest) -> Tensor:
+    """`[T, B]`, where the leaves `[T, B, ...]` of two nests of the same structure differ."""
+    leaves = zip(alf.nest.flatten(one), alf.nest.flatten(other), strict=True)
+    return torch.stack([(a != b).flatten(2).any(2) for a, b in leaves]).any(0)
 
 
 def check_spaces(action_spec: Any, reward_spec: TensorSpec, *, name: str) -> None:
