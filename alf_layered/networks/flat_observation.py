@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-import alf
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 Nest = Any
@@ -14,17 +13,30 @@ Nest = Any
 
 def flat_spec(spec: Nest) -> TensorSpec:
     """The spec of `flatten_observation`: discrete leaves count one-hot."""
-    return TensorSpec((sum(_width(leaf) for leaf in alf.nest.flatten(spec)),))
+    return TensorSpec((sum(_width(leaf) for leaf in leaves_in_order(spec)),))
 
 
 def flatten_observation(observation: Nest, spec: Nest) -> torch.Tensor:
-    """All leaves `[..., *spec.shape]` of a nest concatenated to `[..., D]`, in the nest's order.
+    """All leaves `[..., *spec.shape]` of a nest concatenated to `[..., D]`, by `leaves_in_order`.
 
     Discrete scalars (option indices) become one-hot vectors.
     """
-    leaves = zip(alf.nest.flatten(observation), alf.nest.flatten(spec), strict=True)
+    leaves = zip(leaves_in_order(observation), leaves_in_order(spec), strict=True)
     vectors = [_vector(value, leaf) for value, leaf in leaves]
     return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
+
+
+def leaves_in_order(nest: Nest) -> list[Any]:
+    """The leaves of a nest: fields of named tuples as declared, dicts by their sorted keys.
+
+    A `LevelObservation` has its observation first. (`alf.nest.flatten` takes fields
+    alphabetically, so that it would come behind what the level above says.)
+    """
+    if isinstance(nest, dict):
+        return [leaf for key in sorted(nest) for leaf in leaves_in_order(nest[key])]
+    if isinstance(nest, (list, tuple)):
+        return [leaf for child in nest for leaf in leaves_in_order(child)]
+    return [nest]
 
 
 def _is_index(spec: TensorSpec) -> bool:

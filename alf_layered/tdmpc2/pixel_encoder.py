@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import alf
 from alf.tensor_specs import TensorSpec
-from alf_layered.networks.flat_observation import flat_spec, flatten_observation
+from alf_layered.networks.flat_observation import (
+    flat_spec,
+    flatten_observation,
+    leaves_in_order,
+)
 from alf_layered.networks.normed_ensemble import NormedEnsemble
 from alf_layered.networks.simnorm import simnorm
 from alf_layered.tdmpc2.settings import WorldModelSettings
@@ -34,7 +37,7 @@ class ObservationEncoder(nn.Module):
 
     def __init__(self, spec: Nest, settings: WorldModelSettings) -> None:
         super().__init__()
-        leaves = alf.nest.flatten(spec)
+        leaves = leaves_in_order(spec)
         self._is_image = [leaf.ndim == 3 for leaf in leaves]
         self._vector_spec = [
             leaf for leaf, image in zip(leaves, self._is_image, strict=True) if not image
@@ -56,7 +59,7 @@ class ObservationEncoder(nn.Module):
 
     def forward(self, observation: Nest, augment: bool = False) -> Tensor:
         """`[*L, S]`; `augment` shifts images at random."""
-        leaves = alf.nest.flatten(observation)
+        leaves = leaves_in_order(observation)
         pairs = list(zip(leaves, self._is_image, strict=True))
         latents = []
         if self._vectors is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from alf.data_structures import namedtuple
 from alf.nest import nest
 from alf.nest import utils as nest_utils
 
+Backward = collections.namedtuple("Backward", ["c", "a", "b"])
 Pair = namedtuple("Pair", ["first", "second"], default_value=())
 
 leaves = st.integers(0, 99) | st.none()
@@ -24,6 +26,7 @@ nests = st.recursive(
         | st.lists(inner, max_size=3).map(tuple)
         | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3)
         | st.builds(Pair, inner, inner)
+        | st.builds(Backward, inner, inner, inner)
     ),
     max_leaves=12,
 )
@@ -32,6 +35,8 @@ nests = st.recursive(
 def slow_flatten(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [leaf for key in sorted(value) for leaf in slow_flatten(value[key])]
+    if nest.is_namedtuple(value):
+        return [leaf for f in sorted(value._fields) for leaf in slow_flatten(getattr(value, f))]
     if isinstance(value, (list, tuple)):
         return [leaf for child in value for leaf in slow_flatten(child)]
     return [value]
@@ -109,6 +114,32 @@ def test_transpose_by_hand() -> None:
     )
 
 
+def test_fields_and_keys_are_visited_alphabetically() -> None:
+    value = Backward(c=3, a={"z": 1, "y": 0}, b=Backward(c=7, a=5, b=6))
+    expected = [0, 1, 5, 6, 7, 3]
+    assert nest.flatten(value) == expected
+    assert nest.pack_sequence_as(value, expected) == value
+    paths = ["a.y", "a.z", "b.a", "b.b", "b.c", "c"]
+    assert nest.flatten(nest.py_map_structure_with_path(lambda path, _: path, value)) == paths
+    assert nest.flatten_up_to(Backward(0, 0, 0), value) == [value.a, value.b, value.c]
+    seen = []
+    nest.map_structure(lambda x, y: seen.append((x, y)), value, value)
+    assert seen == [(x, x) for x in expected]
+    assert nest.map_structure_up_to(Backward(0, 0, 0), id, value).b == id(value.b)
+
+
+def test_dicts_of_any_kind_are_of_one_type() -> None:
+    filled = collections.OrderedDict(b=1, a=2)
+    assert nest.flatten(filled) == [2, 1]
+    assert nest.map_structure(lambda x, y: (x, y), filled, {"a": 20, "b": 10}) == {
+        "a": (2, 20),
+        "b": (1, 10),
+    }
+    nest.assert_same_structure({"a": 1, "b": 2}, filled)
+    with pytest.raises(ValueError, match="list and tuple"):
+        nest.assert_same_type([], ())
+
+
 def test_empty_containers_have_no_leaves_and_none_is_one() -> None:
     assert nest.flatten({"b": (), "a": None, "c": []}) == [None]
     assert nest.is_nested(())
@@ -159,24 +190,31 @@ def test_fields_are_found_read_and_replaced() -> None:
     assert nest.get_field(value, "") is value
     assert nest.set_field(value, "first.x.1", 9) == Pair({"x": [1, 9]}, Pair(3, ()))
     assert nest.transform_nest(value, "second.first", lambda v: -v).second.first == -3
-    assert nest.transform_nests([value, value], "second.first", lambda a, b: a + b).second == (
-        6,
-        (),
+    both = nest.transform_nests(
+        [value, nest.set_field(value, "second.first", 5)], "second.first", lambda v: (max(v), -1)
     )
+    assert [x.second.first for x in both] == [5, -1]
+    with pytest.raises(ValueError, match="1 nodes for 2 nests"):
+        nest.transform_nests([value, value], "second", lambda nodes: nodes[:1])
     assert value == Pair({"x": [1, 2]}, Pair(3, ()))
     assert nest.find_field(value, "first") == [{"x": [1, 2]}, 3]
     assert nest.find_field([value.second], "second") == []
     assert nest.find_field([value.second], "second", ignore_empty=False) == [()]
     with pytest.raises(ValueError, match=r"no 'z' of 'first.z'; available: \['x'\]"):
         nest.get_field(value, "first.z")
+    with pytest.raises(LookupError):
+        nest.get_field(value, "third")
 
 
 def test_pruning_keeps_what_the_slim_nest_has() -> None:
     value = Pair({"x": 1, "y": 2}, (3, 4))
-    assert nest.prune_nest_like(value, Pair({"y": 0}, ())) == Pair({"y": 2}, ())
+    assert nest.prune_nest_like(value, Pair({"y": 0}, None)) == Pair({"y": 2}, None)
+    assert nest.prune_nest_like([1, 3], [None, 1]) == [None, 3]
+    with pytest.raises(ValueError, match="'second'"):
+        nest.prune_nest_like(value, Pair({"y": 0}, ()))
     assert nest.prune_nest_like(value, Pair((), (0, 0)), value_to_match=()) == Pair((), (3, 4))
     with pytest.raises(ValueError, match="no entries"):
-        nest.prune_nest_like(value, Pair({"z": 0}, ()))
+        nest.prune_nest_like(value, Pair({"z": 0}, None))
 
 
 def test_sizes_and_batch_dimension() -> None:
@@ -239,6 +277,27 @@ def test_combiners_by_hand() -> None:
     assert padded.tolist() == [[3, 4, 1, 6, 8, 2, 3, 4, 1]]
 
 
+def test_concatenation_counts_axes_after_the_batch() -> None:
+    """`dim=0` of two [4, 3] is [4, 6], not [8, 3]."""
+    pair = [torch.zeros(4, 3), torch.ones(4, 3)]
+    assert nest_utils.NestConcat(dim=0)(pair).tolist() == [[0, 0, 0, 1, 1, 1]] * 4
+    assert nest_utils.NestConcat(dim=1)([torch.zeros(2, 3, 2), torch.zeros(2, 3, 1)]).shape == (
+        2,
+        3,
+        3,
+    )
+    specs = [alf.TensorSpec((1, 5)), alf.TensorSpec((3, 5))]
+    assert nest_utils.NestConcat(dim=0)(specs).shape == (4, 5)
+    parallel = nest_utils.NestConcat(dim=0).make_parallel(3)
+    assert parallel([torch.zeros(2, 3, 4, 2), torch.zeros(2, 3, 1, 2)]).shape == (2, 3, 5, 2)
+
+
+def test_numbers_are_added_and_leaves_of_batch_rank_are_multiplied() -> None:
+    assert nest_utils.NestSum()({"a": 1.5, "b": 2}) == 3.5
+    product = nest_utils.NestOuterProduct()([torch.tensor([2.0, 3.0]), torch.ones(2, 2)])
+    assert product.tolist() == [[2, 2], [3, 3]]
+
+
 def test_combiners_combine_specs_into_the_spec_of_the_result() -> None:
     specs = (alf.TensorSpec((2,)), alf.TensorSpec((3,)))
     assert nest_utils.NestConcat()(specs) == alf.TensorSpec((5,))
@@ -286,8 +345,13 @@ def test_named_children_sums_and_the_outermost_container() -> None:
     ]
     assert dict(nest.extract_fields_from_nest(value)) == value
     assert nest.sum_nest(value) == 10
-    assert nest.nest_top_level(Pair([5, 6], {"x": 7})) == Pair(0, 1)
-    assert nest.nest_top_level([(1, 2), 3, 4]) == [0, 1, 2]
+    assert nest.nest_top_level(Pair([5, 6], {"x": 7})) == Pair(None, None)
+    assert nest.nest_top_level(5) == 5
+    assert nest.sum_nest(()) == 0
+    assert nest.extract_any_leaf_from_nest([(), {}]) is None
+    assert nest.transpose(3) == 3
+    assert list(nest.extract_fields_from_nest(Backward(1, 2, 3))) == [("a", 2), ("b", 3), ("c", 1)]
+    assert nest.nest_top_level([(1, 2), 3, 4]) == [None] * 3
     for function in (nest.extract_fields_from_nest, nest.nest_top_level):
         with pytest.raises(ValueError, match="int"):
             list(function(3))

@@ -3,6 +3,8 @@
 
 from alf.nest import utils
 from alf.nest.nest import (
+    Nest,
+    NestedTensor,
     assert_same_length,
     assert_same_structure,
     assert_same_structure_up_to,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import optree
@@ -23,6 +24,12 @@ def is_nested(value: Any) -> bool:
     return not optree.tree_is_leaf(value, none_is_leaf=True)
 
 
+def have_same_type(value1: Any, value2: Any) -> bool:
+    """Are both of one type? Dicts of any two kinds are."""
+    both_dicts = isinstance(value1, dict) and isinstance(value2, dict)
+    return both_dicts or type(value1) is type(value2)
+
+
 def outline(nest: Any) -> str:
     """A short text of one level of ``nest``, which never prints a tensor."""
     if not is_nested(nest):
@@ -38,7 +45,7 @@ def children_of(nest: Any) -> list[tuple[str, Any]]:
     if isinstance(nest, dict):
         return [(str(key), nest[key]) for key in _sorted_keys(nest)]
     if is_namedtuple(nest):
-        return list(zip(type(nest)._fields, nest, strict=True))
+        return sorted(zip(type(nest)._fields, nest, strict=True), key=itemgetter(0))
     return [(str(i), child) for i, child in enumerate(nest)]
 
 
@@ -55,5 +62,6 @@ def with_children(nest: Any, children: Sequence[Any]) -> Any:
         new = dict(zip(_sorted_keys(nest), children, strict=True))
         return type(nest)((key, new[key]) for key in nest)
     if is_namedtuple(nest):
-        return type(nest)(*children)
+        new = dict(zip(sorted(type(nest)._fields), children, strict=True))
+        return type(nest)(*(new[field] for field in type(nest)._fields))
     return type(nest)(children)

@@ -1,7 +1,8 @@
 """Nests: flatten, map, pack, compare, prune, and access by field name.
 
 A nest is a list, tuple, named tuple or dict of nests, or a leaf (anything else, ``None``
-included). Dicts are visited by sorted keys. Empty containers are nests without leaves: ``()``
+included). Fields of named tuples and keys of dicts are visited alphabetically, as in ALF; dicts of
+all kinds are of one type. Empty containers are nests without leaves: ``()``
 means "nothing here" throughout the engine. The tree work is optree's.
 """
 
@@ -15,32 +16,42 @@ import torch
 
 from alf.nest._containers import (
     children_of,
+    have_same_type,
     is_namedtuple,
     is_nested,
     is_unnamedtuple,  # noqa: F401  (a name of this module, too)
     outline,
     with_children,
 )
+from alf.nest._order import flatten_in_order, put_in_order, unflatten
 
-_flatten = optree.tree_flatten
+NestedTensor = Any
+"""A nest whose leaves are tensors."""
+
+Nest = Any
+"""A nest with leaves of any kind."""
+
+
+class FieldNotFoundError(LookupError, ValueError):
+    """A nest has no such field."""
 
 
 def flatten(nest: Any) -> list[Any]:
     """The leaves of ``nest`` in order."""
     if isinstance(nest, torch.Tensor):
         return [nest]
-    return _flatten(nest, none_is_leaf=True)[0]
+    return list(flatten_in_order(nest)[0])
 
 
 def pack_sequence_as(nest: Any, flat_seq: Iterable[Any]) -> Any:
     """The values of ``flat_seq`` in the structure of ``nest``."""
     values = list(flat_seq)
-    structure = _flatten(nest, none_is_leaf=True)[1]
+    structure = optree.tree_structure(nest, none_is_leaf=True)
     if structure.num_leaves != len(values):
         raise ValueError(
             f"{len(values)} values do not fill a structure with {structure.num_leaves} leaves"
         )
-    return structure.unflatten(values)
+    return unflatten(structure, values)
 
 
 def map_structure(func: Callable[..., Any], *nests: Any) -> Any:
@@ -52,23 +63,23 @@ def map_structure(func: Callable[..., Any], *nests: Any) -> Any:
     if len(nests) == 1:
         if isinstance(nests[0], torch.Tensor):
             return func(nests[0])
-        leaves, structure = _flatten(nests[0], none_is_leaf=True)
-        return structure.unflatten(map(func, leaves))
-    leaves, structure = _flatten(nests[0], none_is_leaf=True)
+        leaves, structure = flatten_in_order(nests[0])
+        return unflatten(structure, map(func, leaves))
+    leaves, structure = flatten_in_order(nests[0])
     columns = [leaves]
     for other in nests[1:]:
-        other_leaves, other_structure = _flatten(other, none_is_leaf=True)
+        other_leaves, other_structure = flatten_in_order(other)
         if other_structure != structure:
             assert_same_structure(nests[0], other)
         columns.append(other_leaves)
-    return structure.unflatten(map(func, *columns))
+    return unflatten(structure, map(func, *columns))
 
 
 def map_structure_without_check(func: Callable[..., Any], *nests: Any) -> Any:
     """As ``map_structure`` for nests that are known to have the same structure."""
-    leaves, structure = _flatten(nests[0], none_is_leaf=True)
-    others = (_flatten(other, none_is_leaf=True)[0] for other in nests[1:])
-    return structure.unflatten(map(func, leaves, *others))
+    leaves, structure = flatten_in_order(nests[0])
+    others = (flatten_in_order(other)[0] for other in nests[1:])
+    return unflatten(structure, map(func, leaves, *others))
 
 
 def fast_map_structure_flatten(
@@ -85,13 +96,13 @@ def fast_map_structure(func: Callable[..., Any], *structure: Any) -> Any:
 
 def flatten_up_to(shallow_nest: Any, nest: Any) -> list[Any]:
     """The parts of ``nest`` that stand where ``shallow_nest`` has its leaves."""
-    return _parts(shallow_nest, _flatten(shallow_nest, none_is_leaf=True)[1], nest)
+    return _parts(shallow_nest, optree.tree_structure(shallow_nest, none_is_leaf=True), nest)
 
 
 def _parts(shallow_nest: Any, structure: Any, nest: Any) -> list[Any]:
     """``flatten_up_to`` where the shallow nest's structure is known."""
     try:
-        return structure.flatten_up_to(nest)
+        return list(put_in_order(structure.flatten_up_to(nest), structure))
     except ValueError:
         assert_same_structure_up_to(shallow_nest, nest)
         raise
@@ -99,17 +110,18 @@ def _parts(shallow_nest: Any, structure: Any, nest: Any) -> list[Any]:
 
 def map_structure_up_to(shallow_nest: Any, func: Callable[..., Any], *nests: Any) -> Any:
     """``func`` of the parts of ``nests`` at the leaves of ``shallow_nest``, packed like it."""
-    structure = _flatten(shallow_nest, none_is_leaf=True)[1]
-    return structure.unflatten(map(func, *(_parts(shallow_nest, structure, n) for n in nests)))
+    structure = optree.tree_structure(shallow_nest, none_is_leaf=True)
+    parts = (_parts(shallow_nest, structure, nest) for nest in nests)
+    return unflatten(structure, map(func, *parts))
 
 
 def py_map_structure_with_path(func: Callable[..., Any], *nests: Any) -> Any:
     """As ``map_structure``, calling ``func(path, *leaves)`` with paths such as ``"a.0.b"``."""
     for other in nests[1:]:
         assert_same_structure(nests[0], other)
-    paths, leaves, structure = optree.tree_flatten_with_path(nests[0], none_is_leaf=True)
-    names = [_dotted(nests[0], path) for path in paths]
-    return structure.unflatten(map(func, names, leaves, *(flatten(n) for n in nests[1:])))
+    paths, _, structure = optree.tree_flatten_with_path(nests[0], none_is_leaf=True)
+    names = [_dotted(nests[0], path) for path in put_in_order(paths, structure)]
+    return unflatten(structure, map(func, names, *(flatten(nest) for nest in nests)))
 
 
 def _dotted(nest: Any, path: Sequence[Any]) -> str:
@@ -121,8 +133,8 @@ def _dotted(nest: Any, path: Sequence[Any]) -> str:
 
 
 def assert_same_type(value1: Any, value2: Any) -> None:
-    """Raises ``ValueError`` unless both containers have the same type."""
-    if type(value1) is not type(value2):
+    """Raises ``ValueError`` unless both containers have the same type (dicts: of any kind)."""
+    if not have_same_type(value1, value2):
         raise ValueError(
             f"container types differ: {type(value1).__name__} and {type(value2).__name__}"
         )
@@ -136,7 +148,8 @@ def assert_same_length(seq1: Sequence[Any], seq2: Sequence[Any]) -> None:
 
 def assert_same_structure(nest1: Any, nest2: Any) -> None:
     """Raises ``ValueError`` naming the first path where the two structures differ."""
-    if _flatten(nest1, none_is_leaf=True)[1] == _flatten(nest2, none_is_leaf=True)[1]:
+    structures = [optree.tree_structure(nest, none_is_leaf=True) for nest in (nest1, nest2)]
+    if structures[0] == structures[1]:
         return
     _raise_at_difference(nest1, nest2, "", shallow=False)
 
@@ -151,7 +164,7 @@ def _raise_at_difference(nest1: Any, nest2: Any, path: str, *, shallow: bool) ->
         if not shallow and is_nested(nest2):
             _raise_mismatch(path, nest1, nest2)
         return
-    if type(nest1) is not type(nest2) or len(nest1) != len(nest2):
+    if not have_same_type(nest1, nest2) or len(nest1) != len(nest2):
         _raise_mismatch(path, nest1, nest2)
     if isinstance(nest1, dict) and nest1.keys() != nest2.keys():
         _raise_mismatch(path, nest1, nest2)
@@ -166,18 +179,16 @@ def _raise_mismatch(path: str, nest1: Any, nest2: Any) -> None:
 
 
 def extract_any_leaf_from_nest(nest: Any) -> Any:
-    """The first leaf of ``nest``."""
+    """The first leaf of ``nest``; None without one."""
     leaves = flatten(nest)
-    if not leaves:
-        raise ValueError("the nest has no leaf")
-    return leaves[0]
+    return leaves[0] if leaves else None
 
 
 def extract_fields_from_nest(nest: Any) -> Iterator[tuple[str, Any]]:
-    """Yields (name, child) of each child of a named tuple or a dict."""
+    """Yields (name, child) of each child of a named tuple or a dict, in alphabetical order."""
     if not (is_namedtuple(nest) or isinstance(nest, dict)):
         raise ValueError(f"a {type(nest).__name__} has no named fields")
-    yield from (nest.items() if isinstance(nest, dict) else children_of(nest))
+    yield from children_of(nest)
 
 
 def find_field(nest: Any, name: str, ignore_empty: bool = True) -> list[Any]:
@@ -198,7 +209,11 @@ def find_field(nest: Any, name: str, ignore_empty: bool = True) -> list[Any]:
 
 
 def get_field(nested: Any, field: str | None) -> Any:
-    """The node at the dotted path ``field``; the whole nest for ``None`` or ``""``."""
+    """The node at the dotted path ``field``; the whole nest for ``None`` or ``""``.
+
+    Raises:
+        FieldNotFoundError: a ``LookupError`` (and ``ValueError``) that names what is there.
+    """
     for word in field.split(".") if field else ():
         nested = _child(nested, word, field)
     return nested
@@ -213,7 +228,7 @@ def _child(nested: Any, word: str, field: str | None) -> Any:
     if not isinstance(nested, dict) and hasattr(nested, word):
         return getattr(nested, word)
     available = [key for key, _ in children_of(nested)] if is_nested(nested) else []
-    raise ValueError(f"there is no {word!r} of {field!r}; available: {available}")
+    raise FieldNotFoundError(f"there is no {word!r} of {field!r}; available: {available}")
 
 
 def set_field(nested: Any, field: str | None, new_value: Any) -> Any:
@@ -223,52 +238,64 @@ def set_field(nested: Any, field: str | None, new_value: Any) -> Any:
 
 def transform_nest(nested: Any, field: str | None, func: Callable[[Any], Any]) -> Any:
     """A copy of ``nested`` whose node at ``field`` is replaced by ``func(node)``."""
-    return transform_nests([nested], field, func)
+    return transform_nests([nested], field, lambda nodes: [func(nodes[0])])[0]
 
 
-def transform_nests(nests: Sequence[Any], field: str | None, func: Callable[..., Any]) -> Any:
-    """A copy of the first nest whose node at ``field`` is ``func`` of the nodes of all nests.
+def transform_nests(
+    nested: Sequence[Any],
+    field: str | None,
+    func: Callable[[list[Any]], Sequence[Any]],
+) -> list[Any]:
+    """Copies of the nests, whose nodes at ``field`` are replaced by ``func`` of all these nodes.
 
     Args:
-        nests: each of them has ``field``.
+        nested: the nests, each of which has ``field``.
         field: dotted path such as ``"observation.image"``; ``None`` or ``""`` is the root.
-        func: called with one node per nest.
+        func: takes the list of nodes, one per nest, and returns as many new ones.
     """
-    if not field:
-        return func(*nests)
-    word, _, rest = field.partition(".")
-    new_child = transform_nests([_child(nest, word, field) for nest in nests], rest, func)
-    first = nests[0]
-    if isinstance(first, dict):
-        copy = first.copy()
+    new_nodes = list(func([get_field(nest, field) for nest in nested]))
+    if len(new_nodes) != len(nested):
+        raise ValueError(
+            f"transform_nests: func returned {len(new_nodes)} nodes for {len(nested)} nests"
+        )
+    words = field.split(".") if field else []
+    return [_replaced(nest, words, node) for nest, node in zip(nested, new_nodes, strict=True)]
+
+
+def _replaced(nest: Any, words: Sequence[str], node: Any) -> Any:
+    """A copy of ``nest`` with ``node`` at the path of ``words``."""
+    if not words:
+        return node
+    word, *rest = words
+    new_child = _replaced(_child(nest, word, word), rest, node)
+    if isinstance(nest, dict):
+        copy = nest.copy()
         copy[word] = new_child
         return copy
-    if is_namedtuple(first) and not word.isdigit():
-        return first._replace(**{word: new_child})
-    if isinstance(first, (list, tuple)):
-        children = list(first)
-        children[int(word)] = new_child
-        return with_children(first, children)
-    raise ValueError(f"cannot set {word!r} of a {type(first).__name__}")
+    if is_namedtuple(nest) and not word.isdigit():
+        return nest._replace(**{word: new_child})
+    if isinstance(nest, (list, tuple)):
+        position = int(word)
+        children = [*nest[:position], new_child, *nest[position + 1 :]]
+        return type(nest)(*children) if is_namedtuple(nest) else type(nest)(children)
+    raise ValueError(f"cannot set {word!r} of a {type(nest).__name__}")
 
 
 def prune_nest_like(nest: Any, slim_nest: Any, value_to_match: Any = None) -> Any:
     """``nest`` without the parts that ``slim_nest`` does not have.
 
-    Dict entries that ``slim_nest`` lacks are dropped, and so is everything below a node that
-    is ``()`` in ``slim_nest``. Where ``slim_nest`` holds ``value_to_match``, so does the result.
+    Dict entries that ``slim_nest`` lacks are dropped. Where ``slim_nest`` holds ``value_to_match``,
+    so does the result. Below a leaf of ``slim_nest`` everything stays; all else must fit.
     """
     return _prune(nest, slim_nest, value_to_match, "")
 
 
 def _prune(nest: Any, slim: Any, value_to_match: Any, path: str) -> Any:
-    if value_to_match is not None and _is_same(slim, value_to_match):
+    if _is_same(slim, value_to_match):
         return value_to_match
     if not is_nested(slim):
         return nest
-    if slim == ():
-        return slim
-    if type(nest) is not type(slim):
+    if not have_same_type(nest, slim):
         _raise_mismatch(path, nest, slim)
     if isinstance(nest, dict):
         missing = sorted(map(str, slim.keys() - nest.keys()))
@@ -293,10 +320,8 @@ def _join(path: str, key: Any) -> str:
 
 
 def nest_top_level(nested: Any) -> Any:
-    """The outermost container of ``nested`` with a leaf (0, 1, ...) for each child."""
-    if not is_nested(nested):
-        raise ValueError(f"a {type(nested).__name__} is no nest")
-    return with_children(nested, range(len(nested)))
+    """The outermost container of ``nested`` with None for each child; a leaf as it is."""
+    return with_children(nested, [None] * len(nested)) if is_nested(nested) else nested
 
 
 def transpose(nested: Any, shallow_nest: Any = None, new_shallow_nest: Any = None) -> Any:
@@ -309,6 +334,8 @@ def transpose(nested: Any, shallow_nest: Any = None, new_shallow_nest: Any = Non
         new_shallow_nest: the inner structure, outer in the result; default: the outermost
             container of the first part.
     """
+    if not is_nested(nested):
+        return nested
     if shallow_nest is None:
         shallow_nest = nest_top_level(nested)
     parts = flatten_up_to(shallow_nest, nested)
@@ -323,11 +350,9 @@ def transpose(nested: Any, shallow_nest: Any = None, new_shallow_nest: Any = Non
 
 
 def sum_nest(nested: Any) -> Any:
-    """The sum of all leaves."""
+    """The sum of all leaves; 0 without any."""
     leaves = flatten(nested)
-    if not leaves:
-        raise ValueError("the nest has no leaf")
-    return sum(leaves[1:], leaves[0])
+    return sum(leaves[1:], leaves[0]) if leaves else 0
 
 
 def get_nest_shape(nest: Any) -> Any:

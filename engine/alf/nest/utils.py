@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from alf.device_ctx import get_default_device
 from alf.nest import nest
+from alf.tensor_specs import TensorSpec
 
 
 class NestCombiner(nn.Module, abc.ABC):
@@ -31,15 +32,15 @@ class NestCombiner(nn.Module, abc.ABC):
         return self._name
 
     def forward(self, nested: Any) -> torch.Tensor:
-        """Combines the leaves of ``nested``, tensors or specs; specs give a spec."""
+        """Combines the leaves of ``nested``; specs give a spec."""
         if not nest.is_nested(nested):
             return nested
         leaves = nest.flatten(nested)
         if not leaves:
             raise ValueError(f"{self._name}: the nest has no leaf")
-        if isinstance(leaves[0], torch.Tensor):
-            return self._combine(nested, leaves)
-        return self._combine_specs(nested, leaves)
+        if isinstance(leaves[0], TensorSpec):
+            return self._combine_specs(nested, leaves)
+        return self._combine(nested, leaves)
 
     def _combine_specs(self, nested: Any, specs: list[Any]) -> Any:
         # Specs have no batch dimensions, so a batch of one makes the shapes real.
@@ -60,7 +61,7 @@ class NestConcat(NestCombiner):
     Args:
         nest_mask: a nest of booleans with the structure of the input; only leaves where it is
             True are taken.
-        dim: the dimension along which to concatenate, batch dimensions included.
+        dim: the dimension along which to concatenate; 0 is the first after the batch dimensions.
         name: for printing.
     """
 
@@ -78,12 +79,12 @@ class NestConcat(NestCombiner):
                 raise ValueError(f"{self.name}: nest_mask keeps no leaf")
         if len(tensors) == 1:
             return tensors[0]
-        return torch.cat(tensors, dim=self._dim)
+        dim = self._dim if self._dim < 0 else self._dim + self._batch_dims
+        return torch.cat(tensors, dim=dim)
 
     def make_parallel(self, n: int) -> NestConcat:
         """The combiner for inputs [B, n, ...]."""
-        dim = self._dim if self._dim < 0 else self._dim + 1
-        parallel = NestConcat(self._nest_mask, dim, f"parallel_{self.name}")
+        parallel = NestConcat(self._nest_mask, self._dim, f"parallel_{self.name}")
         parallel._batch_dims = self._batch_dims + 1
         return parallel
 
@@ -146,6 +147,8 @@ class NestMultiply(NestCombiner):
 class NestOuterProduct(NestCombiner):
     """The outer product of all leaves, flattened: [B, n1], [B, n2] give [B, n1 * n2].
 
+    A leaf [B] counts as [B, 1].
+
     Args:
         activation: applied to the result.
         batch_dims: how many leading dimensions are batch dimensions.
@@ -166,7 +169,7 @@ class NestOuterProduct(NestCombiner):
         self._padding = padding
 
     def _combine(self, nested: Any, tensors: list[torch.Tensor]) -> torch.Tensor:
-        factors = [t.flatten(self._batch_dims) for t in tensors]
+        factors = [t.reshape(*t.shape[: self._batch_dims], -1) for t in tensors]
         if self._padding:
             factors = [torch.cat([f, f.new_ones(*f.shape[:-1], 1)], dim=-1) for f in factors]
         result = factors[0]
@@ -255,8 +258,8 @@ def make_nested_module(nested: Any, ignore_non_module_element: bool = True) -> n
 
     Args:
         nested: nest of modules.
-        ignore_non_module_element: skip leaves that are no modules instead of raising
-            ``ValueError``. A nest without modules gives ``None`` then.
+        ignore_non_module_element: None stands where ``nested`` has a leaf that is no module,
+            instead of a ``ValueError``. A nest without modules gives ``None``.
     """
     if isinstance(nested, nn.Module):
         return nested
@@ -264,17 +267,12 @@ def make_nested_module(nested: Any, ignore_non_module_element: bool = True) -> n
         if ignore_non_module_element:
             return None
         raise ValueError(f"a {type(nested).__name__} is no module")
-    if nest.is_namedtuple(nested) or isinstance(nested, dict):
-        named = list(nest.extract_fields_from_nest(nested))
-        modules = _registered(named, ignore_non_module_element)
-        return nn.ModuleDict(dict(modules)) if modules else None
-    named = [(str(i), child) for i, child in enumerate(nested)]
-    modules = _registered(named, ignore_non_module_element)
-    return nn.ModuleList(module for _, module in modules) if modules else None
-
-
-def _registered(
-    named: Iterable[tuple[str, Any]], ignore_non_module_element: bool
-) -> list[tuple[str, nn.Module]]:
-    made = [(name, make_nested_module(child, ignore_non_module_element)) for name, child in named]
-    return [(name, module) for name, module in made if module is not None]
+    is_named = nest.is_namedtuple(nested) or isinstance(nested, dict)
+    named = list(nest.extract_fields_from_nest(nested)) if is_named else enumerate(nested)
+    made = {
+        str(name): make_nested_module(child, ignore_non_module_element) for name, child in named
+    }
+    if all(module is None for module in made.values()):
+        return None
+    # Both hold None as PyTorch's containers of modules do.
+    return nn.ModuleDict(made) if is_named else nn.ModuleList(made.values())  # pyright: ignore[reportArgumentType]

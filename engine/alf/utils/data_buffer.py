@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optree
 import torch
 from torch import nn
 
 from alf.config_util import configurable
 from alf.device_ctx import get_default_device
 from alf.nest import nest
+from alf.nest._order import flatten_in_order
 from alf.tensor_specs import TensorSpec
 
 __all__ = ["DataBuffer", "RingBuffer", "atomic"]
@@ -82,8 +82,8 @@ class RingBuffer(nn.Module):
         self._num_envs = int(num_environments)
         self._max_length = int(max_length)
         self._data_spec = data_spec
-        self._structure = optree.tree_structure(data_spec, none_is_leaf=True)
-        self._leaf_specs: list[TensorSpec] = nest.flatten(data_spec)
+        leaf_specs, self._structure = flatten_in_order(data_spec)
+        self._leaf_specs: list[TensorSpec] = list(leaf_specs)
         self._leaf_formats = [(tuple(s.shape), s.dtype) for s in self._leaf_specs]
         self._leaf_names = _leaf_names(data_spec)
         for leaf_name, spec in zip(self._leaf_names, self._leaf_specs, strict=True):
@@ -203,9 +203,10 @@ class RingBuffer(nn.Module):
 
     def _checked_leaves(self, batch: Any, n: int) -> list[torch.Tensor]:
         """The leaves of `batch` on the device of the buffer, with shape [n, ...] as specified."""
-        leaves, structure = optree.tree_flatten(batch, none_is_leaf=True)
+        in_order, structure = flatten_in_order(batch)
         if structure != self._structure:
             nest.assert_same_structure(batch, self._data_spec)
+        leaves = list(in_order)
         for i, (leaf, (shape, dtype)) in enumerate(zip(leaves, self._leaf_formats, strict=True)):
             if leaf.shape != (n, *shape) or leaf.dtype != dtype:
                 raise ValueError(
