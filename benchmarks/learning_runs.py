@@ -24,7 +24,7 @@ from pathlib import Path
 from alf_layered.plots.learning_curves import Curve, draw_learning_curves, read_curve
 
 REPOSITORY = Path(__file__).parents[1]
-SUCCESS = "Metrics_vs_EnvironmentSteps/AverageEnvInfo/success"
+SUCCESS = "Metrics_vs_EnvironmentSteps/success"
 RETURN = "Metrics_vs_EnvironmentSteps/AverageReturn"
 
 

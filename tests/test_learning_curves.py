@@ -43,6 +43,20 @@ def test_evaluation_is_read_before_training(tmp_path):
     assert read_curve(tmp_path, "Metrics/AverageReturn").values.tolist() == [5.0]
 
 
+OLD_SUCCESS = "Metrics_vs_EnvironmentSteps/AverageEnvInfo/success"
+SUCCESS = "Metrics_vs_EnvironmentSteps/success"
+
+
+@pytest.mark.parametrize("asked", [OLD_SUCCESS, SUCCESS])
+@pytest.mark.parametrize("written", [[OLD_SUCCESS], [SUCCESS], [OLD_SUCCESS, SUCCESS]])
+def test_success_is_read_under_its_old_and_new_name(tmp_path, asked, written):
+    for i, tag in enumerate(written):
+        write_run(tmp_path / "eval", [(10 * i + 1, 0.5), (10 * i + 2, 1.0)], tag=tag)
+    curve = read_curve(tmp_path, asked)
+    assert curve.steps.tolist() == [10 * i + k for i in range(len(written)) for k in (1, 2)]
+    assert curve.values.tolist() == [0.5, 1.0] * len(written)
+
+
 def test_every_number_is_read_and_a_step_written_again_counts_once(tmp_path):
     points = [(step, float(step)) for step in range(12000)] + [(11000, -1.0), (11001, -2.0)]
     write_run(tmp_path, points)

@@ -50,7 +50,9 @@ class Band(NamedTuple):
 def read_curve(root: Path | str, tag: str = DEFAULT_TAG) -> Curve:
     """What a run wrote under `tag`, from `<root>/eval` or else `<root>/train` or `<root>` itself.
 
-    Where a step was written more than once, as after a restart, the last time counts.
+    Where a step was written more than once, as after a restart, the last time counts. Entries of
+    `env_info` are found under both names: `<metrics>/success` (ALF's) and, of older runs,
+    `<metrics>/AverageEnvInfo/success`.
 
     Raises:
         FileNotFoundError: if there is no such directory, or no tensorboard file in it.
@@ -237,11 +239,25 @@ def _read_folder(folder: Path, tag: str) -> tuple[Curve | None, list[str]]:
     accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     accumulator.Reload()
     tags = accumulator.Tags()["scalars"]
-    if tag not in tags:
+    present = [spelling for spelling in _spellings(tag) if spelling in tags]
+    if not present:
         return None, tags
-    last = {event.step: event.value for event in accumulator.Scalars(tag)}
+    last = {event.step: event.value for name in present for event in accumulator.Scalars(name)}
     steps = np.array(sorted(last), dtype=np.int64)
     return Curve(steps, np.array([last[step] for step in steps], dtype=np.float64)), tags
+
+
+_OLD_ENTRY = "AverageEnvInfo/"
+
+
+def _spellings(tag: str) -> list[str]:
+    """All names of a curve: older runs wrote entries of `env_info` one folder deeper."""
+    folder, _, name = tag.rpartition("/")
+    if tag.startswith("Metrics") and not folder.endswith(_OLD_ENTRY[:-1]):
+        return [f"{folder}/{_OLD_ENTRY}{name}", tag]
+    if f"/{_OLD_ENTRY}" in tag:
+        return [tag, tag.replace(_OLD_ENTRY, "", 1)]
+    return [tag]
 
 
 if __name__ == "__main__":

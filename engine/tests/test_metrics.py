@@ -55,6 +55,59 @@ def test_returns_lengths_and_infos_of_finished_episodes_are_averaged():
     assert info == {"success": pytest.approx(1.5)}
 
 
+def test_suffixes_say_how_the_values_of_an_episode_are_combined():
+    """Values that are not finite are left out: sums of 15, 10 and nan before."""
+    values = [([F], 100.0, 100.0, 100.0), ([M], 4.0, 1.0, 1.0), ([M], 5.0, 7.0, np.nan)]
+    values.append(([L], 6.0, 2.0, 1.0))
+    steps = [
+        time_step(kind, [0.0], **{"v@step": [v], "m@max": [m], "s": [s], "never": [np.inf]})
+        for kind, v, m, s in values
+    ]
+    metric = fed(metrics.AverageEnvInfoMetric(steps[0]), steps * 2)
+    assert metric.result() == {"v@step": 5.0, "m@max": 7.0, "s": 2.0, "never": 0.0}
+    together = metrics.AverageEnvInfoMetric(steps[0])
+    for step in steps:
+        Together([together]).call(step)
+    assert together.result() == metric.result()
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 70])
+def test_suffixes_of_long_episodes_and_many_environments(last):
+    """The largest of negative values; averages over as many steps as each episode had."""
+    steps = [time_step([F, M], [0.0, 0.0], **{"a@max": [9.0, -50.0], "a@step": [9.0, -50.0]})]
+    for t in range(last + 1):
+        v = [-1.0 - t, -100.0 + t]
+        kind = [L, M] if t == last else [M, M]
+        steps.append(time_step(kind, [0.0, 0.0], **{"a@max": v, "a@step": v}))
+    steps.append(time_step([F, L], [0.0, 0.0], **{"a@max": [0.0, -300.0], "a@step": [0.0, -300.0]}))
+    metric = metrics.AverageEnvInfoMetric(steps[0], buffer_size=1)
+    fed(metric, steps[:-1])
+    assert metric.result() == {"a@max": -1.0, "a@step": pytest.approx(-1 - last / 2)}
+    fed(metric, steps[-1:])
+    mean = (-350 + sum(-100 + t for t in range(last + 1))) / (last + 3)
+    assert metric.result() == {
+        "a@max": -50.0 if last <= 50 else -30.0,
+        "a@step": pytest.approx(mean),
+    }
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        metrics.AverageReturnMetric,
+        metrics.AverageDiscountedReturnMetric,
+        metrics.EpisodicStartAverageDiscountedReturnMetric,
+        metrics.AverageRewardMetric,
+    ],
+)
+def test_rewards_that_are_not_finite_are_left_out(cls):
+    steps = [time_step([k], [r]) for k, r in ((F, 0.0), (M, np.inf), (M, np.nan), (L, 3.0))]
+    clean = [time_step([k], [r]) for k, r in ((F, 0.0), (M, 0.0), (M, 0.0), (L, 3.0))]
+    assert fed(cls(steps[0]), steps).result() == fed(cls(steps[0]), clean).result()
+    lost = fed(cls(steps[0]), [time_step([F], [0.0]), time_step([L], [np.nan])])
+    assert not lost.has_result()
+
+
 def test_average_reward_is_per_step_of_each_episode():
     result = fed(metrics.AverageRewardMetric(STEPS[0])).result()
     assert result == pytest.approx((7 / 3 + 12) / 2)
@@ -109,7 +162,7 @@ def test_only_the_last_episodes_are_averaged():
     metric = fed(metrics.AverageReturnMetric(steps[0], buffer_size=3), steps)
     # the last three episodes to end: 13, 4 and 14
     assert metric.result() == pytest.approx(31 / 3)
-    assert metric.std() == pytest.approx(np.std([13, 4, 14]))
+    assert metric.std() == pytest.approx(np.std([13, 4, 14], ddof=1))
     assert metric.latest() == 14
 
 
@@ -194,7 +247,7 @@ def test_summaries_are_written_against_other_metrics_too(monkeypatch):
         "Metrics_vs_EnvironmentSteps/AverageReturn": (15.5, 6),
         "Metrics_vs_NumberOfEpisodes/AverageReturn": (15.5, 2),
         "Metrics_vs_Hours/AverageReturn": (15.5, 3),
-        "Metrics/AverageEnvInfo/success": (1.5, 5),
+        "Metrics/success": (1.5, 5),
         "Metrics/EnvironmentSteps": (6.0, 5),
         "Metrics_vs_NumberOfEpisodes/EnvironmentSteps": (6.0, 2),
     }

@@ -114,8 +114,8 @@ class MetricBuffer(nn.Module):
         self.register_buffer("_pos", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def append(self, value: Any) -> None:
-        """Append one value."""
-        self.extend(np.asarray([as_numpy(value)]))
+        """Append one value, or the values `[k]` in their order."""
+        self.extend(np.atleast_1d(as_numpy(value)))
 
     def extend(self, values: np.ndarray) -> None:
         """Append the values `[k]` in their order."""
@@ -136,8 +136,10 @@ class MetricBuffer(nn.Module):
         self._pos.zero_()
 
     def latest(self) -> torch.Tensor:
-        """The value appended last; 0 when there is none."""
-        return self._values[int(self._pos) - 1].clone() if len(self) else self._zero()
+        """The value appended last."""
+        if not len(self):
+            raise ValueError("a MetricBuffer without values has no latest one")
+        return self._values[int(self._pos) - 1].clone()
 
     def mean(self) -> torch.Tensor:
         """Mean of the values; 0 when there is none."""
@@ -146,10 +148,10 @@ class MetricBuffer(nn.Module):
         return self._filled().mean(dtype=torch.float64).to(self._values.dtype)
 
     def std(self) -> torch.Tensor:
-        """Standard deviation of the values (divided by their number); 0 when there is none."""
-        if not len(self):
+        """Standard deviation of a sample (divided by n - 1); 0 for less than two values."""
+        if len(self) < 2:
             return self._zero()
-        return self._filled().double().std(correction=0).to(self._values.dtype)
+        return self._filled().double().std(correction=1).to(self._values.dtype)
 
     def _filled(self) -> torch.Tensor:
         return self._values[: len(self)]

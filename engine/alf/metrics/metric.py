@@ -18,6 +18,8 @@ class StepMetric(nn.Module):
     Metrics look at numbers, so they live on the CPU: the time steps they get should be there.
     """
 
+    _name_in_tags = True
+
     def __init__(self, name: str, dtype: torch.dtype, prefix: str = "Metrics") -> None:
         """
         Args:
@@ -62,6 +64,8 @@ class StepMetric(nn.Module):
     ) -> None:
         """Write the result as `<prefix>/<name>` and against other measures of progress.
 
+        Of a nest of results each one is written, as `<prefix>/<name>.<path>`.
+
         Args:
             train_step: the step of `<prefix>/<name>`; the global counter if None.
             step_metrics: for each, `<prefix>_vs_<its name>/<name>` is written at its result.
@@ -71,7 +75,8 @@ class StepMetric(nn.Module):
             return
         steps = {m.name: int(m.result()) for m in step_metrics if m is not self}
         steps.update(other_steps)
-        for path, value in _named_results(self.name, self.result()):
+        name = self.name if self._name_in_tags else ""
+        for path, value in _named_results(name, self.result()):
             summary.scalar(f"{self._prefix}/{path}", value, step=train_step)
             for step_name, step in steps.items():
                 summary.scalar(f"{self._prefix}_vs_{step_name}/{path}", value, step=step)
@@ -88,4 +93,4 @@ def _named_results(path: str, result: Any) -> Iterable[tuple[str, torch.Tensor]]
     else:
         items = enumerate(result)
     for key, value in items:
-        yield from _named_results(f"{path}/{key}", value)
+        yield from _named_results(f"{path}.{key}" if path else str(key), value)

@@ -1,8 +1,9 @@
 """The metrics of an RL run: counts, and averages over the last episodes.
 
 A FIRST step opens an episode: it clears what was gathered, and its reward belongs to nothing. A
-LAST step closes it: the gathered value goes to the buffer of finished episodes. What has been
-gathered of unfinished episodes is not kept over a restart, because the episodes are not either.
+LAST step closes it: the gathered value goes to the buffer of finished episodes. Values that are not
+finite are left out; an episode that has no others is left out, too. What has been gathered of
+unfinished episodes is not kept over a restart, because the episodes are not either.
 """
 
 from __future__ import annotations
@@ -87,8 +88,9 @@ class AverageEpisodicAggregationMetric(StepMetric):
     """Average, over the last episodes, of a value gathered during an episode.
 
     A subclass says with `_extract_metric_values()` which values a time step has. They are summed
-    over the steps after the FIRST one. Its result has the structure of those values: a vector
-    `[B, n]` becomes a list of n averages.
+    over the steps after the FIRST one. Where the name of a field ends in "@step" they are averaged
+    over these steps, where it ends in "@max" the largest one is taken. The result has the structure
+    of those values: a vector `[B, n]` becomes a list of n averages.
     """
 
     def __init__(
@@ -107,6 +109,8 @@ class AverageEpisodicAggregationMetric(StepMetric):
         super().__init__(name, dtype, prefix)
         self._buffer_size = buffer_size
         self._structure: Any = None
+        self._step_columns: list[int] = []
+        self._max_columns: list[int] = []
         self._accumulator = _NOT_STARTED
         self._buffers_list = nn.ModuleList()
         if example_time_step is not None:
@@ -131,24 +135,26 @@ class AverageEpisodicAggregationMetric(StepMetric):
             return time_step
         self._gather_waiting()
         if phases.any_first:
+            self._num_finite[:, phases.first] = 0
+            self._maxima[:, phases.first] = -np.inf
             self._open(phases.first)
             columns = np.where(phases.first, 0, columns)
-        self._gather(columns[None], phases.not_first)
+        self._take(columns[None], phases.not_first)
         if phases.num_last:
-            values = self._closed(phases.last)
-            for buffer, episode_values in zip(self._rings(), values, strict=True):
-                buffer.extend(episode_values)
+            self._close(phases.last)
         return time_step
 
     def gather_rewards(self, rewards: np.ndarray) -> None:
         """Take in the rewards `[N, K, B]` of N steps in a row, all in the middle of episodes."""
         self._start_if_new(rewards.shape[1:])
         self._gather_waiting()
-        self._gather(rewards, np.ones(rewards.shape[-1], bool))
+        self._take(rewards, np.ones(rewards.shape[-1], bool))
 
     def _start_if_new(self, shape: tuple[int, ...]) -> None:
         if self._accumulator.shape != shape:
             self._start(shape)
+            self._num_finite = np.zeros(shape, np.int64)
+            self._maxima = np.full((len(self._max_columns), shape[1]), -np.inf)
             self._waiting = np.empty((MOST_WAITING, *shape), np.float64)
             self._num_waiting = 0
 
@@ -157,11 +163,34 @@ class AverageEpisodicAggregationMetric(StepMetric):
         count, self._num_waiting = self._num_waiting, 0
         if count:
             values = self._waiting[:count]
-            self._gather(values, np.ones(values.shape[-1], bool))
+            self._take(values, np.ones(values.shape[-1], bool))
+
+    def _take(self, values: np.ndarray, rows: np.ndarray) -> None:
+        finite = np.isfinite(values)
+        if finite.all():
+            self._num_finite += len(values) * rows
+        else:
+            self._num_finite += (finite & rows).sum(0)
+            values = np.where(finite, values, 0)
+        if self._max_columns:
+            counted = np.where(finite & rows, values, -np.inf)[:, self._max_columns]
+            self._maxima = np.maximum(self._maxima, counted.max(0))
+        self._gather(values, rows)
+
+    def _close(self, rows: np.ndarray) -> None:
+        """Append what the episodes of `rows`, which have just ended, have gathered."""
+        values, counts = self._closed(rows), self._num_finite[:, rows]
+        if self._step_columns:
+            columns = self._step_columns
+            values[columns] = values[columns] / np.maximum(counts[columns], 1)
+        if self._max_columns:
+            values[self._max_columns] = self._maxima[:, rows]
+        for buffer, of_episodes, count in zip(self._rings(), values, counts, strict=True):
+            buffer.extend(of_episodes[count > 0])
 
     # A subclass that gathers something else than a sum overrides the next four. `values` is
-    # [N, K, B], K values of N steps in a row, 0 at FIRST steps; `rows` is a mask [B]: those which
-    # are not FIRST.
+    # [N, K, B], K values of N steps in a row, 0 at FIRST steps and where they were not finite;
+    # `rows` is a mask [B]: those which are not FIRST.
 
     def _start(self, shape: tuple[int, ...]) -> None:
         self._accumulator = np.zeros(shape, np.float64)
@@ -199,7 +228,15 @@ class AverageEpisodicAggregationMetric(StepMetric):
 
     def _build(self, values: Any) -> None:
         self._structure = nest.map_structure(_result_structure, values)
-        for _ in nest.flatten(self._structure):
+        names: list[str] = []
+
+        def add_names(path: str, leaf: Any) -> None:
+            names.extend([path] * int(np.prod(leaf.shape[1:])))
+
+        nest.py_map_structure_with_path(add_names, values)
+        self._step_columns = [i for i, name in enumerate(names) if name.endswith("@step")]
+        self._max_columns = [i for i, name in enumerate(names) if name.endswith("@max")]
+        for _ in names:
             self._buffers_list.append(MetricBuffer(self._buffer_size, self._dtype))
 
     def _pack(self, results: list[torch.Tensor]) -> Any:
@@ -266,7 +303,13 @@ class AverageEpisodeLengthMetric(AverageEpisodicAggregationMetric):
 
 @configurable
 class AverageEnvInfoMetric(AverageEpisodicAggregationMetric):
-    """Average, over the last episodes, of the sum of each `env_info` entry during an episode."""
+    """Average, over the last episodes, of the sum of each `env_info` entry during an episode.
+
+    "@step" and "@max" at the end of an entry's name: see `AverageEpisodicAggregationMetric`.
+    Summaries are called `<prefix>/<entry>`, without the name of the metric.
+    """
+
+    _name_in_tags = False
 
     def __init__(
         self,
