@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any
 
 import torch
@@ -33,9 +34,9 @@ class _NormBase(nn.Module):
         num_features: number of channels.
         eps: added to the variance.
         momentum: share of the new batch in the running statistics.
-        affine: learn a gain and a bias.
+        affine: learn a gain; else it stays 1.
         fixed_weight_norm: rescale the gain so that the root of its mean square stays 1.
-        use_bias: with ``affine``, learn the bias too.
+        use_bias: learn a bias; else it stays 0.
         track_running_stats: keep running statistics for evaluation mode.
     """
 
@@ -58,8 +59,8 @@ class _NormBase(nn.Module):
         self._fixed_weight_norm = fixed_weight_norm
         self._track = track_running_stats
         self._current_step: int | Tensor = 0
-        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(num_features)) if affine and use_bias else None
+        self.weight = nn.Parameter(torch.ones(num_features), requires_grad=affine)
+        self.bias = nn.Parameter(torch.zeros(num_features), requires_grad=use_bias)
         self.set_max_steps(1)
 
     def set_max_steps(self, max_steps: int) -> None:
@@ -84,10 +85,8 @@ class _NormBase(nn.Module):
 
     def reset_parameters(self) -> None:
         """Gain 1, bias 0, statistics of standard normal inputs."""
-        if self.weight is not None:
-            nn.init.ones_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
         if self.running_mean is not None and self.running_var is not None:
             self.running_mean.zero_()
             self.running_var.fill_(1)
@@ -110,12 +109,12 @@ class _NormBase(nn.Module):
             input, mean, var, weight, self.bias, use_batch, self._momentum, self._eps
         )
 
-    def _gain(self) -> Tensor | None:
-        if self.weight is None or not self._fixed_weight_norm:
+    def _gain(self) -> Tensor:
+        if not self._fixed_weight_norm:
             return self.weight
         return self.weight * torch.rsqrt(self.weight.square().mean() + 1e-12)
 
-    def _normalize_rows(self, x: Tensor, steps: Tensor, weight: Tensor | None) -> Tensor:
+    def _normalize_rows(self, x: Tensor, steps: Tensor, weight: Tensor) -> Tensor:
         """Normalise each row by the statistics of its own step."""
         flat = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
         if self.training or self.running_mean is None:
@@ -124,11 +123,7 @@ class _NormBase(nn.Module):
             assert self.running_var is not None
             mean, var = self.running_mean, self.running_var
         y = (flat - mean[steps].unsqueeze(2)) * torch.rsqrt(var[steps].unsqueeze(2) + self._eps)
-        if weight is not None:
-            y = y * weight[:, None]
-        if self.bias is not None:
-            y = y + self.bias[:, None]
-        return y.reshape(x.shape)
+        return (y * weight[:, None] + self.bias[:, None]).reshape(x.shape)
 
     def _step_statistics(self, x: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance [max_steps, C] over the rows of each step, entered in the running."""
@@ -176,7 +171,7 @@ def prepare_rnn_batch_norm(module: nn.Module) -> bool:
     """Whether ``module``, part of a recurrent network, has batch normalisation that knows steps.
 
     If so, :func:`set_batch_norm_max_steps` and, before each step,
-    :func:`set_batch_norm_current_step` are to be called.
+    :func:`set_batch_norm_current_step` are to be called; they are methods of ``module`` from then on.
 
     Raises:
         ValueError: if it has batch normalisation of torch, which would mix all steps.
@@ -187,7 +182,11 @@ def prepare_rnn_batch_norm(module: nn.Module) -> bool:
                 f"a recurrent network needs alf.norm_layers.BatchNorm1d or BatchNorm2d (bn_ctor=), "
                 f"not torch's {type(part).__name__}"
             )
-    return bool(_norms_of(module))
+    if not _norms_of(module):
+        return False
+    for function in (set_batch_norm_max_steps, set_batch_norm_current_step):
+        setattr(module, function.__name__, MethodType(function, module))
+    return True
 
 
 def set_batch_norm_max_steps(module: nn.Module, max_steps: int) -> None:

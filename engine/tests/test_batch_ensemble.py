@@ -123,3 +123,10 @@ def test_an_image_network_hands_the_members_on() -> None:
 def test_members_in_the_input_need_an_ensemble() -> None:
     with pytest.raises(ValueError, match="input_with_ensemble_ids=True needs use_batch_ensemble"):
         EncodingNetwork(TensorSpec((2,)), input_with_ensemble_ids=True)
+
+
+def test_members_of_sequences_are_those_of_their_rows() -> None:
+    layer = FCBatchEnsemble(3, 2, 4, output_ensemble_ids=False)
+    x, ids = torch.randn(2, 5, 3), torch.tensor([3, 1])
+    expected = torch.stack([layer((x[:, i], ids)) for i in range(5)], dim=1)
+    torch.testing.assert_close(layer((x, ids)), expected)

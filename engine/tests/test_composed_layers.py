@@ -15,8 +15,7 @@ from alf.layers import (
 )
 
 
-@pytest.mark.parametrize("hide_current", [False, True])
-@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize(("dilation", "hide_current"), [(1, False), (3, False), (1, True)])
 def test_a_causal_convolution_does_not_look_ahead(dilation: int, hide_current: bool) -> None:
     layer = CausalConv1D(2, 3, 2, dilation, hide_current, activation=torch.tanh)
     x = torch.randn(1, 2, 10, requires_grad=True)
@@ -29,6 +28,11 @@ def test_a_causal_convolution_does_not_look_ahead(dilation: int, hide_current: b
         assert seen == [s for s in (last - dilation, last) if s >= 0]
 
 
+def test_a_dilated_convolution_does_not_hide_the_current_step() -> None:
+    with pytest.raises(ValueError, match="needs dilation=1, got 2"):
+        CausalConv1D(1, 1, 2, dilation=2, hide_current=True)
+
+
 def test_a_composition_of_one_hot_weights_is_one_layer() -> None:
     layer = CompositionalFC(3, 2, 4, activation=torch.tanh, bias_init_value=0.5)
     x = torch.randn(4, 3)
@@ -36,9 +40,10 @@ def test_a_composition_of_one_hot_weights_is_one_layer() -> None:
     assert torch.equal(w, torch.eye(4))
     expected = torch.tanh(torch.einsum("bi,boi->bo", x, layer.weight) + layer.bias)
     torch.testing.assert_close(y, expected)
-    each = layer(x)
-    assert each.shape == (4, 4, 2)
-    torch.testing.assert_close(each[torch.arange(4), torch.arange(4)], y)
+    for inputs in (x, (x, None)):  # all weights are 1
+        total, no_weights = layer(inputs)
+        assert no_weights is None
+        torch.testing.assert_close(total, layer((x, torch.ones(4, 4)))[0])
     assert CompositionalFC(3, 2, 4, output_comp_weight=False)((x, w)).shape == (4, 2)
     with pytest.raises(ValueError, match=r"weights must be \[B, 4\]"):
         layer((x, torch.ones(4, 3)))
@@ -51,12 +56,18 @@ def test_fixed_bases_have_their_known_values() -> None:
     x = torch.linspace(-1, 1, 5)
     torch.testing.assert_close(cheb.weight[:, 3], 4 * x**3 - 3 * x, atol=1e-6, rtol=0)
     haar = FixedDecodingLayer(4, 4, "haar", tau=1.0).weight
-    root = 2**0.5
-    expected = [[1, 1, root, 0], [1, 1, -root, 0], [1, -1, 0, root], [1, -1, 0, -root]]
-    torch.testing.assert_close(haar, torch.tensor(expected))
+    half = 0.5**0.5
+    expected = [[0.5, 0.5, half, 0], [0.5, 0.5, -half, 0], [0.5, -0.5, 0, half]]
+    torch.testing.assert_close(haar, torch.tensor([*expected, [0.5, -0.5, 0, -half]]))
+    haar = FixedDecodingLayer(16, 16, "haar", tau=0.5).weight
+    scale = torch.tensor([1.0] + [0.5] + [0.25] * 2 + [0.125] * 4 + [0.0625] * 8)
+    torch.testing.assert_close(haar.T @ haar, torch.diag(scale**2))  # tau acts by level
     rbf = FixedDecodingLayer(3, 3, "rbf", sigma=0.1)
     torch.testing.assert_close(rbf(torch.eye(3)), torch.eye(3), atol=1e-6, rtol=0)
-    assert list(rbf.parameters()) == []
+    assert not any(p.requires_grad for p in rbf.parameters())
+    for basis, size in (("rbf", (3, 4)), ("haar", (2, 4)), ("haar", (6, 6))):
+        with pytest.raises(ValueError, match="basis"):
+            FixedDecodingLayer(*size, basis)
     with pytest.raises(ValueError, match="basis_type must be one of"):
         FixedDecodingLayer(1, 1, "fourier")
 

@@ -267,6 +267,17 @@ def test_combiner_inside_a_sequential_has_replicas():
     assert net([torch.randn(4, N, 2), torch.randn(4, N, 3)]).shape == (4, N, 2)
 
 
+def test_normalisation_decides_on_the_biases():
+    assert layers.FC(3, 2, use_bn=True).bias is None  # batch normalisation has one
+    for layer in (
+        layers.FC(3, 2, use_bias=False, use_ln=True),
+        layers.ParallelFC(3, 2, 4, use_bias=False, use_ln=True),
+    ):
+        assert sorted(name for name, _ in layer.named_parameters()) == ["_ln.weight", "_weight"]
+        layer.reset_parameters()
+        assert layer(torch.randn(5, 3)).mean(-1).abs().max() < 1e-6
+
+
 def test_gradient_scale_leaves_the_value():
     x = torch.ones(2, requires_grad=True)
     y = layers.ScaleGradient(0.5)(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from alf.networks.memory import FIFOMemory, MemoryWithUsage
@@ -70,7 +72,7 @@ def test_a_snapshot_stops_gradients_of_earlier_writes() -> None:
         assert second.grad is not None
 
 
-def test_a_fifo_memory_keeps_the_newest_at_its_end() -> None:
+def test_a_fifo_memory_has_the_newest_first() -> None:
     memory = FIFOMemory(1, 3)
     memory.build(1)
     assert memory.read(torch.ones(1, 1)).tolist() == [[0.0]]
@@ -78,14 +80,24 @@ def test_a_fifo_memory_keeps_the_newest_at_its_end() -> None:
     for value in (1.0, 2.0, 3.0, 4.0):
         memory.write(torch.full((1, 1), value))
         seen.append((memory.memory().flatten().tolist(), memory.mask().tolist()[0]))
-    assert seen[0] == ([0.0, 0.0, 1.0], [False, False, True])
-    assert seen[1] == ([0.0, 1.0, 2.0], [False, True, True])
-    assert seen[3] == ([2.0, 3.0, 4.0], [True, True, True])
+    assert seen[0] == ([1.0, 0.0, 0.0], [True, False, False])
+    assert seen[1] == ([2.0, 1.0, 0.0], [True, True, False])
+    assert seen[3] == ([4.0, 3.0, 2.0], [True, True, True])
     other = FIFOMemory(1, 3)
     other.from_states(memory.states)
     other.write(torch.tensor([[[5.0], [6.0]]]))
-    assert other.memory().flatten().tolist() == [4.0, 5.0, 6.0]
-    assert memory.memory().flatten().tolist() == [2.0, 3.0, 4.0]
+    assert other.memory().flatten().tolist() == [6.0, 5.0, 4.0]
+    assert memory.memory().flatten().tolist() == [4.0, 3.0, 2.0]
+
+
+def test_similarities_are_five_times_the_cosine_where_no_scale_is_given() -> None:
+    memory = MemoryWithUsage(2, 3)
+    memory.build(1)
+    memory.write(torch.tensor([[3.0, 0.0]]))
+    weight = math.exp(5) / (math.exp(5) + 2)
+    torch.testing.assert_close(
+        memory.read(torch.tensor([[0.1, 0.0]])), torch.tensor([[3 * weight, 0.0]])
+    )
 
 
 def test_rows_that_wrote_nothing_read_only_what_is_there() -> None:

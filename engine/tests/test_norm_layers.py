@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -60,10 +62,16 @@ def test_a_fixed_weight_norm_ignores_the_scale_of_the_gain() -> None:
     norm = BatchNorm1d(4, fixed_weight_norm=True, use_bias=False)
     x = torch.randn(8, 4)
     before = norm(x)
-    assert norm.weight is not None
     norm.weight.data.mul_(3)
     torch.testing.assert_close(norm(x), before)
-    assert norm.bias is None
+
+
+@pytest.mark.parametrize(("affine", "use_bias"), [(False, True), (True, False), (False, False)])
+def test_gain_and_bias_are_learned_each_for_itself(affine: bool, use_bias: bool) -> None:
+    norm = BatchNorm1d(4, affine=affine, use_bias=use_bias)
+    assert (norm.weight.requires_grad, norm.bias.requires_grad) == (affine, use_bias)
+    x = torch.randn(8, 4)
+    torch.testing.assert_close(norm(x), torch.nn.BatchNorm1d(4)(x))
 
 
 def test_statistics_of_all_steps_are_saved() -> None:
@@ -77,7 +85,14 @@ def test_statistics_of_all_steps_are_saved() -> None:
 
 
 def test_torch_s_batch_norm_is_refused_in_a_recurrent_network() -> None:
-    assert prepare_rnn_batch_norm(FC(2, 3, use_bn=True, bn_ctor=BatchNorm1d))
+    net = FC(2, 3, use_bn=True, bn_ctor=BatchNorm1d)
+    assert prepare_rnn_batch_norm(net)
+    for prepared in (net, copy.deepcopy(net)):
+        prepared.set_batch_norm_max_steps(4)
+        prepared.set_batch_norm_current_step(2)
+        assert (prepared._bn._max_steps, prepared._bn._current_step) == (4, 2)
+        net.set_batch_norm_max_steps(9)  # a copy's methods are its own
+        net.set_batch_norm_current_step(8)
     assert not prepare_rnn_batch_norm(FC(2, 3))
     with pytest.raises(ValueError, match="not torch's BatchNorm1d"):
         prepare_rnn_batch_norm(FC(2, 3, use_bn=True))

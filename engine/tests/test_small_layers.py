@@ -38,6 +38,26 @@ def test_replication_repeats_the_borders() -> None:
     ]
 
 
+def test_replication_of_four_sides_takes_any_dtype() -> None:
+    image = torch.tensor([[[[1, 2]]]], dtype=torch.uint8)
+    padded = layers.ReplicationPad2d((1, 2, 0, 1))(image)
+    assert padded.dtype == torch.uint8
+    assert padded[0, 0].tolist() == [[1, 1, 2, 2, 2]] * 2
+    with pytest.raises(ValueError, match="left, right, top, bottom"):
+        layers.ReplicationPad2d((1, 2))
+
+
+def test_random_crop_repeats_borders() -> None:
+    image = torch.full((30, 1, 4, 4), 7.0)
+    assert torch.equal(layers.RandomCrop(3, padding=2)(image), image[..., :3, :3])
+
+
+def test_replicas_of_a_function_call_it_once_each() -> None:
+    x = torch.randn(3, 2, 4)
+    torch.testing.assert_close(layers.NaiveParallelLayer(lambda v: v.sum(-1), 2)(x), x.sum(-1))
+    layers.reset_parameters(torch.tanh)  # has none
+
+
 def test_fields_are_picked_into_a_nest_or_by_name() -> None:
     nested = {"observation": {"image": 1, "speed": 2}, "reward": 3}
     assert layers.GetFields(["reward", "observation.image"])(nested) == [3, 1]

@@ -104,3 +104,16 @@ def test_entities_may_be_combined_of_several_inputs() -> None:
         SocialAttentionNetwork(TensorSpec((5, 3)), fc_layer_params=(6,), num_of_heads=4)
     with pytest.raises(ValueError, match="takes entities"):
         SocialAttentionNetwork(TensorSpec((5,)))
+
+
+def test_the_memory_counts_vectors_and_only_first_blocks_have_positions() -> None:
+    net = TransformerNetwork(
+        TensorSpec((4, 8)), 2, 2, core_size=2, memory_size=6, num_memory_layers=2
+    )
+    assert nest.flatten(net.state_spec)[0] == TensorSpec((6, 8))
+    kinds = [block._kind for block in (*net._prememory_layers, *net._memory_layers)]
+    assert kinds == ["abs", "none", "abs", "none"]
+    state = nest.map_structure(lambda spec: spec.zeros((1,)), net.state_spec)
+    for count in (2, 4, 6, 6):
+        _, state = net(torch.randn(1, 4, 8), state)
+        assert state[0][1].tolist() == [count]

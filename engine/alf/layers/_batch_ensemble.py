@@ -38,6 +38,13 @@ def _with_members(inputs: Any, ensemble_size: int) -> tuple[Tensor, Tensor]:
     return inputs, torch.randint(ensemble_size, inputs.shape[:1], device=inputs.device)
 
 
+def _of_rows(parameter: Tensor | None, ids: Tensor, ndim: int) -> Any:
+    """The members' vectors for rows ``ids`` of an input of rank ``ndim``: [B, 1, ..., size]."""
+    if parameter is None:
+        return None
+    return parameter[ids].reshape(ids.shape[0], *(1,) * (ndim - 2), -1)
+
+
 class _Members:
     """What a layer of ensemble members has beside its kernel: signs r and s, biases."""
 
@@ -84,7 +91,7 @@ class FCBatchEnsemble(_Members, FC):
     """``ensemble_size`` fully connected layers with one kernel W.
 
     Member i has the kernel ``W * (r_i s_i^T)`` (eq. 1), and a bias of its own. Its input is
-    [B, input_size], where each row goes to a random member, or a pair of that and the members'
+    [B, ..., input_size], where each row goes to a random member, or a pair of that and the members'
     numbers [B] (int64).
 
     Args:
@@ -122,6 +129,8 @@ class FCBatchEnsemble(_Members, FC):
             kernel_initializer=kernel_initializer,
             kernel_init_gain=kernel_init_gain,
         )
+        if use_ln and use_bias:
+            self._ln = nn.LayerNorm(output_size)
         self._output_ensemble_ids = output_ensemble_ids
         self._make_members(
             ensemble_size, input_size, output_size, use_bias, bias_init_range, ensemble_group
@@ -129,9 +138,10 @@ class FCBatchEnsemble(_Members, FC):
 
     def forward(self, inputs: Any) -> Any:
         x, ids = _with_members(inputs, self._ensemble_size)
-        y = F.linear(x * self._r[ids], self._weight) * self._s[ids]
-        if self._ensemble_bias is not None:
-            y = y + self._ensemble_bias[ids]
+        r, s, bias = (_of_rows(p, ids, x.ndim) for p in (self._r, self._s, self._ensemble_bias))
+        y = F.linear(x * r, self._weight) * s
+        if bias is not None:
+            y = y + bias
         norms: tuple[Callable[[Tensor], Tensor] | None, ...] = (self._ln, self._bn)
         for norm in norms:
             y = y if norm is None else norm(y)

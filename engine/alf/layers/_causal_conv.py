@@ -23,7 +23,7 @@ class CausalConv1D(nn.Module):
         out_channels: channels of the output.
         kernel_size: number of time steps that one output sees.
         dilation: distance between those.
-        hide_current: the output at t depends on inputs before t only.
+        hide_current: the output at t depends on inputs before t only; with ``dilation=1``.
         activation: applied last; may work in place.
         use_bias: None for: if there is no batch normalisation.
         use_bn: batch normalisation before the activation.
@@ -47,6 +47,8 @@ class CausalConv1D(nn.Module):
         bias_init_value: float = 0.0,
     ) -> None:
         super().__init__()
+        if hide_current and dilation != 1:
+            raise ValueError(f"CausalConv1D: hide_current=True needs dilation=1, got {dilation}")
         use_bias = not use_bn if use_bias is None else use_bias
         self._dilation, self._hide_current = dilation, hide_current
         self._past = (kernel_size - 1) * dilation + (1 if hide_current else 0)

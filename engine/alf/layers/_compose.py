@@ -17,8 +17,10 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 PUBLIC_MODULE = "alf.layers"  # under which these names are configured
 
 
-def reset_parameters(module: nn.Module) -> None:
+def reset_parameters(module: Callable[..., Any]) -> None:
     """Draw the initial parameters of ``module`` and all its descendants anew.
+
+    A plain function has none.
 
     Raises:
         ValueError: if a descendant has parameters of its own and no ``reset_parameters``.
@@ -26,6 +28,8 @@ def reset_parameters(module: nn.Module) -> None:
     reset: Callable[[], Any] | None = getattr(module, "reset_parameters", None)
     if reset is not None:
         reset()
+        return
+    if not isinstance(module, nn.Module):
         return
     if next(module.parameters(recurse=False), None) is not None:
         raise ValueError(f"{type(module).__name__} has parameters but no reset_parameters()")
@@ -67,25 +71,26 @@ class NaiveParallelLayer(nn.Module):
     """n copies of any module called one after another.
 
     Args:
-        module: the first copy's structure; each copy draws its own parameters.
+        module: the first copy's structure; each copy draws its own parameters. A function is called
+            n times.
         n: number of copies.
     """
 
-    def __init__(self, module: nn.Module, n: int) -> None:
+    def __init__(self, module: Callable[..., Any], n: int) -> None:
         super().__init__()
-        if not isinstance(module, nn.Module):
-            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-        copies = [copy.deepcopy(module) for _ in range(n)]
-        for replica in copies:
+        if not callable(module):
+            raise TypeError(f"module must be a module or a function, got {type(module).__name__}")
+        self._replicas = [copy.deepcopy(module) for _ in range(n)]
+        for replica in self._replicas:
             reset_parameters(replica)
-        self._modules_list = nn.ModuleList(copies)
+        self._modules_list = nn.ModuleList(m for m in self._replicas if isinstance(m, nn.Module))
         self._n = n
 
     def forward(self, inputs: Any) -> Any:
         """[B, n, ...] to [B, n, ...], nests on both sides."""
         outputs = [
             module(nest.map_structure(lambda x, i=i: x[:, i], inputs))
-            for i, module in enumerate(self._modules_list)
+            for i, module in enumerate(self._replicas)
         ]
         return nest.map_structure(lambda *xs: torch.stack(xs, dim=1), *outputs)
 

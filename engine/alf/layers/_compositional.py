@@ -21,7 +21,7 @@ class CompositionalFC(nn.Module):
 
     The input is a pair (x [B, input_size], w [B, n]), the result
     ``activation(sum_i w_i (W_i x + b_i))`` [B, output_size]. Without w, that is with x alone or
-    (x, None), it is that of each layer, [B, n, output_size].
+    (x, None), all weights are 1.
 
     Args:
         input_size: size of the input.
@@ -74,19 +74,23 @@ class CompositionalFC(nn.Module):
 
     def forward(self, inputs: Any) -> Any:
         x, w = inputs if isinstance(inputs, tuple) else (inputs, None)
-        y = torch.einsum("bi,noi->bno", x, self._weight)
-        if self._bias is not None:
-            y = y + self._bias
-        if w is not None:
-            if w.shape != (x.shape[0], self._n):
-                raise ValueError(f"weights must be [B, {self._n}], got {list(w.shape)}")
+        if w is None:
+            y = nn.functional.linear(
+                x, self._weight.sum(0), None if self._bias is None else self._bias.sum(0)
+            )
+        elif w.shape != (x.shape[0], self._n):
+            raise ValueError(f"weights must be [B, {self._n}], got {list(w.shape)}")
+        else:
+            y = torch.einsum("bi,noi->bno", x, self._weight)
+            if self._bias is not None:
+                y = y + self._bias
             y = torch.einsum("bn,bno->bo", w, y)
         if self._ln is not None:
             y = self._ln(y)
         if self._bn is not None:
-            y = self._bn(y if y.ndim == 2 else y.flatten(0, 1)).reshape(y.shape)
+            y = self._bn(y)
         y = self._activation(y)
-        return (y, w) if self._output_comp_weight and w is not None else y
+        return (y, w) if self._output_comp_weight else y
 
     @property
     def weight(self) -> nn.Parameter:
@@ -106,14 +110,13 @@ class FixedDecodingLayer(nn.Module):
     Args:
         input_size: number of basis functions.
         output_size: number of points.
-        basis_type: "rbf" (Gaussian bumps with centres in [-1, 1]), "poly" (x^n), "cheb" (Chebyshev
-            polynomials) or "haar" (Haar wavelets).
+        basis_type: "rbf" (Gaussian bumps with centres in [-1, 1], as many as points), "poly" (x^n),
+            "cheb" (Chebyshev polynomials) or "haar" (orthonormal Haar wavelets; as many as points,
+            a power of two).
         sigma: width of the bumps.
-        tau: the n-th function of the other bases has weight tau^n, so that coefficients of higher
-            frequencies matter less.
+        tau: the n-th polynomial has weight tau^n, a wavelet of level k tau^(k + 1), the constant 1,
+            so that coefficients of higher frequencies matter less.
     """
-
-    _basis: Tensor
 
     def __init__(
         self,
@@ -129,12 +132,18 @@ class FixedDecodingLayer(nn.Module):
             raise ValueError(f"basis_type must be one of {sorted(bases)}, got {basis_type!r}")
         if not (input_size > 0 and output_size > 0):
             raise ValueError(f"sizes must be positive, got {input_size} and {output_size}")
-        x = torch.linspace(-1, 1, output_size)
-        if basis_type == "rbf":
-            basis = _bumps(x, input_size, sigma)
-        else:
-            basis = bases[basis_type](x, input_size, 0.0) * tau ** torch.arange(input_size)
-        self.register_buffer("_basis", basis)
+        if basis_type in ("rbf", "haar") and input_size != output_size:
+            raise ValueError(
+                f"the {basis_type} basis has as many functions as points, "
+                f"got {input_size} and {output_size}"
+            )
+        if basis_type == "haar" and input_size & (input_size - 1):
+            raise ValueError(f"the haar basis needs a power of two as its size, got {input_size}")
+        basis = bases[basis_type](torch.linspace(-1, 1, output_size), input_size, sigma, tau)
+        self._basis = nn.Parameter(basis, requires_grad=False)
+
+    def reset_parameters(self) -> None:
+        """The basis is fixed."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, input_size] to [B, output_size]."""
@@ -146,31 +155,32 @@ class FixedDecodingLayer(nn.Module):
         return self._basis
 
 
-def _bumps(x: Tensor, n: int, sigma: float) -> Tensor:
+def _bumps(x: Tensor, n: int, sigma: float, tau: float) -> Tensor:
+    del tau
     centres = torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1)
     return torch.exp(-((x[:, None] - centres) ** 2) / (2 * sigma**2))
 
 
-def _powers(x: Tensor, n: int, sigma: float) -> Tensor:
+def _powers(x: Tensor, n: int, sigma: float, tau: float) -> Tensor:
     del sigma
-    return x[:, None] ** torch.arange(n)
+    return (tau * x[:, None]) ** torch.arange(n)
 
 
-def _chebyshev(x: Tensor, n: int, sigma: float) -> Tensor:
+def _chebyshev(x: Tensor, n: int, sigma: float, tau: float) -> Tensor:
     del sigma
-    return torch.cos(torch.arange(n) * torch.arccos(x.clamp(-1, 1))[:, None])
+    order = torch.arange(n)
+    return torch.cos(order * torch.arccos(x.clamp(-1, 1))[:, None]) * tau**order
 
 
-def _haar(x: Tensor, n: int, sigma: float) -> Tensor:
-    """A constant, then for each level k = 0, 1, ... its 2^k wavelets of height 2^(k / 2)."""
-    del sigma
-    t = (x + 1) / 2
-    columns = [torch.ones_like(t)]
+def _haar(x: Tensor, n: int, sigma: float, tau: float) -> Tensor:
+    """A constant, then for each level k = 0, 1, ... its 2^k wavelets, from left to right."""
+    del x, sigma
+    point = torch.arange(n)
+    columns = [torch.ones(n)]
     for i in range(1, n):
-        level = int(math.log2(i))
-        phase = t * 2**level - (i - 2**level)
-        # The last point belongs to the last wavelet.
-        phase = torch.where((t == 1) & (phase == 1), torch.full_like(phase, 0.75), phase)
-        up, down = (phase >= 0) & (phase < 0.5), (phase >= 0.5) & (phase < 1)
-        columns.append((up.to(t.dtype) - down.to(t.dtype)) * 2 ** (level / 2))
-    return torch.stack(columns, dim=1)
+        level = i.bit_length() - 1
+        width = n >> level  # number of points of a wavelet: +1 on its left half, -1 on the right
+        place = point - (i - (1 << level)) * width
+        sign = (place >= 0).float() - 2 * (place >= width // 2) + (place >= width)
+        columns.append(sign * (tau ** (level + 1) * 2 ** (level / 2)))
+    return torch.stack(columns, dim=1) / math.sqrt(n)

@@ -67,20 +67,22 @@ def init_bias(
 class ParallelLayerNorm(nn.Module):
     """n layer normalisations of the last axis of [n, B, size], each with its own gain and bias."""
 
-    def __init__(self, n: int, size: int, eps: float = 1e-5) -> None:
+    def __init__(self, n: int, size: int, eps: float = 1e-5, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n, size))
-        self.bias = nn.Parameter(torch.zeros(n, size))
+        self.bias = nn.Parameter(torch.zeros(n, size)) if bias else None
         self._eps = eps
 
     def reset_parameters(self) -> None:
         """Gain 1, bias 0."""
         nn.init.ones_(self.weight)
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.layer_norm(x, x.shape[-1:], eps=self._eps)
-        return torch.addcmul(self.bias.unsqueeze(1), x, self.weight.unsqueeze(1))
+        weight = self.weight.unsqueeze(1)
+        return x * weight if self.bias is None else torch.addcmul(self.bias.unsqueeze(1), x, weight)
 
 
 @configurable
@@ -91,7 +93,8 @@ class FC(nn.Module):
         input_size: size of the input's last axis.
         output_size: size of the output's last axis.
         activation: applied last; may work in place.
-        use_bias: add a bias.
+        use_bias: add a bias; batch normalisation, having one, replaces it. Without it layer
+            normalisation has no bias either.
         use_bn: batch normalisation before the activation.
         use_ln: layer normalisation before the activation (and before batch normalisation).
         bn_ctor: called with ``num_features``.
@@ -138,10 +141,11 @@ class FC(nn.Module):
             "bias_opt_args": bias_opt_args,
         }
         self._weight = nn.Parameter(torch.empty(output_size, input_size))
+        use_bias = use_bias and not use_bn
         self._bias = nn.Parameter(torch.empty(output_size)) if use_bias else None
         set_opt_args(self._weight, weight_opt_args)
         set_opt_args(self._bias, bias_opt_args)
-        self._ln = nn.LayerNorm(output_size) if use_ln else None
+        self._ln = nn.LayerNorm(output_size, bias=use_bias) if use_ln else None
         self._bn = bn_ctor(output_size) if use_bn else None
         self.reset_parameters()
 
@@ -249,7 +253,7 @@ class ParallelFC(nn.Module):
         self._bias = nn.Parameter(torch.empty(n, output_size)) if use_bias else None
         set_opt_args(self._weight, weight_opt_args)
         set_opt_args(self._bias, bias_opt_args)
-        self._ln = ParallelLayerNorm(n, output_size) if use_ln else None
+        self._ln = ParallelLayerNorm(n, output_size, bias=use_bias) if use_ln else None
         self._bn = bn_ctor(n * output_size) if use_bn else None
         self.reset_parameters()
 

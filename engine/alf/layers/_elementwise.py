@@ -232,14 +232,32 @@ class Sum(nn.Module):
 
 @configurable
 class ReplicationPad2d(nn.Module):
-    """Pads images [B, C, H, W] on all four sides by repeating their borders ``padding`` times."""
+    """Pads images [B, C, H, W] of any dtype by repeating their borders.
 
-    def __init__(self, padding: int) -> None:
+    Args:
+        padding: number of repetitions on each side, or (left, right, top, bottom).
+    """
+
+    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
         super().__init__()
-        self._padding = (padding,) * 4
+        self._padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+        if len(self._padding) != 4:
+            raise ValueError(
+                "ReplicationPad2d: padding must be one number or (left, right, top, bottom), "
+                f"got {padding}"
+            )
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.pad(input, self._padding, mode="replicate")
+        return _repeat_borders(input, self._padding)
+
+
+def _repeat_borders(images: Tensor, padding: tuple[int, ...]) -> Tensor:
+    """``F.pad(mode="replicate")``, which takes no whole numbers."""
+    left, right, top, bottom = padding
+    height, width = images.shape[-2:]
+    rows = torch.arange(-top, height + bottom, device=images.device).clamp(0, height - 1)
+    columns = torch.arange(-left, width + right, device=images.device).clamp(0, width - 1)
+    return images[..., rows[:, None], columns]
 
 
 @configurable
@@ -248,7 +266,7 @@ class RandomCrop(nn.Module):
 
     Args:
         size: (height, width) of the crop, or one number for both.
-        padding: zeros put on each side first.
+        padding: number of times that the borders are repeated first, on each side.
     """
 
     def __init__(self, size: int | tuple[int, int], padding: int = 0) -> None:
@@ -258,7 +276,7 @@ class RandomCrop(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if self._padding:
-            input = F.pad(input, (self._padding,) * 4)
+            input = _repeat_borders(input, (self._padding,) * 4)
         batch, _, height, width = input.shape
         rows = _random_windows(batch, height, self._size[0], input.device)
         columns = _random_windows(batch, width, self._size[1], input.device)

@@ -19,21 +19,22 @@ class TransformerBlock(nn.Module):
 
     Layer normalisation stands before each part (Xiong et al., arXiv:2002.04745, figure 1b).
     The score of memory slot m for query n is that of Transformer-XL (Dai et al., arXiv:1901.02860,
-    section 3.3): ``(q_n + u) . k_m + (q_n + v) . p``, with p made of the position.
+    section 3.3): ``(q_n + u) . k_m + (q_n + v) . p``, with p the encoding of the position, one for
+    all heads.
 
     Args:
         d_model: size of the vectors.
         num_heads: number of attention heads.
-        memory_size: number M of memory slots.
-        d_k: size of keys and queries of one head; None for ``d_model / num_heads``.
-        d_v: size of values of one head; None for ``d_model / num_heads``.
+        memory_size: largest number M of memory slots.
+        d_k: size of keys and queries of one head; None for ``d_model // num_heads``.
+        d_v: size of values of one head; None for ``d_model // num_heads``.
         d_ff: size of the hidden layer of the second part; None for ``4 * d_model``.
         dropout: share of both parts' outputs dropped in training.
         activation: of the hidden layer.
         positional_encoding: "none", "abs" (a learned vector for each slot) or "rel" (for each
-            distance from a slot to the query; the N queries belong to the last N slots).
-        add_positional_encoding: let the attention's result tell also the positions that it attended
-            to, as values of their own beside those of the memory.
+            distance from a slot to the query; the N queries belong to the first N slots).
+        add_positional_encoding: each head's result tells also the positions that it attended to:
+            their mean encoding, beside that of the values.
         scale_attention_score: divide scores by ``sqrt(d_k)``.
     """
 
@@ -56,27 +57,24 @@ class TransformerBlock(nn.Module):
             raise ValueError(
                 f'positional_encoding must be "none", "abs" or "rel", got {positional_encoding!r}'
             )
-        if (d_k is None or d_v is None) and d_model % num_heads:
-            raise ValueError(f"d_model={d_model} is no multiple of num_heads={num_heads}")
         self._heads, self._memory_size = num_heads, memory_size
         self._d_k, self._d_v = d_k or d_model // num_heads, d_v or d_model // num_heads
         self._scale = self._d_k**-0.5 if scale_attention_score else 1.0
-        self._kind = positional_encoding
+        self._kind, self._tell_positions = positional_encoding, False
         keys, values = num_heads * self._d_k, num_heads * self._d_v
         self._norm1, self._norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
         self._query = FC(d_model, keys, use_bias=False)
         self._key = FC(d_model, keys, use_bias=False)
         self._value = FC(d_model, values, use_bias=False)
-        self._position = self._position_key = self._position_value = None
+        self._content_bias = nn.Parameter(torch.empty(num_heads, self._d_k))
+        self._position = self._position_bias = None
+        attended = values
         if positional_encoding != "none":
             slots = memory_size if positional_encoding == "abs" else 2 * memory_size - 1
-            self._position = nn.Parameter(torch.empty(slots, d_model))
-            self._position_key = FC(d_model, keys, use_bias=False)
-            if add_positional_encoding:
-                self._position_value = FC(d_model, values, use_bias=False)
-            self._content_bias = nn.Parameter(torch.empty(num_heads, self._d_k))
+            self._position = nn.Parameter(torch.empty(slots, self._d_k))
             self._position_bias = nn.Parameter(torch.empty(num_heads, self._d_k))
-        attended = values if self._position_value is None else 2 * values
+            self._tell_positions = add_positional_encoding
+            attended += keys if add_positional_encoding else 0
         self._merge = FC(attended, d_model, use_bias=False)
         d_ff = d_ff or 4 * d_model
         self._mlp = nn.Sequential(
@@ -93,9 +91,9 @@ class TransformerBlock(nn.Module):
         self._reset_positions()
 
     def _reset_positions(self) -> None:
-        if self._position is not None:
+        nn.init.zeros_(self._content_bias)
+        if self._position is not None and self._position_bias is not None:
             nn.init.normal_(self._position, std=1 / math.sqrt(self._position.shape[1]))
-            nn.init.zeros_(self._content_bias)
             nn.init.zeros_(self._position_bias)
 
     def forward(
@@ -104,22 +102,23 @@ class TransformerBlock(nn.Module):
         """Let each query look at the memory.
 
         Args:
-            memory: [B, M, d_model].
-            query: [B, N, d_model], or [B, d_model] for N = 1; None for the memory itself.
-            mask: bool, [B, M] or [B, N, M]: whether a slot may be looked at. A query that may look
-                at none gets no attention's result.
+            memory: [B, M, d_model], with M at most ``memory_size``.
+            query: [B, N, d_model], or [B, d_model] for N = 1, N at most M; None for the memory itself.
+            mask: bool, [B, M] or [B, N, M]: True where a slot must not be looked at. A query that
+                may look at none gets no attention's result.
 
         Returns:
             As ``query``, or ``memory`` if that is None.
         """
-        if memory.shape[1] != self._memory_size:
-            raise ValueError(f"memory must have {self._memory_size} slots, got {memory.shape[1]}")
         source = memory if query is None else query
         x = source.unsqueeze(1) if source.ndim == 2 else source
+        if not x.shape[1] <= memory.shape[1] <= self._memory_size:
+            raise ValueError(
+                f"TransformerBlock: the memory may have up to {self._memory_size} slots, and no more "
+                f"queries than slots; got {memory.shape[1]} slots, {x.shape[1]} queries"
+            )
         slots = self._norm1(memory)
         queries = slots if query is None else self._norm1(x)
-        if query is None and self._kind == "abs":
-            queries = queries + self._position
         x = x + self._dropout(self._attend(queries, slots, mask))
         x = x + self._mlp(self._norm2(x))
         return x.squeeze(1) if source.ndim == 2 else x
@@ -129,43 +128,35 @@ class TransformerBlock(nn.Module):
         q = self._query(queries).unflatten(-1, (self._heads, self._d_k))
         k = self._key(slots).unflatten(-1, (self._heads, self._d_k))
         v = self._value(slots).unflatten(-1, (self._heads, self._d_v))
-        positions = self._positions(q.shape[1])
-        if positions is None:
-            score = torch.einsum("bnhd,bmhd->bhnm", q, k)
-        else:
-            assert self._position_key is not None
-            p = self._position_key(positions).unflatten(-1, (self._heads, self._d_k))
-            score = torch.einsum("bnhd,bmhd->bhnm", q + self._content_bias, k)
-            score = score + torch.einsum("bnhd,nmhd->bhnm", q + self._position_bias, p)
+        score = torch.einsum("bnhd,bmhd->bhnm", q + self._content_bias, k)
+        places = self._places(q.shape[1], k.shape[1])
+        if places is not None:
+            score = score + torch.einsum("bnhd,nmd->bhnm", q + self._position_bias, places)
         weights = _masked_softmax(score * self._scale, mask)
-        result = torch.einsum("bhnm,bmhd->bnhd", weights, v).flatten(2)
-        if self._position_value is not None:
-            pv = self._position_value(positions).unflatten(-1, (self._heads, self._d_v))
-            places = torch.einsum("bhnm,nmhd->bnhd", weights, pv).flatten(2)
-            result = torch.cat([result, places], dim=-1)
-        return self._merge(result)
+        result = torch.einsum("bhnm,bmhd->bnhd", weights, v)
+        if places is not None and self._tell_positions:
+            seen = torch.einsum("bhnm,nmd->bnhd", weights, places)
+            result = torch.cat([result, seen], dim=-1)
+        return self._merge(result.flatten(2))
 
-    def _positions(self, num_queries: int) -> Tensor | None:
-        """A vector [N, M, d_model] for the place of each slot seen from each query."""
+    def _places(self, num_queries: int, num_slots: int) -> Tensor | None:
+        """The encoding [N, M, d_k] of the place of each slot, seen from each query."""
         if self._position is None:
             return None
-        m = self._memory_size
         if self._kind == "abs":
-            return self._position.expand(num_queries, m, -1)
-        if num_queries > m:
-            raise ValueError(f"there are {num_queries} queries but {m} slots for them to be at")
-        slots = torch.arange(m, device=self._position.device)
-        return self._position[slots - slots[m - num_queries :, None] + m - 1]
+            return self._position[:num_slots].expand(num_queries, -1, -1)
+        slots = torch.arange(num_slots, device=self._position.device)
+        return self._position[slots[:num_queries, None] - slots + self._memory_size - 1]
 
 
 def _masked_softmax(score: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax over the slots that the mask allows, 0 for all where it allows none."""
+    """Softmax over the slots that are not masked, 0 for all where all are."""
     if mask is None:
         return score.softmax(dim=-1)
-    allowed = (mask.unsqueeze(1) if mask.ndim == 2 else mask).bool().unsqueeze(1)
+    masked = (mask.unsqueeze(1) if mask.ndim == 2 else mask).bool().unsqueeze(1)
     # -inf in a whole row would make NaN, in the gradient too
-    weights = score.masked_fill(~allowed, torch.finfo(score.dtype).min).softmax(dim=-1)
-    return weights * allowed
+    weights = score.masked_fill(masked, torch.finfo(score.dtype).min).softmax(dim=-1)
+    return weights.masked_fill(masked, 0.0)
 
 
 @configurable

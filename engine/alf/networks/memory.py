@@ -15,6 +15,8 @@ from alf.networks.containers import Sequential
 from alf.networks.network import Network
 from alf.tensor_specs import TensorSpec
 
+_SCALE = 5.0  # of similarities, where neither memory nor reader gives one
+
 
 class Memory(abc.ABC):
     """Base of memories of ``size`` slots with vectors of ``dim`` elements for each batch row.
@@ -120,7 +122,8 @@ class MemoryWithUsage(Memory):
     def create_keynet(self, query_spec: TensorSpec, num_keys: int) -> Network:
         """A network from a query [B, Q] to ``num_keys`` keys for :meth:`genkey_and_read`.
 
-        Without a fixed scale it gives a scale with each key.
+        Without a fixed scale it gives a scale with each key: first the keys, then the scales, which
+        softplus makes positive.
         """
         size = num_keys * (self._dim + (self._scale is None))
         return Sequential(
@@ -139,8 +142,9 @@ class MemoryWithUsage(Memory):
         """
         keys, _ = keynet(query)
         if self._scale is None:
-            keys = keys.unflatten(-1, (-1, self._dim + 1))
-            result = self.read(keys[..., :-1], F.softplus(keys[..., -1]))
+            num_keys = keys.shape[-1] // (self._dim + 1)
+            keys, scales = keys.split([num_keys * self._dim, num_keys], dim=-1)
+            result = self.read(keys.unflatten(-1, (num_keys, -1)), F.softplus(scales))
         else:
             result = self.read(keys.unflatten(-1, (-1, self._dim)))
         return result.flatten(1) if flatten_result else result
@@ -151,7 +155,7 @@ class MemoryWithUsage(Memory):
         Args:
             keys: [B, D] or [B, K, D].
             scale: factor of the similarities, a number, [B] or [B, K]; None for that of the memory,
-                or else 1.
+                or else 5.
 
         Returns:
             As ``keys``.
@@ -162,7 +166,7 @@ class MemoryWithUsage(Memory):
         slots = self._memory
         if self._normalize:
             k, slots = F.normalize(k, dim=-1), F.normalize(slots, dim=-1)
-        factor = scale if scale is not None else (1.0 if self._scale is None else self._scale)
+        factor = scale if scale is not None else (_SCALE if self._scale is None else self._scale)
         if isinstance(factor, Tensor) and factor.ndim:
             factor = factor.reshape(factor.shape[0], -1, 1)
         weights = (factor * (k @ slots.transpose(1, 2))).softmax(dim=-1)
@@ -181,7 +185,7 @@ class MemoryWithUsage(Memory):
 
 @configurable
 class FIFOMemory(Memory):
-    """The last ``size`` vectors, oldest first; :meth:`read` is not weighted by usage.
+    """The last ``size`` vectors, newest first; :meth:`read` is not weighted by usage.
 
     Args:
         dim: D.
@@ -210,13 +214,13 @@ class FIFOMemory(Memory):
         return self._memory, self._count
 
     def memory(self) -> Tensor:
-        """Contents [B, N, D], the newest last; empty slots are zeros, at the front."""
+        """Contents [B, N, D], the newest first; empty slots are zeros, at the end."""
         return self._memory
 
     def mask(self) -> Tensor:
         """Which slots are filled, bool [B, N]."""
         slots = torch.arange(self._size, device=self._count.device)
-        return slots >= self._size - self._count.unsqueeze(1)
+        return slots < self._count.unsqueeze(1)
 
     def read(self, keys: Tensor) -> Tensor:
         """Softmax attention of dot products over the filled slots; 0 where there are none.
@@ -233,8 +237,8 @@ class FIFOMemory(Memory):
         return result.squeeze(1) if keys.ndim == 2 else result
 
     def write(self, content: Tensor) -> None:
-        """Append ``content`` [B, D], or several [B, M, D], oldest first."""
+        """Add ``content`` [B, D], or several [B, M, D], in the order in which they came."""
         self._check_built(self._memory)
         new = content.unsqueeze(1) if content.ndim == 2 else content
-        self._memory = torch.cat([self._memory, new], dim=1)[:, -self._size :]
+        self._memory = torch.cat([new.flip(1), self._memory], dim=1)[:, : self._size]
         self._count = (self._count + new.shape[1]).clamp(max=self._size)

@@ -47,7 +47,8 @@ class TransformerNetwork(PreprocessorNetwork):
     A sequence is made of ``core_size`` learned vectors ("core") and of the input's parts, each
     [B, d] (one vector) or [B, N, d] (N vectors), or [B, d, H, W] (H W vectors). It passes through
     ``num_prememory_layers`` blocks, then ``num_memory_layers`` blocks in which it also looks at
-    what the last ``memory_size`` steps had there (Dai et al., arXiv:1901.02860).
+    the core of earlier steps (Dai et al., arXiv:1901.02860). The first block of either kind knows
+    the places in the sequence; later ones get them from its output.
 
     Args:
         input_tensor_spec: nest of specs of the inputs.
@@ -56,7 +57,8 @@ class TransformerNetwork(PreprocessorNetwork):
         d_ff: size of the hidden layer of each block; None for four times the vectors' size.
         core_size: number of core vectors.
         use_core_embedding: the core are learned vectors, else zeros.
-        memory_size: number of time steps in the memory, for each core vector.
+        memory_size: number of vectors in the memory: the cores of the last
+            ``memory_size / core_size`` steps.
         num_memory_layers: number of blocks with memory.
         return_core_only: return the core [B, core_size * d], else the sequence [B, M, d].
         centralized_memory: all layers share one memory of their common input; else each has one of
@@ -94,20 +96,15 @@ class TransformerNetwork(PreprocessorNetwork):
         if use_core_embedding:
             self._core_embedding = nn.Parameter(torch.empty(core_size, d_model))
             nn.init.normal_(self._core_embedding, std=d_model**-0.5)
-        self._prememory_layers = nn.ModuleList(
-            TransformerBlock(d_model, num_attention_heads, length, d_ff=d_ff)
-            for _ in range(num_prememory_layers)
+        self._prememory_layers = _blocks(
+            num_prememory_layers, d_model, num_attention_heads, length, d_ff
         )
-        self._memory_layers = nn.ModuleList(
-            TransformerBlock(
-                d_model, num_attention_heads, memory_size * core_size + length, d_ff=d_ff
-            )
-            for _ in range(num_memory_layers)
+        self._memory_layers = _blocks(
+            num_memory_layers, d_model, num_attention_heads, memory_size + length, d_ff
         )
         num_memories = min(num_memory_layers, 1) if centralized_memory else num_memory_layers
         self._memories = [
-            FIFOMemory(core_size * d_model, memory_size, f"{name}.memory{i}")
-            for i in range(num_memories)
+            FIFOMemory(d_model, memory_size, f"{name}.memory{i}") for i in range(num_memories)
         ]
         self._state_spec = [memory.state_spec for memory in self._memories] or ()
 
@@ -136,28 +133,43 @@ class TransformerNetwork(PreprocessorNetwork):
         if not self._memories:
             return x, state
         new_state: list[Any] = []
-        now = x.new_ones(x.shape[:2], dtype=torch.bool)
+        now = x.new_zeros(x.shape[:2], dtype=torch.bool)
         past = mask = None
         for i, layer in enumerate(self._memory_layers):
             if i < len(self._memories):
                 memory = self._memories[i]
                 memory.from_states(state[i])
-                past = memory.memory().unflatten(-1, (self._core_size, -1)).flatten(1, 2)
-                filled = memory.mask().repeat_interleave(self._core_size, dim=1)
-                mask = torch.cat([filled, now], dim=1)
-                memory.write(x[:, : self._core_size].flatten(1))
+                past = memory.memory()
+                mask = torch.cat([~memory.mask(), now], dim=1)
+                memory.write(x[:, : self._core_size])
                 new_state.append(memory.states)
             assert past is not None
             x = layer(torch.cat([past, x], dim=1), x, mask)
         return x, new_state
 
 
+def _blocks(
+    n: int, d_model: int, num_heads: int, num_slots: int, d_ff: int | None
+) -> nn.ModuleList:
+    """``n`` blocks, of which the first knows the places of the slots."""
+    return nn.ModuleList(
+        TransformerBlock(
+            d_model,
+            num_heads,
+            num_slots,
+            d_ff=d_ff,
+            positional_encoding="none" if i else "abs",
+        )
+        for i in range(n)
+    )
+
+
 @configurable
 class SocialAttentionNetwork(PreprocessorNetwork):
     """How the first of several entities ("ego") sees the others.
 
-    Each entity is encoded by the same layers; the ego's encoding looks at all of them, and what it
-    finds is added to it (Leurent and Mercat, arXiv:1911.12250, section 3.2).
+    Each entity is encoded by the same layers; the ego's encoding looks at all of them, itself
+    included, and what it finds is the result (Leurent and Mercat, arXiv:1911.12250, section 3.2).
 
     Args:
         input_tensor_spec: nest of specs of the inputs.
@@ -206,7 +218,6 @@ class SocialAttentionNetwork(PreprocessorNetwork):
             raise ValueError(f"{name}: {num_of_heads} heads do not divide {size} features")
         self._heads = num_of_heads
         self._query, self._key, self._value = (FC(size, size, use_bias=False) for _ in range(3))
-        self._merge = FC(size, size, use_bias=False)
         self._last = EncodingNetwork(
             TensorSpec((size,)),
             last_layer_size=last_layer_size,
@@ -225,5 +236,4 @@ class SocialAttentionNetwork(PreprocessorNetwork):
         seen = nn.functional.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         )
-        ego = x[:, 0] + self._merge(seen.squeeze(2).flatten(1))
-        return self._last(ego)[0], state
+        return self._last(seen.squeeze(2).flatten(1))[0], state
