@@ -171,7 +171,8 @@ def prepare_rnn_batch_norm(module: nn.Module) -> bool:
     """Whether ``module``, part of a recurrent network, has batch normalisation that knows steps.
 
     If so, :func:`set_batch_norm_max_steps` and, before each step,
-    :func:`set_batch_norm_current_step` are to be called; they are methods of ``module`` from then on.
+    :func:`set_batch_norm_current_step` are to be called; they are methods of ``module`` from then
+    on.
 
     Raises:
         ValueError: if it has batch normalisation of torch, which would mix all steps.

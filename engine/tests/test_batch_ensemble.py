@@ -88,27 +88,30 @@ def ensemble_network(**kwargs: Any) -> EncodingNetwork:
 def test_all_layers_of_a_network_take_the_same_member() -> None:
     net = ensemble_network(input_with_ensemble_ids=True)
     x, ids = torch.randn(6, 2, 4, 4), torch.tensor([0, 3, 1, 2, 3, 0])
-    y, _ = net((x, ids))
+    (y, given), _ = net((x, ids))
     conv, hidden, last = (m for m in net.modules() if hasattr(m, "_ensemble_size"))
     pair = conv((x, ids))
     pair = hidden((pair[0].flatten(1), pair[1]))
     torch.testing.assert_close(y, last(pair)[0])
-    assert net.output_spec == TensorSpec((2,))
+    assert net.output_spec == (TensorSpec((2,)), TensorSpec((), torch.int64))
+    assert torch.equal(given, ids)
     # a row depends on its own member only
-    other, _ = net((x, torch.tensor([0, 3, 2, 2, 3, 1])))
+    (other, _), _ = net((x, torch.tensor([0, 3, 2, 2, 3, 1])))
     assert (y != other).any(1).tolist() == [False, False, True, False, False, True]
 
 
 def test_a_network_without_members_in_its_input_draws_them() -> None:
     net = ensemble_network()
-    y, _ = net(torch.ones(200, 2, 4, 4))
+    (y, ids), _ = net(torch.ones(200, 2, 4, 4))
     assert len(y.unique(dim=0)) == 4
+    assert all(len(y[ids == i].unique(dim=0)) == 1 for i in range(4))
 
 
 def test_replicas_of_an_ensemble_are_ensembles_of_their_own() -> None:
     net = ensemble_network(input_with_ensemble_ids=True).make_parallel(3)
     x, ids = torch.ones(4, 2, 4, 4), torch.tensor([0, 1, 2, 1])
-    y, _ = net((x.unsqueeze(1).expand(-1, 3, -1, -1, -1), ids))
+    (y, members), _ = net((x.unsqueeze(1).expand(-1, 3, -1, -1, -1), ids))
+    assert torch.equal(members, ids.unsqueeze(1).expand(-1, 3))
     assert y.shape == (4, 3, 2)
     assert torch.equal(y[1], y[3])
     assert len(y.flatten(0, 1).unique(dim=0)) == 9

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from alf.data_structures import namedtuple
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
-from alf.utils.distributions import TruncatedCauchy, TruncatedNormal, TruncatedT2
+from alf.utils.distributions import T2ITS, TruncatedCauchy, TruncatedNormal, TruncatedT2
 
 Pair = namedtuple("Pair", ["a", "b"])
 
@@ -459,3 +461,61 @@ def test_the_density_of_a_normal_vector_is_that_of_its_elements(scale_shape):
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_kl_of_truncated_normals_is_the_integral() -> None:
+    bounds = (
+        torch.tensor([-1.0, 0.0], dtype=torch.float64),
+        torch.tensor([1.0, 2.0], dtype=torch.float64),
+    )
+
+    def make(loc: list[float], scale: list[float]) -> TruncatedNormal:
+        return TruncatedNormal(
+            *(torch.tensor(x, dtype=torch.float64) for x in (loc, scale)), *bounds
+        )
+
+    p, q = make([2.0, -3.0], [2.0, 1.0]), make([0.0, 1.0], [1.0, 0.5])
+    grid = torch.stack(
+        [torch.linspace(a, b, 20001, dtype=torch.float64) for a, b in ((-1, 1), (0, 2))], -1
+    )
+
+    def log_density(dist: TruncatedNormal) -> torch.Tensor:
+        x = (grid - dist.loc) / dist.scale
+        mass = torch.trapezoid(torch.exp(-0.5 * x * x), grid, dim=0)
+        return -0.5 * x * x - mass.log()
+
+    lp, lq = log_density(p), log_density(q)
+    expected = torch.trapezoid(lp.exp() * (lp - lq), grid, dim=0).sum()
+    torch.testing.assert_close(td.kl_divergence(p, q), expected, atol=1e-6, rtol=1e-6)
+    assert td.kl_divergence(p, p).abs() < 1e-12
+    wider = TruncatedNormal(p.loc, p.scale, bounds[0] - 1, bounds[1])
+    assert td.kl_divergence(wider, q) == torch.inf
+
+
+def test_t2_is_scaled_so_that_its_density_is_the_derivative_of_its_distribution() -> None:
+    its = T2ITS()
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64, requires_grad=True)
+    (density,) = torch.autograd.grad(its.cdf(x).sum(), x)
+    torch.testing.assert_close(density, 0.5 * (1 + x.detach() ** 2) ** -1.5)
+    torch.testing.assert_close(its.log_prob(x), density.log())
+    torch.testing.assert_close(its.icdf(its.cdf(x)), x)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        dist_utils.distributions_to_params,
+        dist_utils.extract_spec,
+        dist_utils.to_distribution_param_spec,
+    ],
+)
+def test_leaves_of_another_kind_are_refused(convert: Callable[[Any], Any]) -> None:
+    with pytest.raises(ValueError, match="got 3"):
+        convert([3])
+
+
+def test_the_largest_entropy_is_divided_for_narrow_dimensions() -> None:
+    """0.5 ln 2 for the width 2, and ln 0.5 / 0.5 for the width 0.5."""
+    spec = BoundedTensorSpec((2,), minimum=[-1, 0], maximum=[1, 0.5])
+    expected = 0.5 * math.log(2) + math.log(0.5) / 0.5
+    assert dist_utils.calc_default_max_entropy(spec, fraction=0.5) == pytest.approx(expected)

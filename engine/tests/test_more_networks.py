@@ -134,3 +134,16 @@ def test_parallel_networks_can_be_copied_under_another_name(network: Network) ->
     assert parallel.copy().name == parallel.name
     assert [p.shape for p in other.parameters()] == [p.shape for p in parallel.parameters()]
     assert not set(map(id, other.parameters())) & set(map(id, parallel.parameters()))
+
+
+def test_a_latent_policy_takes_parameters_of_whole_sequences() -> None:
+    net = LatentActorDistributionNetwork(OBSERVATION, ACTION)
+    dist, _ = net(torch.randn(4, 3))
+    spec = dist_utils.extract_spec(dist)
+    params = dist_utils.distributions_to_params(dist)
+    sequence = nest.map_structure(lambda x: torch.stack([x, x + 0.1]), params)
+    both = dist_utils.params_to_distributions(sequence, spec)
+    assert both.batch_shape == (2, 4)
+    action = both.sample()
+    first = dist.log_prob(action[0])
+    torch.testing.assert_close(both.log_prob(action)[0], first, atol=1e-4, rtol=1e-4)

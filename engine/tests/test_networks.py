@@ -17,7 +17,7 @@ from alf import networks as nets
 from alf.nest import nest
 from alf.nest.utils import NestConcat, NestSum
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import dist_utils
+from alf.utils import common, dist_utils
 
 N, B = 3, 4
 VECTOR = TensorSpec((5,))
@@ -385,7 +385,7 @@ def test_embedding_of_continuous_inputs_and_images():
 
 def test_cosine_embedding_hand_numbers():
     net = nets.CosineEmbeddingPreprocessor(TensorSpec((1,)), 3)
-    expected = [[[1.0, math.cos(math.pi / 4), 0.0]]]
+    expected = [[[math.cos(math.pi / 4), 0.0, -math.cos(math.pi / 4)]]]  # i = 1, 2, 3
     torch.testing.assert_close(net(torch.tensor([[0.25]]))[0], torch.tensor(expected))
 
 
@@ -617,7 +617,114 @@ def test_output_spec_leaves_modes_and_random_numbers_alone():
 def test_action_encoder_hand_numbers():
     net = nets.SimpleActionEncoder([CHOICE, ACTION])
     out, _ = net([torch.tensor([2]), torch.tensor([[-1.0, 2.0]])])
-    torch.testing.assert_close(out, torch.tensor([[0.0, 0.0, 1.0, 0.0, -1.0, 0.5]]))
+    # continuous actions pass as they are, whatever their bounds
+    torch.testing.assert_close(out, torch.tensor([[0.0, 0.0, 1.0, 0.0, -1.0, 2.0]]))
+    one, _ = net([torch.tensor(2), torch.tensor([-1.0, 2.0])])
+    torch.testing.assert_close(one, out[0])
+    unbounded = nets.SimpleActionEncoder(BoundedTensorSpec((2, 2), minimum=-3.4e38, maximum=3.4e38))
+    x = torch.randn(B, 2, 2)
+    assert torch.equal(unbounded(x)[0], x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds"),
+    [
+        (lambda: nets.LSTMEncodingNetwork(VECTOR, hidden_size=(5, 4)), "cc"),
+        (lambda: nets.LSTMEncodingNetwork(VECTOR, hidden_size=3, lstm_output_layers=0), "c"),
+        (
+            lambda: nets.LSTMEncodingNetwork(
+                VECTOR, pre_fc_layer_params=(6,), hidden_size=(5, 4), post_fc_layer_params=(3,)
+            ),
+            "-cc-",
+        ),
+        (lambda: nets.ActorDistributionRNNNetwork(VECTOR, ACTION, lstm_hidden_size=6), "c"),
+        (lambda: nets.CriticRNNNetwork((VECTOR, ACTION), lstm_hidden_size=6), "-c--"),
+        (lambda: nets.ValueRNNNetwork(VECTOR, lstm_hidden_size=6), "c-"),
+    ],
+)
+def test_the_state_of_a_recurrent_network_is_one_flat_list(make, kinds):
+    """An entry for each part of the sequence: a pair for a cell, () for anything else."""
+    net = make()
+    assert isinstance(net.state_spec, list)
+    assert (
+        "".join("c" if isinstance(entry, tuple) and entry else "-" for entry in net.state_spec)
+        == kinds
+    )
+    _, state = net(_inputs(net.input_tensor_spec), _zeros(net.state_spec))
+    nest.assert_same_structure(state, net.state_spec)
+    assert net.make_parallel(N).state_spec == layers.make_parallel_spec(net.state_spec, N)
+
+
+def test_a_noisy_layer_has_no_noise_in_evaluation():
+    net = nets.NoisyFC(5, 3, std_init=0.6)
+    assert net._weight_std.unique().tolist() == pytest.approx([0.6 / 5**0.5])
+    assert net._bias_std.unique().tolist() == pytest.approx([0.6 / 3**0.5])
+    x, state = torch.randn(B, 5), _zeros(net.state_spec)
+    mean = torch.nn.functional.linear(x, net.weight, net.bias)
+    assert not torch.allclose(net(x, state)[0], mean)
+    with common.eval_context():
+        torch.testing.assert_close(net(x, state)[0], mean)
+    net.reset_parameters()
+    assert net._bias_std.unique().tolist() == pytest.approx([0.6 / 3**0.5])
+
+
+@pytest.mark.parametrize(
+    ("mode", "has_rsample", "is_hard"),
+    [
+        ("st", True, True),
+        ("gumbel", True, False),
+        ("st-gumbel", True, True),
+        ("plain", False, True),
+    ],
+)
+def test_one_hot_projections_in_all_modes(mode, has_rsample, is_hard):
+    dist, _ = nets.OnehotCategoricalProjectionNetwork(5, CHOICE, mode=mode)(torch.randn(B, 5))
+    assert dist.has_rsample == has_rsample
+    sample = dist.rsample() if has_rsample else dist.sample()
+    torch.testing.assert_close(sample.sum(-1), torch.ones(B))
+    assert torch.allclose(sample, sample.round(), atol=1e-5) == is_hard
+    with pytest.raises(ValueError, match="\"plain\", got 'soft'"):
+        nets.OnehotCategoricalProjectionNetwork(5, CHOICE, mode="soft")
+
+
+def test_moments_of_a_beta_policy_are_those_of_its_samples():
+    torch.manual_seed(0)
+    dist, _ = nets.BetaProjectionNetwork(5, ACTION, projection_output_init_gain=1.0)(
+        torch.randn(1, 5)
+    )
+    samples = dist.sample((40000,))
+    torch.testing.assert_close(dist.mean, samples.mean(0), atol=0.03, rtol=0)
+    torch.testing.assert_close(dist.stddev, samples.std(0), atol=0.03, rtol=0)
+    entropy = -dist.log_prob(samples).mean(0)
+    torch.testing.assert_close(dist.entropy(), entropy, atol=0.03, rtol=0)
+
+
+def test_an_embedding_of_indices_is_a_table_whatever_else_is_given():
+    spec = BoundedTensorSpec((), torch.int64, 0, 4)
+    net = nets.EmbeddingPreprocessor(spec, 3, fc_layer_params=(2,), last_activation=torch.tanh)
+    assert [p.shape for p in net.parameters()] == [(5, 3)]
+
+
+def test_delay_of_nothing_has_no_state():
+    net = nets.Delay(VECTOR, 0)
+    x = torch.randn(B, 5)
+    assert net.state_spec == ()
+    assert net(x, ()) == (x, ())
+
+
+def test_functions_with_state_are_networks():
+    net = nets.NetworkWrapper(lambda x, s: (x + s, x), VECTOR, VECTOR)
+    x, s = torch.randn(B, 5), torch.randn(B, 5)
+    y, new = net(x, s)
+    assert torch.equal(y, x + s)
+    assert new is x
+
+
+def test_a_class_is_no_module():
+    for make in (nets.Sequential, layers.Sequential):
+        for element in (layers.FC, ("input", layers.FC)):
+            with pytest.raises(ValueError, match="must be a module"):
+                make(element, **({"input_tensor_spec": VECTOR} if make is nets.Sequential else {}))
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

@@ -82,7 +82,59 @@ def test_a_cached_transform_inverts_its_output_exactly() -> None:
 def test_conditional_inputs_must_fit() -> None:
     with pytest.raises(ValueError, match="conditional inputs are needed"):
         _flow(True).make_invertible_transform()
-    with pytest.raises(ValueError, match=r"sub_dim must be within 1\.\.4"):
+    with pytest.raises(ValueError, match=r"sub_dim must be within 0\.\.4"):
         _flow(False, sub_dim=5)
     with pytest.raises(ValueError, match="mask_mode must be"):
         _flow(False, mask_mode="checker")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "kept"),
+    [
+        ({"sub_dim": 2}, [0, 1]),
+        ({"mask_mode": "distributed"}, [0, 2]),
+        ({"mask_mode": "distributed", "sub_dim": 1}, [0]),
+        ({"mask_mode": "distributed", "sub_dim": 3}, [0, 1, 2]),
+        ({"sub_dim": 0}, []),
+    ],
+)
+def test_the_first_layer_keeps_these_elements(kwargs: dict, kept: list[int]) -> None:
+    x = torch.randn(1, 5)
+    flow = _flow(False, num_layers=1, **kwargs)
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter)
+    y = flow.make_invertible_transform()(x)
+    assert isinstance(y, Tensor)
+    assert (y == x)[0].nonzero().flatten().tolist() == kept
+
+
+def test_random_masks_are_saved() -> None:
+    torch.manual_seed(1)
+    flow = _flow(False, mask_mode="random")
+    assert flow._masks[0].sum() == 2
+    other = _flow(False, mask_mode="random")
+    while torch.equal(other._masks, flow._masks):
+        other = _flow(False, mask_mode="random")
+    other.load_state_dict(flow.state_dict())
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(other(x)[0], flow(x)[0])
+
+
+def test_a_flow_of_one_number_depends_on_its_condition() -> None:
+    flow = RealNVPNetwork(TensorSpec((1,)), TensorSpec((3,)), fc_layer_params=(8,))
+    assert flow._masks[0].tolist() == [False]
+    x, z = torch.randn(4, 1), torch.randn(4, 3)
+    y, _ = flow((x, z))
+    assert not torch.allclose(y, x)
+    torch.testing.assert_close(flow.inverse((y, z))[0], x)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_rows_may_have_several_axes(cache: bool) -> None:
+    flow = _flow(True, cache=cache)
+    x, z = torch.randn(3, 4, 5), torch.randn(3, 4, 3)
+    y, _ = flow((x, z))
+    flat, _ = flow((x.flatten(0, 1), z.flatten(0, 1)))
+    torch.testing.assert_close(y.flatten(0, 1), flat)
+    transform = flow.make_invertible_transform(z[0])  # samples [3] in front of rows [4]
+    torch.testing.assert_close(transform(x)[1], flow((x[1], z[0]))[0])

@@ -77,7 +77,7 @@ def test_relative_positions_move_with_the_query() -> None:
 def test_contradictory_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="positional_encoding must be"):
         TransformerBlock(4, 2, 3, positional_encoding="sin")
-    with pytest.raises(ValueError, match="up to 3 slots, .* got 4 slots, 4 queries"):
+    with pytest.raises(ValueError, match=r"up to 3 slots, .* got 4 slots, 4 queries"):
         TransformerBlock(4, 2, 3)(torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match="got 2 slots, 3 queries"):
         TransformerBlock(4, 2, 3)(torch.zeros(1, 2, 4), torch.zeros(1, 3, 4))

@@ -103,13 +103,13 @@ class NaiveParallelLayer(nn.Module):
 def split_element(element: Any) -> tuple[Any, Callable[..., Any]]:
     """The input name (None: the result before) and the module of one element of a Sequential."""
     if isinstance(element, tuple):
-        if len(element) != 2 or not callable(element[1]):
+        if len(element) != 2 or not callable(element[1]) or isinstance(element[1], type):
             raise ValueError(
                 f"an element must be a module or a (nested str, module) pair, got {element!r}"
             )
         return element
-    if not callable(element):
-        raise ValueError(f"an element must be callable, got {element!r}")
+    if not callable(element) or isinstance(element, type):
+        raise ValueError(f"an element must be a module or a function, got {element!r}")
     return None, element
 
 

@@ -103,7 +103,8 @@ class TransformerBlock(nn.Module):
 
         Args:
             memory: [B, M, d_model], with M at most ``memory_size``.
-            query: [B, N, d_model], or [B, d_model] for N = 1, N at most M; None for the memory itself.
+            query: [B, N, d_model], or [B, d_model] for N = 1, with N at most M; None for the memory
+                itself.
             mask: bool, [B, M] or [B, N, M]: True where a slot must not be looked at. A query that
                 may look at none gets no attention's result.
 
@@ -114,8 +115,8 @@ class TransformerBlock(nn.Module):
         x = source.unsqueeze(1) if source.ndim == 2 else source
         if not x.shape[1] <= memory.shape[1] <= self._memory_size:
             raise ValueError(
-                f"TransformerBlock: the memory may have up to {self._memory_size} slots, and no more "
-                f"queries than slots; got {memory.shape[1]} slots, {x.shape[1]} queries"
+                f"TransformerBlock: the memory may have up to {self._memory_size} slots, and no "
+                f"more queries than slots; got {memory.shape[1]} slots, {x.shape[1]} queries"
             )
         slots = self._norm1(memory)
         queries = slots if query is None else self._norm1(x)

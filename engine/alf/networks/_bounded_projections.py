@@ -24,9 +24,8 @@ from alf.networks._projection_parts import (
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.dist_utils import (
-    AffineTransform,
+    AffineTransformedDistribution,
     DiagMultivariateBeta,
-    transformed_distribution,
 )
 from alf.utils.distributions import TruncatedDistribution, TruncatedNormal
 from alf.utils.math_ops import identity
@@ -79,8 +78,8 @@ class BetaProjectionNetwork(Network):
         if self._grad_clip is not None and concentration.requires_grad:
             concentration.register_hook(functools.partial(_clip_norm, max_norm=self._grad_clip))
         base = DiagMultivariateBeta(*concentration.chunk(2, dim=-1))
-        to_range = AffineTransform(self._range.low, self._range.high - self._range.low)
-        return transformed_distribution(base, [to_range]), state
+        width = self._range.high - self._range.low
+        return AffineTransformedDistribution(base, self._range.low, width), state
 
     def make_parallel(self, n: int) -> Network:
         """n independent replicas: inputs [B, n, input_size] or [B, input_size]."""

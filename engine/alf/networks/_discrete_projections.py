@@ -114,14 +114,16 @@ class ParallelCategoricalProjectionNetwork(Network):
 
 @configurable
 class OnehotCategoricalProjectionNetwork(Network):
-    """One-hot categories with gradients.
+    """One-hot categories, with gradients but in mode "plain".
 
     Args:
         input_size: size of the encoding.
         action_spec: discrete scalar, values from 0.
         logits_init_output_factor: gain of the layer's initial weights.
-        mode: gradients are straight-through ("st") or of Gumbel-softmax samples ("gumbel").
-        gumbel_temperature: temperature of the latter.
+        mode: "st" for straight-through gradients; "gumbel" for relaxed samples with those of
+            Gumbel-softmax; "st-gumbel" for the same made one-hot in the forward pass; "plain" for
+            no gradients.
+        gumbel_temperature: temperature of Gumbel-softmax.
         name: for printing.
     """
 
@@ -138,8 +140,10 @@ class OnehotCategoricalProjectionNetwork(Network):
         num_values = _check_discrete(action_spec, name)
         if action_spec.ndim != 0:
             raise ValueError(f"{name}: the action must be a scalar, got {action_spec}")
-        if mode not in ("st", "gumbel"):
-            raise ValueError(f'mode must be "st" or "gumbel", got {mode!r}')
+        if mode not in ("st", "gumbel", "st-gumbel", "plain"):
+            raise ValueError(
+                f'{name}: mode must be "st", "gumbel", "st-gumbel" or "plain", got {mode!r}'
+            )
         self._layer = FC(input_size, num_values, kernel_init_gain=logits_init_output_factor)
         self._mode, self._temperature = mode, gumbel_temperature
 
@@ -147,4 +151,9 @@ class OnehotCategoricalProjectionNetwork(Network):
         logits = self._layer(inputs)
         if self._mode == "st":
             return OneHotCategoricalStraightThrough(logits=logits), state
-        return OneHotCategoricalGumbelSoftmax(tau=self._temperature, logits=logits), state
+        if self._mode == "plain":
+            return td.OneHotCategorical(logits=logits, validate_args=False), state
+        dist = OneHotCategoricalGumbelSoftmax(
+            hard_sample=self._mode == "st-gumbel", tau=self._temperature, logits=logits
+        )
+        return dist, state

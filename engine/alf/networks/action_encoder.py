@@ -1,4 +1,4 @@
-"""Actions as one vector: one-hot for discrete ones, scaled to [-1, 1] for continuous ones."""
+"""Actions as one vector: one-hot for discrete ones, continuous ones as they are."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class SimpleActionEncoder(Network):
                 raise ValueError(f"a discrete action must be a scalar from 0, got {spec}")
 
     def forward(self, inputs: Any, state: Any = ()) -> tuple[Tensor, Any]:
-        codes = nest.map_structure(_encode, inputs, self._input_tensor_spec)
+        codes = nest.map_structure(
+            _encode, inputs, self._input_tensor_spec
+        )  # with or without batch
         return torch.cat(nest.flatten(codes), dim=-1), state
 
 
 def _encode(action: Tensor, spec: BoundedTensorSpec) -> Tensor:
     if spec.is_discrete:
         return F.one_hot(action.long(), int(spec.maximum) + 1).to(torch.float32)
-    low = torch.as_tensor(spec.minimum, dtype=action.dtype, device=action.device)
-    high = torch.as_tensor(spec.maximum, dtype=action.dtype, device=action.device)
-    return (2.0 * (action - low) / (high - low) - 1.0).flatten(1)
+    return action.reshape(*action.shape[: action.ndim - spec.ndim], -1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alf.config_util import configurable
 from alf.layers import (
@@ -18,6 +18,7 @@ from alf.layers import (
     make_parallel_net,
     make_parallel_spec,
 )
+from alf.nest.utils import NestConcat
 from alf.networks._ensemble_members import BesideMembers, members_spec, without_members
 from alf.networks._image_decoders import (
     AutoShapeImageDeconvNetwork,
@@ -87,7 +88,8 @@ class EncodingNetwork(_Sequential):
         use_fc_bn: batch normalisation in the fully connected layers.
         use_fc_ln: layer normalisation in the fully connected layers.
         use_batch_ensemble: convolutions and fully connected layers are those of
-            :class:`alf.layers.FCBatchEnsemble`. The output has no members.
+            :class:`alf.layers.FCBatchEnsemble`. The output is a pair: the result and the member [B]
+            of each row.
         ensemble_size: number of members.
         input_with_ensemble_ids: the input is a pair of what ``input_tensor_spec`` tells and the
             member [B] (int64) of each row; otherwise each row goes to a random member. Only with
@@ -186,12 +188,14 @@ class EncodingNetwork(_Sequential):
                 )
             )
             size = last_layer_size
-        if input_with_ensemble_ids or (use_batch_ensemble and len(nets) > 1):
-            nets.append(without_members)
+        has_members = input_with_ensemble_ids or (use_batch_ensemble and len(nets) > 1)
         if output_tensor_spec is not None:
-            nets.append(Reshape(tuple(output_tensor_spec.shape)))
+            reshape = Reshape(tuple(output_tensor_spec.shape))
+            nets.append(BesideMembers(reshape) if has_members else reshape)
         super().__init__(nets, input_tensor_spec=input_tensor_spec, name=name)
         # Without normalisation over the batch nothing depends on a trial run.
+        if has_members:
+            return
         if output_tensor_spec is not None:
             self._output_spec = TensorSpec(output_tensor_spec.shape)
         elif sizes or last_layer_size is not None:
@@ -277,6 +281,10 @@ def ParallelEncodingNetwork(
 class LSTMEncodingNetwork(_Sequential):
     """An encoding network, LSTM cells, then another encoding network.
 
+    The state is a list with an entry for each part that stands in the sequence: () for an encoding
+    network, for the choice of several cells' outputs and for the change to the output's shape;
+    (hidden, cell) for a cell. ``hidden_size=(5, 4)`` alone has [(h5, c5), (h4, c4)].
+
     Args:
         input_tensor_spec: nest of TensorSpec of the inputs.
         output_tensor_spec: the output is reshaped to it; None for a vector.
@@ -314,75 +322,74 @@ class LSTMEncodingNetwork(_Sequential):
         last_kernel_initializer: Initializer | None = None,
         name: str = "LSTMEncodingNetwork",
     ) -> None:
-        pre = EncodingNetwork(
-            input_tensor_spec,
-            input_preprocessors=input_preprocessors,
-            preprocessing_combiner=preprocessing_combiner,
-            conv_layer_params=conv_layer_params,
-            fc_layer_params=pre_fc_layer_params,
-            activation=activation,
-            kernel_initializer=kernel_initializer,
-            name=f"{name}.pre",
-        )
-        lstm = _LSTMStack(pre.output_spec.shape[0], hidden_size, lstm_output_layers)
-        post = EncodingNetwork(
-            lstm.output_spec,
-            output_tensor_spec=output_tensor_spec,
-            fc_layer_params=post_fc_layer_params,
-            activation=activation,
-            kernel_initializer=kernel_initializer,
-            last_layer_size=last_layer_size,
-            last_activation=last_activation,
-            last_kernel_initializer=last_kernel_initializer,
-            name=f"{name}.post",
-        )
-        super().__init__([pre, lstm, post], input_tensor_spec=input_tensor_spec, name=name)
+        steps: dict[str, Any] = {}
+        spec = input_tensor_spec
+        options = (input_preprocessors, preprocessing_combiner, conv_layer_params)
+        if pre_fc_layer_params or any(option is not None for option in options):
+            steps["pre"] = EncodingNetwork(
+                input_tensor_spec,
+                input_preprocessors=input_preprocessors,
+                preprocessing_combiner=preprocessing_combiner,
+                conv_layer_params=conv_layer_params,
+                fc_layer_params=pre_fc_layer_params,
+                activation=activation,
+                kernel_initializer=kernel_initializer,
+                name=f"{name}.pre",
+            )
+            spec = steps["pre"].output_spec
+        if not isinstance(spec, TensorSpec) or spec.ndim != 1:
+            raise ValueError(f"{name}: LSTM cells need one input of rank 1, got {spec}")
+        cells, size = _lstm_cells(spec.shape[0], hidden_size, lstm_output_layers)
+        steps.update(cells)
+        if post_fc_layer_params or last_layer_size is not None or last_activation is not None:
+            steps["post"] = EncodingNetwork(
+                TensorSpec((size,)),
+                fc_layer_params=post_fc_layer_params,
+                activation=activation,
+                kernel_initializer=kernel_initializer,
+                last_layer_size=_last_size(
+                    last_layer_size, last_activation, output_tensor_spec, name
+                ),
+                last_activation=last_activation,
+                last_kernel_initializer=last_kernel_initializer,
+                name=f"{name}.post",
+            )
+        if output_tensor_spec is not None:
+            steps["output"] = Reshape(tuple(output_tensor_spec.shape))
+        super().__init__((), steps, input_tensor_spec=input_tensor_spec, name=name)
 
     def make_parallel(self, n: int, allow_non_parallel_input: bool = False) -> Network:
         """n independent replicas; see :meth:`EncodingNetwork.make_parallel`."""
-        pre, lstm, post = self[0], self[1], self[2]
+
+        def parallel(key: str, source: Any, net: Any) -> Any:
+            if key == "pre":
+                return net.make_parallel(n, allow_non_parallel_input)
+            replicas = make_parallel_net(net, n)
+            return replicas if source is None else (source, replicas)
+
         spec = self.input_tensor_spec
         return _Sequential(
-            [
-                pre.make_parallel(n, allow_non_parallel_input),
-                lstm.make_parallel(n),
-                post.make_parallel(n),
-            ],
+            (),
+            {key: parallel(key, source, net) for key, source, net, _ in self._steps},
             input_tensor_spec=spec if allow_non_parallel_input else make_parallel_spec(spec, n),
             name=f"parallel_{self.name}",
         )
 
 
-class _LSTMStack(Network):
-    """LSTM cells on top of one another; the outputs of some are concatenated."""
-
-    def __init__(
-        self, input_size: int, hidden_size: int | Sequence[int], output_layers: Any, name: str = ""
-    ) -> None:
-        sizes = [hidden_size] if isinstance(hidden_size, int) else list(hidden_size)
-        if not sizes:
-            raise ValueError("hidden_size needs at least one cell")
-        cells = []
-        for size in sizes:
-            cells.append(LSTMCell(input_size, size))
-            input_size = size
-        super().__init__(
-            cells[0].input_tensor_spec, [cell.state_spec for cell in cells], name or "LSTM"
-        )
-        self._cells = nn.ModuleList(cells)
-        if output_layers is None:
-            output_layers = range(len(sizes))
-        elif isinstance(output_layers, int):
-            output_layers = [output_layers]
-        self._output_layers = list(output_layers)
-
-    def forward(self, inputs: Tensor, state: Any = ()) -> tuple[Tensor, Any]:
-        outputs, new_state = [], []
-        x = inputs
-        for cell, old in zip(self._cells, state, strict=True):
-            x, new = cell(x, old)
-            outputs.append(x)
-            new_state.append(new)
-        if len(self._output_layers) == 1:
-            return outputs[self._output_layers[0]], new_state
-        return torch.cat([outputs[i] for i in self._output_layers], dim=-1), new_state
+def _lstm_cells(
+    input_size: int, hidden_size: int | Sequence[int], output_layers: int | Sequence[int] | None
+) -> tuple[dict[str, Any], int]:
+    """Cells on top of one another as steps of a Sequential, and the size of the outputs chosen."""
+    sizes = [hidden_size] if isinstance(hidden_size, int) else list(hidden_size)
+    if not sizes:
+        raise ValueError("hidden_size needs at least one cell")
+    inputs = [input_size, *sizes]
+    cells: dict[str, Any] = {f"lstm{i}": LSTMCell(inputs[i], size) for i, size in enumerate(sizes)}
+    if output_layers is None:
+        output_layers = range(len(sizes))
+    elif isinstance(output_layers, int):
+        output_layers = [output_layers]
+    names = [f"lstm{range(len(sizes))[i]}" for i in output_layers]
+    if names != [f"lstm{len(sizes) - 1}"]:
+        cells["lstm_outputs"] = (names, NestConcat())
+    return cells, sum(sizes[i] for i in output_layers)

@@ -16,6 +16,7 @@ from alf.layers._compose import to_float32
 from alf.nest import nest
 from alf.networks.network import Network, wrap_as_network
 from alf.tensor_specs import TensorSpec
+from alf.utils._exe_mode import is_eval
 from alf.utils.math_ops import identity
 
 
@@ -68,16 +69,18 @@ class Residue(Network):
 
 @configurable
 class Delay(Network):
-    """The input of ``delay`` steps ago; zeros in the first steps."""
+    """The input of ``delay`` steps ago; zeros in the first steps. Without delay it has no state."""
 
     def __init__(self, input_tensor_spec: Any, delay: int = 1, name: str = "Delay") -> None:
-        if delay < 1:
-            raise ValueError(f"delay must be at least 1, got {delay}")
+        if delay < 0:
+            raise ValueError(f"delay must be at least 0, got {delay}")
         state_spec = input_tensor_spec if delay == 1 else (input_tensor_spec,) * delay
         super().__init__(input_tensor_spec, state_spec, name)
         self._delay = delay
 
     def forward(self, input: Any, state: Any) -> tuple[Any, Any]:
+        if self._delay == 0:
+            return input, state
         if self._delay == 1:
             return state, input
         return state[0], (*state[1:], input)
@@ -147,10 +150,12 @@ class NoisyFC(Network):
 
     The noise is factorised as in eq. 10-11 and is part of the state, so that each row keeps its
     own; at each step a row draws new noise with probability ``new_noise_prob``, and always where
-    its state is zero. There is no noise in evaluation mode.
+    its state is zero. There is no noise in evaluation, that is of the module or of the training
+    (:func:`alf.utils.common.is_eval`).
 
     Args:
-        std_init: initial standard deviation of the weights is ``std_init / sqrt(input_size)``.
+        std_init: initial standard deviation of the weights is ``std_init / sqrt(input_size)``, that
+            of the bias ``std_init / sqrt(output_size)``.
         new_noise_prob: chance of new noise in each step.
 
     The other arguments are those of :class:`~alf.layers.FC`.
@@ -189,19 +194,23 @@ class NoisyFC(Network):
             weight_opt_args=weight_opt_args,
             bias_opt_args=bias_opt_args,
         )
-        self._std_init = std_init / math.sqrt(input_size)
-        self._new_noise_prob = new_noise_prob
-        self._weight_std = nn.Parameter(torch.full((output_size, input_size), self._std_init))
-        self._bias_std = nn.Parameter(torch.full((output_size,), self._std_init))
+        self._std_init, self._new_noise_prob = std_init, new_noise_prob
+        self._weight_std = nn.Parameter(torch.empty(output_size, input_size))
+        self._bias_std = nn.Parameter(torch.empty(output_size))
+        self._reset_std()
 
     def reset_parameters(self) -> None:
         """Draw initial parameters anew."""
         self._fc.reset_parameters()
-        nn.init.constant_(self._weight_std, self._std_init)
-        nn.init.constant_(self._bias_std, self._std_init)
+        self._reset_std()
+
+    def _reset_std(self) -> None:
+        output_size, input_size = self._weight_std.shape
+        nn.init.constant_(self._weight_std, self._std_init / math.sqrt(input_size))
+        nn.init.constant_(self._bias_std, self._std_init / math.sqrt(output_size))
 
     def forward(self, input: Tensor, state: Any) -> tuple[Tensor, Any]:
-        if not self.training:
+        if not self.training or is_eval():
             return self._fc(input), state
         noise_in, noise_out = self._renew(*state)
         fc = self._fc

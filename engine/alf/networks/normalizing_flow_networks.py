@@ -19,6 +19,7 @@ from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.network import Network
 from alf.tensor_specs import TensorSpec
 from alf.utils.math_ops import clipped_exp, identity
+from alf.utils.tensor_utils import BatchSquash
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -84,7 +85,7 @@ class RealNVPNetwork(NormalizingFlowNetwork):
     parts change roles from layer to layer.
 
     Args:
-        input_tensor_spec: spec of x and y, of rank 1 and at least two elements.
+        input_tensor_spec: spec of x and y, of rank 1.
         conditional_input_tensor_spec: nest of specs of z; None for none.
         input_preprocessors: of the networks that give s and t; for the nest (a, z), or for a.
         preprocessing_combiner: makes one tensor of (a, z); None for NestConcat.
@@ -92,8 +93,10 @@ class RealNVPNetwork(NormalizingFlowNetwork):
         fc_layer_params: sizes of their hidden layers.
         activation: of their hidden layers.
         transform_scale_nonlinear: makes the positive s of their output.
-        sub_dim: size of a in the first layer; None for half. Only for "contiguous".
-        mask_mode: a are the first elements ("contiguous") or every other one ("distributed").
+        sub_dim: size of a in the first layer; None for half, rounded down. With 0 the first layer
+            maps all of x by numbers that depend on z alone, and the second none of it.
+        mask_mode: a are the first elements ("contiguous"), evenly spread ones from the first on
+            ("distributed"), or random ones, drawn when the network is made ("random").
         num_layers: number of coupling layers; with one, a part of x is never transformed.
         use_transform_cache: see :class:`NormalizingFlowNetwork`.
         name: for printing.
@@ -125,7 +128,7 @@ class RealNVPNetwork(NormalizingFlowNetwork):
         size = input_tensor_spec.shape[0]
         mask = _first_mask(size, sub_dim, mask_mode, name)
         masks = torch.stack([mask if i % 2 == 0 else ~mask for i in range(num_layers)])
-        self.register_buffer("_masks", masks, persistent=False)
+        self.register_buffer("_masks", masks, persistent=mask_mode == "random")
         if nest.is_nested(self.input_tensor_spec) and preprocessing_combiner is None:
             preprocessing_combiner = NestConcat()
         self._scale_transform = transform_scale_nonlinear
@@ -150,37 +153,44 @@ class RealNVPNetwork(NormalizingFlowNetwork):
                 f"{self.name}: conditional inputs are "
                 f"{'needed' if self._is_conditional else 'not expected'}"
             )
-        return RealNVPTransform(self, conditional_inputs, self._cache_size)
+        return _RealNVPTransform(self, conditional_inputs, self._cache_size)
 
     def _scale_and_shift(self, i: int, x: Tensor, z: Any) -> tuple[Tensor, Tensor]:
         """s and t of layer i, 1 and 0 for the part of x that stays."""
         mask = self._masks[i]
-        kept = x * mask
+        inputs: Any = x * mask
         if z is not None:
-            # z belongs to rows; samples may have more axes in front
-            z = nest.map_structure(lambda c: c.expand(*x.shape[:-1], *c.shape[1:]), z)
-        raw, _ = self._nets[i](kept if z is None else (kept, z))
-        scale, shift = raw.chunk(2, dim=-1)
+            # z belongs to rows, which may have several axes; samples have more axes in front
+            spec = self.input_tensor_spec[1]
+            batch = x.shape[:-1]
+            z = nest.map_structure(
+                lambda c, s: c.expand(*batch, *c.shape[c.ndim - s.ndim :]), z, spec
+            )
+            inputs = (inputs, z)
+        squash = BatchSquash(x.ndim - 1)
+        raw, _ = self._nets[i](nest.map_structure(squash.flatten, inputs))
+        scale, shift = squash.unflatten(raw).chunk(2, dim=-1)
         return torch.where(mask, 1.0, self._scale_transform(scale)), shift * ~mask
 
 
 def _first_mask(size: int, sub_dim: int | None, mask_mode: str, name: str) -> Tensor:
     """Which elements the first layer keeps, bool [size]."""
-    if mask_mode == "distributed":
-        if sub_dim is not None:
-            raise ValueError(f'{name}: sub_dim={sub_dim} goes with mask_mode="contiguous" only')
-        return torch.arange(size) % 2 == 0
-    if mask_mode != "contiguous":
+    if mask_mode not in ("contiguous", "distributed", "random"):
         raise ValueError(
-            f'{name}: mask_mode must be "contiguous" or "distributed", got {mask_mode!r}'
+            f'{name}: mask_mode must be "contiguous", "distributed" or "random", got {mask_mode!r}'
         )
     sub_dim = size // 2 if sub_dim is None else sub_dim
-    if not 0 < sub_dim < size:
-        raise ValueError(f"{name}: sub_dim must be within 1..{size - 1}, got {sub_dim}")
-    return torch.arange(size) < sub_dim
+    if not 0 <= sub_dim < size:
+        raise ValueError(f"{name}: sub_dim must be within 0..{size - 1}, got {sub_dim}")
+    order = torch.arange(size)
+    if mask_mode == "random":
+        order = torch.randperm(size)
+    elif mask_mode == "distributed" and sub_dim:
+        order = order[:: size // sub_dim]
+    return torch.zeros(size, dtype=torch.bool).index_fill_(0, order[:sub_dim], True)
 
 
-class RealNVPTransform(Transform):
+class _RealNVPTransform(Transform):
     """The transform of a :class:`RealNVPNetwork` for some conditional inputs."""
 
     domain = constraints.real_vector  # type: ignore[assignment]
@@ -196,12 +206,12 @@ class RealNVPTransform(Transform):
         """What the transform of a row depends on, () for nothing."""
         return () if self._z is None else self._z
 
-    def with_params(self, params: Any) -> RealNVPTransform:
+    def with_params(self, params: Any) -> _RealNVPTransform:
         """The same transform for other conditional inputs."""
-        return RealNVPTransform(self._network, params, self._cache_size)
+        return _RealNVPTransform(self._network, params, self._cache_size)
 
-    def with_cache(self, cache_size: int = 1) -> RealNVPTransform:
-        return RealNVPTransform(self._network, self._z, cache_size)
+    def with_cache(self, cache_size: int = 1) -> _RealNVPTransform:
+        return _RealNVPTransform(self._network, self._z, cache_size)
 
     def _couplings(self) -> range:
         return range(len(self._network._nets))

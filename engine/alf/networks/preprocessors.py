@@ -26,10 +26,10 @@ class EmbeddingPreprocessor(Network):
         input_tensor_spec: spec of the input; if discrete, a scalar with bounds.
         embedding_dim: size of the vector.
         conv_layer_params: convolutions for images, see :class:`.EncodingNetwork`.
-        fc_layer_params: hidden layers; for a discrete input, layers after the table.
+        fc_layer_params: hidden layers. This and the next two arguments are for inputs without a
+            table.
         activation: activation of the hidden layers.
-        last_activation: activation of the last layer, if there are hidden layers or the input is
-            continuous.
+        last_activation: activation of the last layer.
         name: for printing.
     """
 
@@ -46,17 +46,15 @@ class EmbeddingPreprocessor(Network):
         super().__init__(input_tensor_spec, (), name)
         if not isinstance(input_tensor_spec, TensorSpec):
             raise ValueError(f"{name} takes one tensor, got {input_tensor_spec}")
-        spec, table = input_tensor_spec, None
+        spec = input_tensor_spec
+        layers: list[Any] = []
         if spec.is_discrete and conv_layer_params is None:
-            table = _IndexEmbedding(_num_indices(spec, name), embedding_dim)
-            spec = TensorSpec((embedding_dim,))
-        layers: list[Any] = [] if table is None else [table]
-        if table is None and spec.dtype != torch.float32:
-            layers.append(Cast())
-            spec = TensorSpec(spec.shape)
-        if table is None or fc_layer_params:
+            layers.append(_IndexEmbedding(_num_indices(spec, name), embedding_dim))
+        else:
+            if spec.dtype != torch.float32:
+                layers.append(Cast())
             encoder = EncodingNetwork(
-                spec,
+                TensorSpec(spec.shape),
                 conv_layer_params=conv_layer_params,
                 fc_layer_params=fc_layer_params,
                 activation=activation,
@@ -92,9 +90,10 @@ class _IndexEmbedding(nn.Module):
 
 @configurable
 class CosineEmbeddingPreprocessor(Network):
-    """Fractions tau in [0, 1] to ``cos(pi i tau)``, i = 0..embedding_dim - 1.
+    """Fractions tau in [0, 1] to ``cos(pi i tau)``, i = 1..embedding_dim.
 
-    Dabney et al., arXiv:1806.06923, eq. 4, before the linear layer.
+    Dabney et al., arXiv:1806.06923, eq. 4, before the linear layer; the paper's i begin at 0, where
+    the cosine tells nothing.
 
     Args:
         input_tensor_spec: spec of tau, of any shape.
@@ -112,7 +111,7 @@ class CosineEmbeddingPreprocessor(Network):
     ) -> None:
         super().__init__(input_tensor_spec, (), name)
         self._embedding_dim = embedding_dim
-        frequencies = math.pi * torch.arange(embedding_dim, dtype=torch.float32)
+        frequencies = math.pi * torch.arange(1, embedding_dim + 1, dtype=torch.float32)
         self.register_buffer("_frequencies", frequencies, persistent=False)
 
     def forward(self, tau: Tensor, state: Any = ()) -> tuple[Tensor, Any]:

@@ -85,7 +85,7 @@ class ReluMLP(Network):
         requires_jac: bool = False,
         requires_jac_diag: bool = False,
     ) -> tuple[Any, Any]:
-        """The output [B, out], or a pair of it and a Jacobian.
+        """The output [B, out], or a pair of it and a Jacobian; without B for one input [in].
 
         Args:
             inputs: [B, in].
@@ -111,27 +111,37 @@ class ReluMLP(Network):
     def compute_vjp(
         self, inputs: Tensor, vec: Tensor, output_partial_idx: Any = None
     ) -> tuple[Tensor, Tensor]:
-        """``vec`` [B, out] times the Jacobian, [B, in], and the output [B, out]."""
+        """``vec`` [B, out], or one [out], times the Jacobian, [B, in], and the output [B, out].
+
+        With ``output_partial_idx`` the Jacobian and ``vec`` are those of some outputs.
+        """
         output, active = self._run(inputs)
         x = vec @ self._last_weight(output_partial_idx)
         for weight, is_active in reversed(self._weights(active)):
             x = (x * is_active) @ weight
-        return x, _part(output, output_partial_idx)
+        return x.expand(*output.shape[:-1], -1), output
 
     def compute_jvp(
         self, inputs: Tensor, vec: Tensor, output_partial_idx: Any = None
     ) -> tuple[Tensor, Tensor]:
-        """The Jacobian times ``vec`` [B, in], [B, out], and the output [B, out]."""
+        """The Jacobian times ``vec`` [B, in], or one [in]: [B, out], and the output [B, out].
+
+        With ``output_partial_idx`` the Jacobian is that of some outputs.
+        """
         output, active = self._run(inputs)
         x = vec
         for weight, is_active in self._weights(active):
             x = (x @ weight.T) * is_active
-        return x @ self._last_weight(output_partial_idx).T, _part(output, output_partial_idx)
+        x = x @ self._last_weight(output_partial_idx).T
+        return x.expand(*output.shape[:-1], -1), output
 
     def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The output, and for each hidden layer which neurons are active [B, size]."""
-        if x.ndim != 2 or x.shape[1] != self._input_size:
-            raise ValueError(f"{self.name} takes [B, {self._input_size}], got {list(x.shape)}")
+        if x.ndim not in (1, 2) or x.shape[-1] != self._input_size:
+            raise ValueError(
+                f"{self.name} takes [B, {self._input_size}] or [{self._input_size}], "
+                f"got {list(x.shape)}"
+            )
         active = []
         for layer in self._hidden:
             x = layer(x)
@@ -149,7 +159,7 @@ class ReluMLP(Network):
     def _jacobian(self, active: list[Tensor], output_partial_idx: Any) -> Tensor:
         jacobian = self._last_weight(output_partial_idx)
         for weight, is_active in reversed(self._weights(active)):
-            jacobian = (jacobian * is_active.unsqueeze(1)) @ weight
+            jacobian = (jacobian * is_active.unsqueeze(-2)) @ weight
         return jacobian
 
     def _diagonal(self, active: list[Tensor]) -> Tensor:
@@ -162,7 +172,3 @@ class ReluMLP(Network):
             ((weight, is_active),) = self._weights(active)
             return is_active @ (self._last.weight * weight.T).T
         return self._jacobian(active, None).diagonal(dim1=-2, dim2=-1)
-
-
-def _part(output: Tensor, output_partial_idx: Any) -> Tensor:
-    return output if output_partial_idx is None else output[:, output_partial_idx]

@@ -42,7 +42,6 @@ class ValueNetworkBase(Network):
     ) -> None:
         encoder = encoding_network_ctor(
             input_tensor_spec=input_tensor_spec,
-            output_tensor_spec=output_tensor_spec,
             last_layer_size=output_tensor_spec.numel,
             last_activation=identity,
             last_kernel_initializer=small_uniform_init(0.03),
@@ -50,13 +49,15 @@ class ValueNetworkBase(Network):
         )
         super().__init__(input_tensor_spec, encoder.state_spec, name)
         self._encoding_net = encoder
+        self._output_spec = TensorSpec(output_tensor_spec.shape)
 
     @property
     def state_spec(self) -> Any:
         return self._state_spec
 
     def forward(self, observation: Any, state: Any = ()) -> tuple[Tensor, Any]:
-        return self._encoding_net(observation, state)
+        value, state = self._encoding_net(observation, state)
+        return value.reshape(value.shape[0], *self._output_spec.shape), state
 
     def make_parallel(self, n: int) -> Network:
         """n independent networks; the values have shape [B, n, ...]."""
@@ -150,10 +151,12 @@ class ParallelValueNetwork(Network):
         )
         encoder = value_network._encoding_net
         self._encoding_net = encoder.make_parallel(n, allow_non_parallel_input=True)
+        self._output_spec = TensorSpec((n, *value_network.output_spec.shape))
 
     @property
     def state_spec(self) -> Any:
         return self._state_spec
 
     def forward(self, observation: Any, state: Any = ()) -> tuple[Tensor, Any]:
-        return self._encoding_net(observation, state)
+        value, state = self._encoding_net(observation, state)
+        return value.reshape(value.shape[0], *self._output_spec.shape), state

@@ -71,10 +71,22 @@ def distributions_to_params(nests: Nested) -> Nested:
     """``nests`` with each distribution replaced by the nest of its parameters; tensors stay.
 
     Without distributions it is ``nests`` itself.
+
+    Raises:
+        ValueError: if a leaf is neither a tensor nor a distribution.
     """
-    if not any(isinstance(leaf, td.Distribution) for leaf in nest.flatten(nests)):
+    leaves = nest.flatten(nests)
+    _check_kinds("distributions_to_params", leaves, (Tensor, td.Distribution))
+    if not any(isinstance(leaf, td.Distribution) for leaf in leaves):
         return nests
     return nest.map_structure(_to_params, nests)
+
+
+def _check_kinds(name: str, leaves: list[Any], allowed: tuple[type, ...]) -> None:
+    for leaf in leaves:
+        if not isinstance(leaf, allowed):
+            kinds = " or ".join(kind.__name__ for kind in allowed)
+            raise ValueError(f"{name}: a leaf must be a {kinds}, got {leaf!r:.100}")
 
 
 def _to_params(leaf: Any) -> Nested:
@@ -86,6 +98,8 @@ def extract_spec(nests: Nested, from_dim: int = 1) -> Nested:
 
     The first ``from_dim`` axes are batch axes and left out.
     """
+
+    _check_kinds("extract_spec", nest.flatten(nests), (Tensor, td.Distribution))
 
     def spec_of(leaf: Any) -> Any:
         if isinstance(leaf, td.Distribution):
@@ -111,6 +125,8 @@ def _to_distribution(spec: Any, params: Nested) -> Any:
 
 def to_distribution_param_spec(nests: Nested) -> Nested:
     """``nests`` with each DistributionSpec replaced by the specs of its parameters."""
+    leaves = nest.flatten(nests)
+    _check_kinds("to_distribution_param_spec", leaves, (TensorSpec, DistributionSpec))
     return nest.map_structure(
         lambda spec: spec.input_params_spec if isinstance(spec, DistributionSpec) else spec, nests
     )

@@ -354,12 +354,13 @@ def calc_default_target_entropy_quantized(
 def calc_default_max_entropy(spec: BoundedTensorSpec, fraction: float = 0.8) -> float:
     """``fraction`` of the entropy of the uniform distribution over ``spec``.
 
-    Where that entropy is negative it is divided by ``fraction``, so that the result stays below it.
+    Where that of a dimension is negative it is divided by ``fraction``, so that the result stays
+    below it.
     """
     if not 0.0 < fraction <= 1.0:
         raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
-    entropy = float(np.sum(np.log(_widths(spec))))
-    return entropy * fraction if entropy > 0.0 else entropy / fraction
+    entropies = np.log(_widths(spec))
+    return float(np.sum(np.where(entropies > 0.0, entropies * fraction, entropies / fraction)))
 
 
 def calc_uniform_log_prob(spec: BoundedTensorSpec) -> float:

@@ -63,33 +63,36 @@ class CauchyITS(InverseTransformSampling):
 
 
 class T2Cdf_(torch.autograd.Function):
-    """Distribution function of Student's t with 2 degrees of freedom; its gradient is the density.
+    """Distribution function of :class:`T2ITS`; its gradient is the density.
 
-    ``F(x) = 1/2 + x / (2 sqrt(2 + x^2))``, whose derivative by autograd would overflow for large x.
+    ``F(x) = 1/2 + x / (2 sqrt(1 + x^2))``, whose derivative by autograd would overflow for large x.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return 0.5 + 0.5 * x * torch.rsqrt(2.0 + x * x)
+        return 0.5 + 0.5 * x * torch.rsqrt(1.0 + x * x)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return grad_output * torch.rsqrt(2.0 + x * x) ** 3
+        return grad_output * 0.5 * torch.rsqrt(1.0 + x * x) ** 3
 
 
 class T2ITS(InverseTransformSampling):
-    """Student's t distribution with 2 degrees of freedom."""
+    """Student's t distribution with 2 degrees of freedom, divided by sqrt(2).
+
+    Its density is ``1 / (2 (1 + x^2)^1.5)``.
+    """
 
     def cdf(self, x: Tensor) -> Tensor:
         return T2Cdf_.apply(x)
 
     def icdf(self, x: Tensor) -> Tensor:
-        return (2.0 * x - 1.0) * torch.rsqrt(2.0 * x * (1.0 - x))
+        return (x - 0.5) * torch.rsqrt(x * (1.0 - x))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return -1.5 * torch.log(2.0 + x * x)
+        return -1.5 * torch.log1p(x * x) - math.log(2.0)
 
 
 class TruncatedDistribution(td.Distribution):
@@ -168,12 +171,15 @@ class TruncatedDistribution(td.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         x = (value - self._loc) / self._scale
-        log_left, log_right = self.its.log_cdf(self._left), self.its.log_cdf(self._right)
-        tiny = torch.finfo(x.dtype).tiny
-        log_mass = log_right + torch.log((-torch.expm1(log_left - log_right)).clamp_min(tiny))
-        log_prob = self.its.log_prob(x) - self._scale.log() - log_mass
+        log_prob = self.its.log_prob(x) - self._scale.log() - self.log_mass()
         inside = (value >= self._lower_bound) & (value <= self._upper_bound)
         return log_prob.masked_fill(~inside, -math.inf).sum(dim=-1)
+
+    def log_mass(self) -> Tensor:
+        """Logarithm of the probability that ``loc + scale * x`` lies in the interval, [..., D]."""
+        log_left, log_right = self.its.log_cdf(self._left), self.its.log_cdf(self._right)
+        tiny = torch.finfo(log_left.dtype).tiny
+        return log_right + torch.log((-torch.expm1(log_left - log_right)).clamp_min(tiny))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TruncatedDistribution:
         shape = torch.Size(batch_shape) + self.event_shape
@@ -209,3 +215,22 @@ class TruncatedT2(TruncatedDistribution):
         self, loc: Tensor, scale: Tensor, lower_bound: Tensor, upper_bound: Tensor
     ) -> None:
         super().__init__(loc, scale, lower_bound, upper_bound, T2ITS())
+
+
+@td.register_kl(TruncatedNormal, TruncatedNormal)
+def _kl_of_truncated_normals(p: TruncatedNormal, q: TruncatedNormal) -> Tensor:
+    """KL(p || q), summed over the last axis; infinite where p's interval is not within q's.
+
+    With x = (v - loc_p) / scale_p cut to [a, b] and Z its mass, E[x] = (phi(a) - phi(b)) / Z and
+    E[x^2] = 1 + (a phi(a) - b phi(b)) / Z (Johnson, Kotz and Balakrishnan, "Continuous Univariate
+    Distributions", section 13.10.1).
+    """
+    log_mass = p.log_mass()
+    a, b = ((bound - p.loc) / p.scale for bound in (p.lower_bound, p.upper_bound))
+    at_a, at_b = (torch.exp(p.its.log_prob(x) - log_mass) for x in (a, b))
+    mean, square = at_a - at_b, 1 + a * at_a - b * at_b
+    ratio, shift = p.scale / q.scale, (p.loc - q.loc) / q.scale
+    of_q = ratio.square() * square + 2 * ratio * shift * mean + shift.square()
+    kl = q.log_mass() - log_mass - ratio.log() + 0.5 * (of_q - square)
+    outside = (p.lower_bound < q.lower_bound) | (p.upper_bound > q.upper_bound)
+    return kl.masked_fill(outside, math.inf).sum(dim=-1)
