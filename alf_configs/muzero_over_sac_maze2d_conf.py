@@ -43,7 +43,10 @@ alf.config(
     scale_distribution=True,
     std_transform=clipped_exp,
 )
-alf.config("OneStepTDLoss", gamma=0.98)
+gamma = 0.98
+decision_steps = 10
+
+alf.config("OneStepTDLoss", gamma=gamma)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
 alf.config("MCTSModel", apply_partial_trajectory_mask=True)
@@ -74,7 +77,7 @@ muzero = partial(
         num_unroll_steps=3,
         td_steps=4,
         reanalyze_ratio=0.25,
-        reanalyze_algorithm_ctor=mcts,
+        reanalyze_algorithm_ctor=partial(mcts, discount=gamma**decision_steps),
         reanalyze_td_steps=4,
         target_update_period=50,
         optimizer=AdamTF(lr=1e-3),
@@ -88,8 +91,8 @@ alf.config(
             MuzeroLevel,
             name="subgoals",
             algorithm_ctor=muzero,
-            gamma=0.98,
-            decision_steps=10,
+            gamma=gamma,
+            decision_steps=decision_steps,
             random_warm_up=True,
             training=TrainingOptions(
                 updates_per_transition=0.5,

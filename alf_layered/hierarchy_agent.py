@@ -101,6 +101,8 @@ class HierarchyAgent(OffPolicyAlgorithm):
         config: the trainer's; each level gets a copy with its own settings.
     """
 
+    _level_names: Sequence[str] = ()  # ALF's base constructor asks for them
+
     def __init__(
         self,
         observation_spec: Nest,

@@ -91,7 +91,8 @@ def searching_levels(joint: BoundedTensorSpec) -> HierarchyAgent:
     upper.keywords["representation_learner_ctor"].keywords.update(
         reanalyze_ratio=0.5,
         reanalyze_td_steps=2,
-        reanalyze_algorithm_ctor=upper.keywords["mcts_algorithm_ctor"],
+        # ALF does not tell it the discount.
+        reanalyze_algorithm_ctor=partial(upper.keywords["mcts_algorithm_ctor"], discount=0.99),
     )
     training = TrainingOptions(mini_batch_size=8, mini_batch_length=1, warm_up=8)
     agent = HierarchyAgent(

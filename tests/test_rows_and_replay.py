@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alf.data_structures import namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf.utils.dist_utils import extract_spec
@@ -45,9 +46,12 @@ def test_where_and_take_rows_follow_the_mask(mask: torch.Tensor) -> None:
     assert take_rows(mask, torch.arange(len(mask))).tolist() == mask.nonzero()[:, 0].tolist()
 
 
+Record = namedtuple("Record", ["step_type", "value"])
+
+
 def _buffer(environments: int, length: int) -> LevelReplayBuffer:
     stock = ReplayBuffer(
-        {"step_type": TensorSpec((), torch.int32), "value": TensorSpec(())},
+        Record(TensorSpec((), torch.int32), TensorSpec(())),
         environments,
         max_length=length,
     )
@@ -58,10 +62,7 @@ def _fill(buffer: LevelReplayBuffer, counts: list[int]) -> None:
     """Record p of environment e has the value 1000 e + p."""
     for e, count in enumerate(counts):
         for p in range(count):
-            record = {
-                "step_type": torch.tensor([1], dtype=torch.int32),
-                "value": torch.tensor([1000.0 * e + p]),
-            }
+            record = Record(torch.tensor([1], dtype=torch.int32), torch.tensor([1000.0 * e + p]))
             buffer.add_batch(record, torch.tensor([e]))
 
 
@@ -83,7 +84,7 @@ def test_spans_are_consecutive_and_inside_what_is_stored(
     torch.manual_seed(seed)
     batch, info = buffer.get_batch(64, length)
     for values, env, start in zip(
-        batch["value"].tolist(), info.env_ids.tolist(), info.positions.tolist(), strict=True
+        batch.value.tolist(), info.env_ids.tolist(), info.positions.tolist(), strict=True
     ):
         assert values == [1000 * env + start + t for t in range(length)]
         assert max(counts[env] - 8, 0) <= start <= counts[env] - length
@@ -94,7 +95,7 @@ def test_every_span_is_as_likely_as_any_other() -> None:
     _fill(buffer, [1, 3, 21])
     torch.manual_seed(0)
     batch, _ = buffer.get_batch(22_000, 2)
-    seen = Counter(batch["value"][:, 0].tolist())
+    seen = Counter(batch.value[:, 0].tolist())
     assert set(seen) == {1000.0, 1001.0} | {2000.0 + p for p in range(20)}
     assert max(abs(n - 1000) for n in seen.values()) < 160  # 5 standard deviations
 
@@ -107,7 +108,7 @@ def test_contents_survive_saving_and_loading() -> None:
     expected, _ = buffer.get_batch(32, 2)
     torch.manual_seed(1)
     found, _ = other.get_batch(32, 2)
-    assert torch.equal(found["value"], expected["value"])
+    assert torch.equal(found.value, expected.value)
 
 
 def test_updates_are_paid_for_by_transitions_after_the_warm_up() -> None:
@@ -126,7 +127,4 @@ def test_specs_of_stored_data_are_kept() -> None:
     buffer = _buffer(2, 4)
     _fill(buffer, [3, 3])
     batch, _ = buffer.get_batch(2, 2)
-    assert extract_spec(batch, from_dim=2) == {
-        "step_type": TensorSpec((), torch.int32),
-        "value": TensorSpec(()),
-    }
+    assert extract_spec(batch, from_dim=2) == Record(TensorSpec((), torch.int32), TensorSpec(()))
