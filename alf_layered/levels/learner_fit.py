@@ -19,6 +19,7 @@ from alf.algorithms.td_loss import TDLoss
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
+from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 
 _NO_LEVELS = {
     DynamicActionRepeatAgent: (
@@ -85,10 +86,36 @@ def _is_search(module: Any) -> bool:
 def _gammas(module: Any) -> list[float]:
     if isinstance(module, MCTSAlgorithm):
         return [float(module.discount)]
+    if isinstance(module, TDMPC2Algorithm):
+        return [module.gamma]
     if not isinstance(module, (TDLoss, ActorCriticLoss)):
         return []
     # Losses keep single precision: 0.98 comes back as 0.980000019
     return [round(g, 7) for g in torch.as_tensor(module.gamma).flatten().tolist()]
+
+
+def is_on_policy(algorithm: Algorithm) -> bool:
+    """Whether the algorithm, or a part of it, knows only what its present policy did."""
+    learners = [m for m in algorithm.modules() if isinstance(m, Algorithm)]
+    return any(isinstance(m, ActorCriticAlgorithm) or m.on_policy for m in learners)
+
+
+def check_learns_from_replay(algorithm: Algorithm, *, level: str, why: str) -> None:
+    """Refuses an algorithm that is on-policy, for levels that cannot learn in rounds.
+
+    Args:
+        algorithm: that should learn.
+        level: its name.
+        why: what on-policy algorithms would not see.
+
+    Raises:
+        ValueError: it is on-policy.
+    """
+    if is_on_policy(algorithm):
+        raise ValueError(
+            f"level {level!r} cannot learn by {type(algorithm).__name__}: {why}; give it a "
+            "learner that replays, such as SacAlgorithm"
+        )
 
 
 def check_training(
@@ -99,12 +126,10 @@ def check_training(
     Raises:
         ValueError: the algorithm cannot learn as `training` says.
     """
-    learners = [m for m in algorithm.modules() if isinstance(m, Algorithm)]
-    is_on_policy = any(isinstance(m, ActorCriticAlgorithm) or m.on_policy for m in learners)
     if training is None:
         return
     kind = type(algorithm).__name__
-    if is_on_policy != isinstance(training, OnPolicyOptions):
+    if is_on_policy(algorithm) != isinstance(training, OnPolicyOptions):
         raise ValueError(
             f"level {level!r} trains {kind} with {type(training).__name__}; PPO and actor-critic "
             "need OnPolicyOptions, all others TrainingOptions"

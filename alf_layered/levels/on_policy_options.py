@@ -8,6 +8,22 @@ from alf.algorithms.config import TrainerConfig
 from alf_layered.levels.training import TrainingOptions
 
 
+def check_replays(training: object, *, level: str) -> None:
+    """Raises where the options of a level that learns from all of its past are of another kind.
+
+    Raises:
+        ValueError: they are `OnPolicyOptions`.
+        TypeError: they are no options at all.
+    """
+    if isinstance(training, OnPolicyOptions):
+        raise ValueError(
+            f"level {level!r} learns from all of its past, so its training is TrainingOptions; "
+            "OnPolicyOptions are for PPO and actor-critic in an AlgorithmLevel"
+        )
+    if not isinstance(training, TrainingOptions):
+        raise TypeError(f"training of level {level!r} is {training!r}, it must be TrainingOptions")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyOptions(TrainingOptions):
     """Settings of a level that learns in rounds, for PPO and actor-critic.

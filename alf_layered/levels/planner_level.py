@@ -18,6 +18,7 @@ from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.levels.exploration_phases import Exploration, next_phase, phase_spec
 from alf_layered.levels.level import Level, LevelObservation
+from alf_layered.levels.on_policy_options import check_replays
 from alf_layered.levels.plan_objective import Disagreement, Outlook, PlanObjective
 from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.constant_buffers import register_constant
@@ -146,6 +147,7 @@ class PlannerLevel(Level):
         predictor = factory(seen_spec, action_spec)
         _check_exploration(exploration, predictor, objective, training, level=name)
         if training is not None:
+            check_replays(training, level=name)
             _check_learning(predictor, level=name)
             training = _with_spans_of(training, predictor, level=name)
             optimizer = optimizer or Adam(lr=1e-3, gradient_clipping=20.0)

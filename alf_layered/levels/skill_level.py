@@ -21,7 +21,13 @@ from alf.utils import dist_utils
 from alf_layered.bounds import Bounds
 from alf_layered.levels.assembly import called_by
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
+from alf_layered.levels.learner_fit import (
+    agreed_gamma,
+    check_is_for_levels,
+    check_learns_from_replay,
+)
 from alf_layered.levels.level import Level, LevelObservation
+from alf_layered.levels.on_policy_options import check_replays
 from alf_layered.levels.planner_level import PlannerLevel
 from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.levels.training import TrainingOptions
@@ -94,7 +100,7 @@ class SkillLevel(Level):
     Args:
         above: the level above, a `PlannerLevel`.
         algorithm_ctor: as in `AlgorithmLevel`; its observation is a `LevelObservation` whose input
-            is a `SkillInput`.
+            is a `SkillInput`. It must learn from replayed data.
         options: of the reward.
         prior: of skills; None: uniform over the joint.
         control_interval: decisions of a skill.
@@ -103,6 +109,7 @@ class SkillLevel(Level):
             None: unless the algorithm plans, because a plan needs inputs that stay as they are.
         nested_observation: as in `AlgorithmLevel`; None: if the algorithm plans.
         random_warm_up: as in `AlgorithmLevel`.
+        gamma: as in `AlgorithmLevel`.
         freeze_after: own transitions after which nothing is learned any more and, by algorithms
             without a state of their own, nothing explored; 0 for skills that are taken from a
             checkpoint. None: never.
@@ -130,7 +137,7 @@ class SkillLevel(Level):
         nested_observation: bool | None = None,
         random_warm_up: bool = True,
         freeze_after: int | None = None,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         training: TrainingOptions = TrainingOptions(),
         optimizer: torch.optim.Optimizer | None = None,
         config: Any = None,
@@ -147,11 +154,12 @@ class SkillLevel(Level):
             raise ValueError(
                 f"level {name!r} needs a control_interval, the number of a skill's decisions"
             )
+        check_replays(training, level=name)
         if options.fixed_std == "usual":
             options = dataclasses.replace(options, fixed_std=self.usual_std)
         ends = knows_start and options.after_skill != "same"
         planning, training = _for_planning(
-            algorithm_ctor, options, control_interval if ends else None, training
+            algorithm_ctor, options, control_interval if ends else None, training, gamma
         )
         relative_start = not planning if relative_start is None else relative_start
         nested_observation = bool(planning) if nested_observation is None else nested_observation
@@ -174,13 +182,17 @@ class SkillLevel(Level):
             debug_summaries=debug_summaries,
             **planning,
         )
+        check_is_for_levels(algorithm, level=name)
+        check_learns_from_replay(
+            algorithm, level=name, why="a skill's rewards are known when data are sampled"
+        )
         state = SkillState(start=above.observation_spec, step=TensorSpec((), dtype=torch.int64))
         super().__init__(
             observation_spec,
             action_spec,
             input_spec,
             TensorSpec(()),
-            gamma=gamma,
+            gamma=agreed_gamma(gamma, algorithm, level=name),
             control_interval=control_interval,
             training=training,
             train_state_spec=algorithm.train_state_spec,
@@ -381,17 +393,19 @@ class SkillLevel(Level):
         """What counts as the future where a skill has `ended`, `[B, T]`.
 
         "average": another skill, drawn from the prior, begins there. Its value is a sample of the
-        value averaged over skills, which is thereby what the action values learn. Where no LAST
-        step ends the skill, the record is already the first one of the skill that did follow.
+        value averaged over skills, which is thereby what the action values learn. "same": the skill
+        itself begins anew, because no decision is made after its time, and so no value is learned
+        there. Where no LAST step ends the skill, the record is already the first one of the skill
+        that did follow.
         """
         if self._options.after_skill == "nothing":
             discount = torch.where(ended, 0.0, steps.discount)
             return steps._replace(discount=discount), info
-        if self._options.after_skill == "same":
-            return steps, info
         ended = ended & steps.is_last()
         observation = steps.observation
-        new = self._prior.sample(ended.shape, device=ended.device)
+        new = observation.input
+        if self._options.after_skill == "average":
+            new = self._prior.sample(ended.shape, device=ended.device)
         skill, start, step = where_rows(
             ended.flatten(),
             alf.nest.map_structure(
@@ -436,6 +450,7 @@ def _for_planning(
     options: SkillOptions,
     decisions: int | None,
     training: TrainingOptions,
+    gamma: float | None,
 ) -> tuple[dict[str, Any], TrainingOptions]:
     """What an algorithm that plans must know of skills, and the spans that it learns from."""
     called = called_by(ctor)
@@ -443,8 +458,10 @@ def _for_planning(
         return {}, training
     settings = getattr(ctor, "keywords", {}).get("settings", TDMPC2Settings())
     training = dataclasses.replace(training, mini_batch_length=settings.horizon + 1)
-    more = {
+    more: dict[str, Any] = {
         "skill_decisions": decisions,
         "values_what_follows": options.after_skill == "average",
     }
+    if gamma is not None:
+        more["gamma"] = getattr(ctor, "keywords", {}).get("gamma", gamma)
     return more, training

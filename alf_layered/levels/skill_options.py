@@ -23,9 +23,9 @@ class SkillOptions:
         center: whether their mean is subtracted before; this changes the task.
         offset: added to the reward of every decision, at the very end.
         after_skill: what the value at the end of a skill is, whether it ends at its time or
-            before: "average" over the skills that may follow, "nothing", or that of going on with
-            the "same" one. With `joint_end="continue"` of the agent the next record holds the skill
-            that did follow, and its value counts unless this is "nothing".
+            before: "average" over the skills that may follow, "nothing", or that of the "same" one,
+            which begins anew. With `joint_end="continue"` of the agent the next record holds the
+            skill that did follow, and its value counts unless this is "nothing".
     """
 
     n_skill_samples: int = 100

@@ -11,6 +11,7 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.level import Level, LevelObservation
+from alf_layered.levels.on_policy_options import check_replays
 from alf_layered.levels.training import TrainingOptions
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm, TDMPC2State, check_spaces
@@ -58,6 +59,7 @@ class TDMPC2Level(Level):
         name: str = "TDMPC2Level",
     ) -> None:
         check_spaces(action_spec, reward_spec, name=name)
+        check_replays(training, level=name)
         if training.priority_replay:
             raise ValueError(
                 f"level {name!r} has priority_replay=True, but its loss gives no priorities"

@@ -157,6 +157,11 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         return self._world_model
 
     @property
+    def gamma(self) -> float:
+        """Discount factor of a time step."""
+        return self._gamma
+
+    @property
     def settings(self) -> TDMPC2Settings:
         """The settings of networks, learning and planning."""
         return self._settings
