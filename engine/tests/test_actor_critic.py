@@ -23,6 +23,7 @@ from alf.algorithms.prior_actor import (
     UniformPriorActor,
     normcdf,
 )
+from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import StepType, TimeStep
 from alf.nest import nest
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
@@ -30,6 +31,7 @@ from alf.networks.value_networks import ValueNetwork
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
+from alf.utils.schedulers import StepScheduler, update_progress
 
 DISCRETE = BoundedTensorSpec((), torch.int64, 0, 3)
 CONTINUOUS = BoundedTensorSpec((2,), torch.float32, -1.0, 1.0)
@@ -310,6 +312,49 @@ def test_nested_entropy_targets_are_independent():
     loss = algorithm.calc_loss(nest.map_structure(lambda x: x.reshape(2, 3), info))
     assert loss.loss.shape == (2, 3)
     assert loss.extra["a"].neg_entropy.shape == loss.extra["b"].neg_entropy.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "kind", [EntropyTargetAlgorithm, NestedEntropyTargetAlgorithm, SGDEntropyTargetAlgorithm]
+)
+def test_a_target_entropy_may_follow_a_schedule(kind):
+    """Below the target alpha grows, above it shrinks; the target falls from 1 to -1."""
+    update_progress("percent", 0.0)
+    target = StepScheduler("percent", [(0.5, 1.0), (1.0, -1.0)])
+    options = {"optimizer": Adam(lr=0.1)} if kind is SGDEntropyTargetAlgorithm else {}
+    if kind is not SGDEntropyTargetAlgorithm:
+        options = {"skip_free_stage": True, "average_window": 1}
+    algorithm = kind(CONTINUOUS, target_entropy=target, **options)
+    alpha = getattr(algorithm, "_alg0", algorithm)._log_alpha
+
+    def change(deviation: float) -> float:
+        """The change of log alpha by losses of this and a somewhat smaller deviation."""
+        for factor in (1.0, 0.99, 0.98):
+            before = alpha.item()
+            normal = td.Normal(torch.zeros(3, 2), factor * deviation)
+            info = algorithm.train_step(
+                (td.Independent(normal, 1), torch.full((3,), StepType.MID))
+            ).info
+            loss = algorithm.calc_loss(nest.map_structure(lambda x: x.unsqueeze(0), info))
+            if kind is SGDEntropyTargetAlgorithm:
+                algorithm.update_with_gradient(loss._replace(loss=loss.loss.mean()))
+        return alpha.item() - before
+
+    # The entropy of two dimensions of deviation 0.24 is -0.02, between the targets.
+    try:
+        assert change(0.24) > 0
+        update_progress("percent", 0.9)
+        grown = change(0.24)
+        assert grown < 0 if kind is SGDEntropyTargetAlgorithm else grown != change(0.1)
+    finally:
+        update_progress("percent", 0.0)
+
+
+def test_a_schedule_for_the_target_of_sac_is_refused():
+    with pytest.raises(ValueError, match=r"target_entropy is StepScheduler.*allowed are numbers"):
+        SacAlgorithm(
+            TensorSpec((3,)), CONTINUOUS, target_entropy=StepScheduler("percent", [(1.0, 1.0)])
+        )
 
 
 def test_sgd_entropy_target_lowers_alpha_above_the_target():

@@ -199,6 +199,33 @@ def test_constant_values_become_zero():
 
 
 @pytest.mark.parametrize("make", NORMALIZERS)
+@pytest.mark.parametrize("zero_mean", [True, False])
+@pytest.mark.parametrize("constant", [0.0, 0.5, -1234.5])
+def test_the_first_change_of_a_constant_is_not_blown_up(make, constant, zero_mean):
+    """By the root of epsilon alone it would be 1e5 times as large as it is."""
+    normalizer = make(TensorSpec((1,)), auto_update=False, zero_mean=zero_mean)
+    for _ in range(10):
+        normalizer.update(torch.full((6, 1), constant))
+    changed = torch.tensor([[constant + 0.001]])
+    result = float(normalizer.normalize(changed))
+    if zero_mean:
+        assert result == pytest.approx(0.001, rel=0.1)
+    else:
+        assert result == pytest.approx(float(changed) / (abs(constant) or 1.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("make", NORMALIZERS)
+@pytest.mark.parametrize("size", [1e-4, 1e6])
+def test_what_varies_is_scaled_however_small_or_far_from_zero(make, size):
+    torch.manual_seed(0)
+    normalizer = make(TensorSpec(()), auto_update=False)
+    data = size * (100.0 + torch.randn(10, 500))
+    for batch in data:
+        normalizer.update(batch)
+    assert normalizer.normalize(data).std() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("make", NORMALIZERS)
 def test_statistics_survive_save_and_load(make):
     torch.manual_seed(0)
     normalizer, other = make(SPEC), make(SPEC)

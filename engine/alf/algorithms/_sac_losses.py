@@ -15,6 +15,7 @@ from alf.algorithms._sac_data import SacInfo
 from alf.data_structures import StepType
 from alf.nest import nest
 from alf.utils import dist_utils
+from alf.utils.schedulers import Scheduler
 
 __all__ = ["loss_of_replicas", "priority_of", "reward_with_entropy", "target_entropies"]
 
@@ -74,7 +75,7 @@ def target_entropies(
     With a prior (``target_kld_per_dim`` given) the "entropy" is minus the divergence from it.
 
     Raises:
-        ValueError: the number of given entropies is not that of the parts.
+        ValueError: the number of given entropies is not that of the parts, or one is a scheduler.
     """
     if target_kld_per_dim is not None:
         dims = [sum(spec.numel for spec in nest.flatten(part)) for part in parts]
@@ -93,6 +94,11 @@ def target_entropies(
 def _target_entropy(target: Any, part: Any) -> float:
     if target is None:
         target = dist_utils.calc_default_target_entropy
+    if isinstance(target, Scheduler):
+        raise ValueError(
+            f"SacAlgorithm.target_entropy is {target!r}; allowed are numbers and callables on an "
+            "action's spec. Agent's EntropyTargetAlgorithm takes a scheduler."
+        )
     if callable(target):
         entropy_of = cast("Callable[[Any], float]", target)
         return float(sum(map(entropy_of, nest.flatten(part))))

@@ -19,6 +19,7 @@ from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec
 from alf.utils import dist_utils, math_ops
 from alf.utils.averager import ScalarWindowAverager
+from alf.utils.schedulers import Scheduler, as_scheduler
 
 EntropyTargetLossInfo = namedtuple("EntropyTargetLossInfo", ["neg_entropy"], default_value=())
 SGDEntropyTargetLossInfo = namedtuple(
@@ -29,6 +30,8 @@ EntropyTargetInfo = namedtuple("EntropyTargetInfo", ["step_type", "loss"], defau
 INIT_STAGE, FREE_STAGE, ADJUST_STAGE = 0, 1, 2
 MIN_LOG_ALPHA = -100.0
 """Lower bound of log alpha when ``min_alpha`` is not positive."""
+MAX_LOG_ALPHA = 40.0
+"""Upper bound of log alpha, far from where alpha overflows."""
 RATE_DECAY = 0.9
 """Factor of the update rate each time the entropy crosses its target."""
 MAX_ENTROPY_FRACTION = 0.8
@@ -68,7 +71,7 @@ class EntropyTargetAlgorithm(Algorithm):
         initial_alpha: float = 0.1,
         skip_free_stage: bool = False,
         max_entropy: float | None = None,
-        target_entropy: float | None = None,
+        target_entropy: float | Scheduler | None = None,
         very_slow_update_rate: float = 0.001,
         slow_update_rate: float = 0.01,
         fast_update_rate: float = np.log(2),
@@ -84,25 +87,25 @@ class EntropyTargetAlgorithm(Algorithm):
             max_entropy: where the init stage ends; None takes 0.8 of the averaged entropy of the
                 first ``average_window`` losses (1 / 0.8 of a negative one). Alpha stays as it is
                 before that.
-            target_entropy: None takes the default for the size of the action.
+            target_entropy: a number or a scheduler of one; None takes the default for the size of
+                the action.
             min_alpha: lower bound of alpha; exp(-100) if not positive.
             average_window: the entropy is averaged over so many losses.
 
         Raises:
-            ValueError: the target is above ``max_entropy``.
+            ValueError: the target is above ``max_entropy`` at the start.
         """
         super().__init__(debug_summaries=debug_summaries, name=name)
         if target_entropy is None:
             specs = nest.flatten(action_spec)
             target_entropy = float(sum(map(dist_utils.calc_default_target_entropy, specs)))
-        if max_entropy is not None and target_entropy > max_entropy:
+        self._target_entropy_schedule = as_scheduler(target_entropy)
+        if max_entropy is not None and self._target_entropy > max_entropy:
             raise ValueError(
-                f"{name}: target_entropy must not be above max_entropy, got {target_entropy:g} and "
-                f"{max_entropy:g}."
+                f"{name}: target_entropy must not be above max_entropy, got "
+                f"{self._target_entropy:g} and {max_entropy:g}."
             )
-        self._target_entropy = target_entropy
         self._max_entropy = max_entropy
-        self._fast_stage_threshold = target_entropy * (0.5 if target_entropy > 0 else 2.0)
         self._very_slow_update_rate = very_slow_update_rate
         self._slow_update_rate = slow_update_rate
         self._fast_update_rate = float(fast_update_rate)
@@ -116,6 +119,10 @@ class EntropyTargetAlgorithm(Algorithm):
         self.register_buffer("_avg_entropy", torch.tensor(0.0))
         self.register_buffer("_estimated_max_entropy", torch.tensor(0.0))
         self.register_buffer("_update_rate", torch.tensor(self._fast_update_rate))
+
+    @property
+    def _target_entropy(self) -> float:
+        return self._target_entropy_schedule()
 
     def predict_step(self, distribution_and_step_type: tuple, state: Any) -> AlgStep:
         return AlgStep()
@@ -157,7 +164,8 @@ class EntropyTargetAlgorithm(Algorithm):
         self._count += is_known
         max_entropy, knows_max = self._max_entropy_by(now)
 
-        below, above = now < self._target_entropy, now > self._target_entropy
+        target = self._target_entropy
+        below, above = now < target, now > target
         decreasing = now < previous
         was_init = (self._stage == INIT_STAGE) & knows_max & is_known
         was_adjusting = (self._stage == ADJUST_STAGE) & is_known
@@ -167,13 +175,15 @@ class EntropyTargetAlgorithm(Algorithm):
         begins = is_free & below & is_known
         self._stage.copy_(torch.where(leaves_init, FREE_STAGE, self._stage))
         self._stage.copy_(torch.where(begins, ADJUST_STAGE, self._stage))
-        self._adjust_rate(previous, now, entropy, was_adjusting)
+        crosses = (previous < target) != (now < target)
+        is_far_below = entropy < target * (0.5 if target > 0 else 2.0)
+        self._adjust_rate(crosses, is_far_below, was_adjusting)
 
         rate = torch.where(was_adjusting | begins, self._update_rate, 0.0)
         rate = torch.where(was_init & ~begins, self._very_slow_update_rate, rate)
         up, down = below + 0.5 * above, above + 0.5 * below
         log_alpha = self._log_alpha + torch.where(decreasing, up, -down) * rate
-        self._log_alpha.copy_(log_alpha.clamp(min=self._min_log_alpha))
+        self._log_alpha.copy_(log_alpha.clamp(self._min_log_alpha, MAX_LOG_ALPHA))
         self._avg_entropy.copy_(now)
         self._summarize(now)
         return self._log_alpha.exp()
@@ -188,14 +198,11 @@ class EntropyTargetAlgorithm(Algorithm):
         )
         return self._estimated_max_entropy, self._count >= self._average_window
 
-    def _adjust_rate(
-        self, previous: Tensor, now: Tensor, entropy: Tensor, is_adjusting: Tensor
-    ) -> None:
-        crosses = (previous < self._target_entropy) != (now < self._target_entropy)
-        crosses &= self._count > 1
+    def _adjust_rate(self, crosses: Tensor, is_far_below: Tensor, is_adjusting: Tensor) -> None:
+        crosses = crosses & (self._count > 1)
         decayed = (self._update_rate * RATE_DECAY).clamp(min=self._slow_update_rate)
         rate = torch.where(crosses, decayed, self._update_rate)
-        rate = torch.where(entropy < self._fast_stage_threshold, self._fast_update_rate, rate)
+        rate = torch.where(is_far_below, self._fast_update_rate, rate)
         self._update_rate.copy_(torch.where(is_adjusting, rate, self._update_rate))
 
     def _summarize(self, entropy: Tensor) -> None:
@@ -292,7 +299,7 @@ class SGDEntropyTargetAlgorithm(Algorithm):
         self,
         action_spec: BoundedTensorSpec | tuple | list | dict,
         initial_alpha: float = 0.1,
-        target_entropy: float | Callable | None = None,
+        target_entropy: float | Callable | Scheduler | None = None,
         window_size: int = 1,
         optimizer: torch.optim.Optimizer | None = None,
         debug_summaries: bool = False,
@@ -301,8 +308,8 @@ class SGDEntropyTargetAlgorithm(Algorithm):
         """Start at ``initial_alpha``.
 
         Args:
-            target_entropy: a number, or a callable on each action's spec; None takes the default
-                for the size of the action.
+            target_entropy: a number, a scheduler of one, or a callable on each action's spec; None
+                takes the default for the size of the action.
             window_size: the entropy is averaged over so many losses.
             optimizer: must be without parameters; the algorithm uses its own copy.
         """
@@ -310,9 +317,9 @@ class SGDEntropyTargetAlgorithm(Algorithm):
         super().__init__(optimizer=optimizer, debug_summaries=debug_summaries, name=name)
         if target_entropy is None:
             target_entropy = dist_utils.calc_default_target_entropy
-        if callable(target_entropy):
+        if callable(target_entropy) and not isinstance(target_entropy, Scheduler):
             target_entropy = float(sum(map(target_entropy, nest.flatten(action_spec))))
-        self._target_entropy = target_entropy
+        self._target_entropy_schedule = as_scheduler(target_entropy)
         self._averager = ScalarWindowAverager(window_size)
         self._log_alpha = nn.Parameter(torch.tensor(float(np.log(initial_alpha))))
 
@@ -333,11 +340,12 @@ class SGDEntropyTargetAlgorithm(Algorithm):
         neg_entropy = info.loss.extra.neg_entropy
         with torch.no_grad():
             entropy = self._averager.average(-neg_entropy.mean())
-        entropy_loss = info.loss.loss * self._log_alpha.detach().exp()
-        alpha_loss = self._log_alpha * (entropy - self._target_entropy)
+        alpha = self._log_alpha.detach().clamp(max=MAX_LOG_ALPHA).exp()
+        entropy_loss = info.loss.loss * alpha
+        alpha_loss = self._log_alpha * (entropy - self._target_entropy_schedule())
         if self._debug_summaries and summary.should_record_summaries():
             with summary.scope(self._name):
-                summary.scalar("alpha", self._log_alpha.detach().exp())
+                summary.scalar("alpha", alpha)
                 summary.scalar("entropy", entropy)
         extra = SGDEntropyTargetLossInfo(
             neg_entropy=neg_entropy, entropy_loss=entropy_loss, alpha_loss=alpha_loss

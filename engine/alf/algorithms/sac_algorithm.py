@@ -52,6 +52,10 @@ __all__ = [
     "SacState",
 ]
 
+# Where the target entropy cannot be reached log alpha moves on for ever: alpha would be 0, by which
+# discrete actions divide, or infinite.
+LOG_ALPHA_LIMIT = 40.0
+
 
 @configurable
 class SacAlgorithm(OffPolicyAlgorithm):
@@ -134,6 +138,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
             prior_actor_ctor: if given, the divergence from this prior policy replaces minus the
                 entropy everywhere and is held at ``target_kld_per_dim`` for each dimension.
                 Continuous actions only.
+            max_log_alpha: upper bound of log alpha; None: 40. The lower one is -40.
             parameter_reset_period: actor and critics start anew after this many updates (primacy
                 bias, arXiv:2205.07802); never if not positive.
             dqda_clipping: bound for each element of dQ/da in the actor loss; None or 0 is none.
@@ -192,7 +197,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         self._use_entropy_reward = use_entropy_reward
         self._calculate_priority = calculate_priority
         self._dqda_clipping = dqda_clipping
-        self._max_log_alpha = max_log_alpha
+        self._max_log_alpha = LOG_ALPHA_LIMIT if max_log_alpha is None else max_log_alpha
         self._reproduce_locomotion = reproduce_locomotion
         # Only then is it known which steps are last, at which the actor has nothing to learn.
         self._actor_learns_in_calc_loss = (
@@ -403,9 +408,8 @@ class SacAlgorithm(OffPolicyAlgorithm):
     @torch.no_grad()
     def after_update(self, root_inputs: Any, info: Any) -> None:
         self._update_target()
-        if self._max_log_alpha is not None:
-            for log_alpha in self._log_alphas():
-                log_alpha.clamp_(max=self._max_log_alpha)
+        for log_alpha in self._log_alphas():
+            log_alpha.clamp_(-LOG_ALPHA_LIMIT, self._max_log_alpha)
         if self._periodic_reset is not None:
             self._periodic_reset()
 

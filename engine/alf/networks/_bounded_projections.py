@@ -14,11 +14,14 @@ from torch import Tensor
 from alf.config_util import configurable
 from alf.layers import FC
 from alf.networks._projection_parts import (
+    CONCENTRATION_LIMITS,
+    MAX_TRUNCATED_SCALE,
     ActionRange,
     Activation,
     Spread,
     check_continuous,
     fc_ctor,
+    scale_of,
     with_parallelism,
 )
 from alf.networks.network import Network
@@ -42,7 +45,7 @@ class BetaProjectionNetwork(Network):
         action_spec: bounded, continuous and of rank 1.
         parallelism: as for :class:`NormalProjectionNetwork`.
         activation: makes the concentrations positive.
-        min_concentration: added to them, against numerical trouble near 0.
+        min_concentration: added to them, which then are kept in [0.01, 1e6].
         projection_output_init_gain: gain of the initial weights.
         bias_init_value: initial bias; by default softplus of it is 1, the uniform distribution.
         grad_clip: the norm of the gradient by the concentrations is cut to this; None for no limit.
@@ -75,6 +78,7 @@ class BetaProjectionNetwork(Network):
 
     def forward(self, inputs: Tensor, state: Any = ()) -> tuple[td.Distribution, Any]:
         concentration = self._layer(inputs) + self._min_concentration
+        concentration = concentration.clamp(*CONCENTRATION_LIMITS)
         if self._grad_clip is not None and concentration.requires_grad:
             concentration.register_hook(functools.partial(_clip_norm, max_norm=self._grad_clip))
         base = DiagMultivariateBeta(*concentration.chunk(2, dim=-1))
@@ -146,10 +150,10 @@ class TruncatedProjectionNetwork(Network):
     def forward(self, inputs: Tensor, state: Any = ()) -> tuple[td.Distribution, Any]:
         loc = self._loc_transform(self._loc_layer(inputs))
         loc = self._range.middle + self._range.half_width * loc
-        scale = self._scale_transform(self._spread(inputs))
+        scale = scale_of(self._scale_transform, self._spread(inputs))
         if self._min_scale is not None or self._max_scale is not None:
             scale = scale.clamp(self._min_scale, self._max_scale)
-        scale = scale.expand_as(loc)
+        scale = torch.minimum(scale.expand_as(loc), MAX_TRUNCATED_SCALE * self._range.half_width)
         dist = self._dist_ctor(
             loc=loc, scale=scale, lower_bound=self._range.low, upper_bound=self._range.high
         )

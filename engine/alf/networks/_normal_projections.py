@@ -17,6 +17,7 @@ from alf.networks._projection_parts import (
     Spread,
     check_continuous,
     fc_ctor,
+    scale_of,
     with_parallelism,
 )
 from alf.networks.network import Network
@@ -50,7 +51,8 @@ class NormalProjectionNetwork(Network):
         mean_transform: instead of that squashing, applied to the mean.
         state_dependent_std: compute the standard deviation from the encoding; else it is a
             parameter.
-        std_transform: applied to the standard deviation, must give positive numbers.
+        std_transform: applied to the standard deviation, must give positive numbers; the result
+            is kept in [1e-10, 1e10].
         scale_distribution: squash the samples by ``dist_squashing_transform``, then scale and shift
             them into the action's range.
         dist_squashing_transform: an invertible transform from all numbers to (-1, 1).
@@ -99,7 +101,7 @@ class NormalProjectionNetwork(Network):
 
     def forward(self, inputs: Tensor, state: Any = ()) -> tuple[td.Distribution, Any]:
         mean = self._mean_layer(inputs)
-        return self._make(mean, self._std_transform(self._spread(inputs))), state
+        return self._make(mean, scale_of(self._std_transform, self._spread(inputs))), state
 
     def _make(self, mean: Tensor, std: Tensor) -> td.Distribution:
         """The distribution for raw ``mean``, and ``std`` which need not have a batch axis."""
@@ -190,7 +192,7 @@ class StableNormalProjectionNetwork(NormalProjectionNetwork):
         )
 
     def forward(self, inputs: Tensor, state: Any = ()) -> tuple[td.Distribution, Any]:
-        inverse = self._inverse_floor + self._inverse_transform(self._spread(inputs))
+        inverse = self._inverse_floor + scale_of(self._inverse_transform, self._spread(inputs))
         std = self._min_std + 1.0 / inverse
         return self._make(self._mean_layer(inputs) * std, std), state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,16 @@ from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 Activation = Callable[[Tensor], Tensor]
+
+# Where observations are far from 1, softplus gives exactly 0 and an exponential infinity: then log
+# probabilities are not finite, and one such row makes all parameters NaN. Between these limits
+# densities, samples and their gradients are finite in float32.
+SCALE_LIMITS = (1e-10, 1e10)
+# Below the lower one both gamma variables of a beta sample may round to 0, which makes it 1/2
+# (0.2 of the samples at 1e-3); above the upper one the gradient is NaN.
+CONCENTRATION_LIMITS = (1e-2, 1e6)
+# In halves of the interval's width; a wider truncated distribution is uniform to all its digits.
+MAX_TRUNCATED_SCALE = 1e4
 
 
 def check_continuous(spec: Any, name: str, bounded: bool) -> None:
@@ -42,6 +53,14 @@ class ActionRange(nn.Module):
         self.register_buffer("high", high.to(device).clone(), persistent=False)
         self.register_buffer("middle", (0.5 * (low + high)).to(device), persistent=False)
         self.register_buffer("half_width", (0.5 * (high - low)).to(device), persistent=False)
+
+
+def scale_of(transform: Activation, raw: Tensor) -> Tensor:
+    """``transform(raw)`` within ``SCALE_LIMITS``, and its gradient finite."""
+    if transform is torch.exp:  # which has no finite gradient where it overflows
+        low, high = map(math.log, SCALE_LIMITS)
+        return raw.clamp(low, high).exp()
+    return transform(raw).clamp(*SCALE_LIMITS)
 
 
 def fc_ctor(parallelism: int | None) -> Callable[..., Any]:

@@ -23,9 +23,14 @@ __all__ = [
     "WindowNormalizer",
 ]
 
+ROUNDING = torch.finfo(torch.float32).eps
+"""A deviation of less than this part of the mean is taken for rounding."""
+
 
 class Normalizer(nn.Module):
     """Divides by the standard deviation after subtracting the mean, element by element.
+
+    An element that has always been the same is not divided.
 
     A subclass says how statistics are averaged over time.
 
@@ -113,8 +118,13 @@ class Normalizer(nn.Module):
             shift = mean + self._origin(i) if self._zero_mean else torch.zeros_like(mean)
             variance = (square - mean * mean).clamp(min=0) if self._zero_mean else square
             scale = (variance + self._variance_epsilon).sqrt()
-            # With nothing seen yet, values pass unchanged.
-            scale = torch.where(self._is_empty | self._unit_std, torch.ones_like(scale), scale)
+            # With nothing seen yet, values pass unchanged. What has varied by no more than rounding
+            # has no deviation either: divided by the root of epsilon, its first change would be
+            # 1e5 times as large as it is.
+            varied = variance > (ROUNDING * shift).square()
+            scale = torch.where(varied & ~self._is_empty, scale, 1.0)
+            if self._unit_std:
+                scale = torch.ones_like(scale)
             result.append((shift, scale))
         return result
 
