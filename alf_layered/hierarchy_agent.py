@@ -45,7 +45,9 @@ Fields:
     decisions: `[B]`, int64, decisions made for the present input, the held one included.
 """
 
-LevelRecord = namedtuple("LevelRecord", ["mask", "time_step", "action", "info"], default_value=())
+LevelRecord = namedtuple(
+    "LevelRecord", ["mask", "time_step", "action", "info", "state"], default_value=()
+)
 LevelRecord.__doc__ = """What a level has to store of one environment step.
 
 Fields:
@@ -53,6 +55,7 @@ Fields:
     time_step: the level's `TimeStep`, `[B, ...]`; rows outside the mask mean nothing.
     action: `[B, ...]`, its decision.
     info: `[B, ...]`, its rollout info.
+    state: `[B, ...]`, its state before this step, where its algorithm trains from it, else `()`.
 """
 
 LevelRecords = namedtuple("LevelRecords", ["closing", "deciding"], default_value=())
@@ -303,7 +306,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
             last = torch.full_like(arriving.step_type, int(StepType.LAST))
             closing_step = arriving._replace(step_type=last)
             closed = self._call(name, level, method, joint, closing_step, state)
-            closing = LevelRecord(joint, closing_step, closed.output, closed.info)
+            closing = _record(level, joint, closing_step, closed, state.algorithm)
             begins = begins | joint
             if alf.nest.flatten(algorithm_state):
                 zeros = alf.nest.map_structure(torch.zeros_like, algorithm_state)
@@ -321,7 +324,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
             clock=where_rows(turn.due, clocks.start(turn.clock), turn.clock),
             decisions=torch.where(new_input, 0, turn.decisions) + turn.due.long(),
         )
-        deciding = LevelRecord(turn.due, step, decided.output, decided.info)
+        deciding = _record(level, turn.due, step, decided, algorithm_state)
         return held, LevelRecords(closing=closing, deciding=deciding)
 
     @staticmethod
@@ -415,7 +418,12 @@ class HierarchyAgent(OffPolicyAlgorithm):
                     continue
                 rows = take_rows(record.mask, record._replace(mask=()))
                 level.observe_for_replay(
-                    Experience(time_step=rows.time_step, action=rows.action, rollout_info=rows.info)
+                    Experience(
+                        time_step=rows.time_step,
+                        action=rows.action,
+                        rollout_info=rows.info,
+                        state=rows.state,
+                    )
                 )
             self._replay_buffer[name] = level._replay_buffer
 
@@ -450,6 +458,19 @@ class HierarchyAgent(OffPolicyAlgorithm):
 
     def _trainable_attributes_to_ignore(self) -> list[str]:
         return ["_replay_buffer", *self._level_names]
+
+
+def _record(
+    level: Level, mask: torch.Tensor, step: TimeStep, decided: AlgStep, state: Nest
+) -> LevelRecord:
+    """What a level stores of a step that it made from `state`."""
+    return LevelRecord(
+        mask=mask,
+        time_step=step,
+        action=decided.output,
+        info=decided.info,
+        state=state if level.use_rollout_state else (),
+    )
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

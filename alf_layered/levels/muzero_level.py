@@ -86,6 +86,9 @@ class MuzeroLevel(AlgorithmLevel):
                 f"level {name!r} has a goal with hindsight={goal.hindsight}, but MuZero learns "
                 "what searches found for the goals that were pursued; allowed: 0"
             )
+        if config is not None:
+            config = copy.copy(config)
+            config.use_rollout_state = True  # ALF's MuZero searches again from stored states
         discount = gamma**decision_steps
         level_spec = LevelObservation(observation=observation_spec, input=input_spec)
 
