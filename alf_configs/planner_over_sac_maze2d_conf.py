@@ -53,7 +53,7 @@ alf.config("OneStepTDLoss", gamma=0.98)
 alf.config("SacAlgorithm", target_update_tau=0.01)
 
 # Each level is a moving target for the other one: what they reach is steady where both slow down.
-falling_rate = LinearScheduler("percent", [(0.6, 1e-3), (1.0, 2e-4)])
+falling_rate = LinearScheduler("percent", [(0, 1e-3), (0.6, 1e-3), (1.0, 2e-4)])
 
 # Positions and subgoals are numbers from 0 to 8.
 alf.config("ProbFCDynamics", normalize_inputs=True)

@@ -87,7 +87,8 @@ alf.config(
                 updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=600
             ),
             optimizer=Adam(
-                lr=LinearScheduler("percent", [(0.4, 2e-3), (1.0, 2e-4)]), gradient_clipping=20.0
+                lr=LinearScheduler("percent", [(0, 2e-3), (0.4, 2e-3), (1.0, 2e-4)]),
+                gradient_clipping=20.0,
             ),
         ),
         partial(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from alf._allowed import Allowed, allowed_arguments, check_call, words_by_position
-from alf._config_registry import MISSING, MadeAnew, Parameter, Registry
+from alf._config_registry import MISSING, MadeAnew, Parameter, Registry, same
 from alf._ranges import ranges_of
 
 registry = Registry()
@@ -46,7 +46,8 @@ def configurable(
 
     Args:
         fn_or_name: with ``@configurable`` the function or class itself, with
-            ``@configurable("Name")`` the name to use in place of its qualified name.
+            ``@configurable("Name")`` the name to use in place of its qualified name. A name with
+            dots is used in place of the module, too.
         whitelist: only these parameters are configurable.
         blacklist: these parameters are not; excludes ``whitelist``.
     """
@@ -62,7 +63,8 @@ def configurable(
 def _decorate(
     target: Any, name: str | None, whitelist: Sequence[str], blacklist: Sequence[str]
 ) -> Any:
-    owner = f"{_public_module(target)}.{name or target.__qualname__}"
+    is_whole = name is not None and "." in name
+    owner = name if is_whole else f"{_public_module(target)}.{name or target.__qualname__}"
     if whitelist and blacklist:
         raise ValueError(f"{owner}: whitelist and blacklist cannot both be given")
     if not inspect.isclass(target):
@@ -240,16 +242,21 @@ def _register(
 
 
 def repr_wrapper(cls: type) -> type:
-    """Decorates a class so that ``repr`` shows the arguments its objects were made with."""
+    """Decorates a class so that ``repr`` shows the arguments its objects were made with.
+
+    Those given by keyword are left out where they equal the default.
+    """
     if not inspect.isclass(cls):
         raise TypeError(f"repr_wrapper decorates classes, not {cls!r}")
     init = cls.__init__
+    defaults = {word: p.default for word, p in inspect.signature(init).parameters.items()}
 
     @functools.wraps(init)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         # The outermost class is the one the user named; its bases keep silent.
         if "_constructor_text" not in self.__dict__:
-            words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+            changed = {k: v for k, v in kwargs.items() if not same(v, defaults.get(k, MISSING))}
+            words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in changed.items()]
             self.__dict__["_constructor_text"] = f"{type(self).__name__}({', '.join(words)})"
         init(self, *args, **kwargs)
 

@@ -77,9 +77,12 @@ def config(
         kwargs: the values, if a name is given.
 
     Raises:
-        ValueError: a name is unknown or ambiguous, or the value was already used.
+        ValueError: a name is unknown or ambiguous, the value was already used, or a name came
+            without values.
     """
     if isinstance(prefix_or_dict, str):
+        if not kwargs:
+            raise ValueError(f"config({prefix_or_dict!r}): no parameter and no value was given")
         prefix = prefix_or_dict + "." if prefix_or_dict else ""
         values = {prefix + word: value for word, value in kwargs.items()}
     elif isinstance(prefix_or_dict, Mapping):
@@ -193,7 +196,7 @@ def define_config(name: str, default_value: Any) -> Any:
 
 
 def get_config_value(config_name: str) -> Any:
-    """The configured value of a parameter, else its default.
+    """The configured value of a parameter, else its default; it counts as used then.
 
     Raises:
         ValueError: there is no such parameter, or it has neither.
@@ -202,6 +205,7 @@ def get_config_value(config_name: str) -> Any:
     parameter = registry.find(config_name)
     if parameter.value is MISSING:
         raise ValueError(f"config {parameter.name!r} has no default and was not configured")
+    parameter.is_used = True
     return made(parameter.value)
 
 

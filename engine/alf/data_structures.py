@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import enum
 import functools
 import sys
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ def namedtuple(
         field_names: as for ``collections.namedtuple``.
         default_value: default of every field.
         default_values: defaults of single fields, which win over ``default_value``: a mapping
-            from field name, or one value for each field in order.
+            from field name, or the values of the first fields in order.
     """
     new_type = collections.namedtuple(typename, field_names)
     if isinstance(default_values, Mapping):
@@ -37,13 +38,13 @@ def namedtuple(
             raise ValueError(f"{typename} has no fields {unknown}; it has {new_type._fields}")
         defaults = tuple(default_values.get(f, default_value) for f in new_type._fields)
     else:
-        given = tuple(default_values)
-        if given and len(given) != len(new_type._fields):
+        given, count = tuple(default_values), len(new_type._fields)
+        if len(given) > count:
             raise ValueError(
-                f"{typename} has {len(new_type._fields)} fields {new_type._fields}, "
-                f"but {len(given)} default values were given"
+                f"{typename} has {count} fields {new_type._fields}, but {len(given)} default "
+                "values were given"
             )
-        defaults = given or (default_value,) * len(new_type._fields)
+        defaults = given + (default_value,) * (count - len(given))
     new_type.__new__.__defaults__ = defaults
     new_type._field_defaults = dict(zip(new_type._fields, defaults, strict=True))
     # As in collections.namedtuple: pickle looks the type up in the module that made it.
@@ -51,7 +52,7 @@ def namedtuple(
     return new_type
 
 
-class StepType:
+class StepType(enum.IntEnum):
     """Where in its episode a time step lies."""
 
     FIRST = 0
@@ -140,6 +141,14 @@ class Experience(
 
     __slots__ = ()
 
+    def get_time_step_field(self, field: str) -> Any:
+        """What lies at the dotted path ``field`` of the time step."""
+        return nest.get_field(self.time_step, field)
+
+    def update_time_step_field(self, field: str, new_value: Any) -> Experience:
+        """A copy whose time step has ``new_value`` at the dotted path ``field``."""
+        return self._replace(time_step=nest.set_field(self.time_step, field, new_value))
+
     @property
     def step_type(self) -> Any:
         return self.time_step.step_type
@@ -195,7 +204,43 @@ LossInfo = namedtuple(
 
 BasicRLInfo = namedtuple("BasicRLInfo", ["action"], default_value=())
 
-BasicRolloutInfo = namedtuple("BasicRolloutInfo", ["rl", "rewards", "repr"], default_value=())
+
+class _Elastic:
+    """A named tuple whose unknown fields are ``()``, as its missing ones are."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        # Names with two underscores are Python's own: to have them means something.
+        if name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        return ()
+
+
+def elastic_namedtuple(name: str, args: Iterable[str]) -> type:
+    """A type of named tuples with the fields ``args``, which all have the default ``()``.
+
+    To read a field that it does not have gives ``()``, too. Two calls with equal ``name`` and
+    equal fields give the same type, in one process and after unpickling in another one.
+    """
+    return _elastic_type(name, tuple(args))
+
+
+@functools.cache
+def _elastic_type(name: str, fields: tuple[str, ...]) -> type:
+    base = collections.namedtuple(name, fields, defaults=((),) * len(fields))
+
+    def reduce(self: Any) -> tuple:
+        return _elastic_value, (name, fields, tuple(self))
+
+    return type(name, (_Elastic, base), {"__slots__": (), "__reduce__": reduce})
+
+
+def _elastic_value(name: str, fields: tuple[str, ...], values: tuple) -> tuple:
+    return _elastic_type(name, fields)(*values)
+
+
+BasicRolloutInfo = elastic_namedtuple("BasicRolloutInfo", ["rl", "rewards", "repr"])
 
 
 def make_experience(time_step: TimeStep, alg_step: Any, state: Any) -> Experience:
@@ -208,7 +253,9 @@ def make_experience(time_step: TimeStep, alg_step: Any, state: Any) -> Experienc
 def add_batch_info(experience: Experience, batch_info: Any, buffer: Any = ()) -> Experience:
     """``experience`` with the sampling information that relabelling transformers need."""
     return experience._replace(
-        batch_info=batch_info, replay_buffer=buffer, rollout_info_field="rollout_info"
+        batch_info=() if batch_info is None else batch_info,
+        replay_buffer=buffer,
+        rollout_info_field="rollout_info",
     )
 
 
@@ -218,7 +265,14 @@ def clear_batch_info(experience: Experience) -> Experience:
 
 
 def time_step_spec(observation_spec: Any, action_spec: Any, reward_spec: Any) -> TimeStep:
-    """The spec of the time steps of an environment with these specs, without ``env_info``."""
+    """The spec of the time steps of an environment with these specs, without ``env_info``.
+
+    Raises:
+        TypeError: a leaf is not a ``TensorSpec``.
+    """
+    for spec in nest.flatten([observation_spec, action_spec, reward_spec]):
+        if not isinstance(spec, TensorSpec):
+            raise TypeError(f"time_step_spec: a spec is a {type(spec).__name__}, not a TensorSpec")
     return TimeStep(
         step_type=TensorSpec((), torch.int32),
         reward=reward_spec,
@@ -337,20 +391,11 @@ def _reward_and_outer_dims(
             f"reward has shape {tuple(reward.shape)}; reward_spec {reward_spec} allows "
             f"{reward_spec.shape} with or without one batch axis in front"
         )
-    return reward, tuple(reward.shape[:outer_rank])
-
-
-def elastic_namedtuple(name: str, args: Mapping[str, Any]) -> tuple:
-    """A named tuple made on the spot from ``args``, whose type need not exist anywhere.
-
-    Two calls with equal ``name`` and equal field names give the same type, in one process and
-    after unpickling in another one.
-    """
-    return _elastic_type(name, tuple(args))(*args.values())
-
-
-@functools.cache
-def _elastic_type(name: str, fields: tuple[str, ...]) -> type:
-    new_type = collections.namedtuple(name, fields)
-    new_type.__reduce__ = lambda self: (elastic_namedtuple, (name, self._asdict()))
-    return new_type
+    outer_dims = tuple(reward.shape[:outer_rank])
+    leaf = nest.extract_any_leaf_from_nest(observation)
+    if outer_dims and tuple(leaf.shape[:1]) != outer_dims:
+        raise ValueError(
+            f"reward has batch size {outer_dims[0]}, but an observation has shape "
+            f"{tuple(leaf.shape)}"
+        )
+    return reward, outer_dims

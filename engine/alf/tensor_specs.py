@@ -167,13 +167,12 @@ class BoundedTensorSpec(TensorSpec):
 
     @classmethod
     def from_spec(cls, spec: TensorSpec) -> BoundedTensorSpec:
-        """A copy of a bounded ``spec``; an unbounded one gets the range of its dtype."""
-        if isinstance(spec, BoundedTensorSpec):
-            return BoundedTensorSpec(spec.shape, spec.dtype, spec.minimum, spec.maximum)
-        if spec.dtype == torch.bool:
-            return BoundedTensorSpec(spec.shape, spec.dtype, False, True)
-        info = torch.finfo(spec.dtype) if spec.is_continuous else torch.iinfo(spec.dtype)
-        return BoundedTensorSpec(spec.shape, spec.dtype, info.min, info.max)
+        """A copy of ``spec``, which has bounds."""
+        if not isinstance(spec, BoundedTensorSpec):
+            raise ValueError(
+                f"BoundedTensorSpec.from_spec: {spec} has no bounds; allowed: a BoundedTensorSpec"
+            )
+        return BoundedTensorSpec(spec.shape, spec.dtype, spec.minimum, spec.maximum)
 
     @classmethod
     def is_bounded(cls) -> bool:

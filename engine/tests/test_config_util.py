@@ -354,3 +354,38 @@ def test_a_class_in_a_private_file_is_configured_under_its_public_module():
     assert NormalProjectionNetwork.__module__ != "alf.networks.projection_networks"
     alf.config("projection_networks.NormalProjectionNetwork", squash_mean=False)
     assert alf.get_config_value(name) is False
+
+
+def test_a_name_with_dots_is_the_whole_name() -> None:
+    @alf.configurable("whole.name.f")
+    def f(a: int = 1, *args: int, k: int = 2, **kwargs: int) -> tuple:
+        return a, args, k, kwargs
+
+    assert [n for n in alf.get_all_config_names() if "whole.name" in n] == [
+        "whole.name.f.a",
+        "whole.name.f.k",
+    ]
+    alf.config("name.f", a=5, k=6)
+    assert f() == (5, (), 6, {})
+    assert f(1, 2, z=3) == (1, (2,), 6, {"z": 3})
+    with pytest.raises(ValueError, match="one name is the end of the other"):
+        alf.configurable("name.f")(lambda a=1: a)
+
+
+def test_a_value_that_was_read_counts_as_used() -> None:
+    alf.configurable("read.once.f")(lambda b=2: b)
+    assert alf.get_config_value("once.f.b") == 2
+    alf.config("once.f", b=2)
+    with pytest.raises(ValueError, match="used already"):
+        alf.config("once.f", b=10)
+    with pytest.raises(ValueError, match="no parameter"):
+        alf.config("once.f")
+
+
+def test_keywords_that_equal_the_default_are_not_shown() -> None:
+    @alf.repr_wrapper
+    class Thing:
+        def __init__(self, size: int, depth: int, width: int = 7, kind: str = "flat") -> None:
+            pass
+
+    assert repr(Thing(4, depth=1, kind="tall", width=7)) == "Thing(4, depth=1, kind='tall')"

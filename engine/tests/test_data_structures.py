@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 
@@ -11,6 +12,7 @@ import torch
 
 from alf.data_structures import (
     AlgStep,
+    BasicRolloutInfo,
     Experience,
     LossInfo,
     StepType,
@@ -42,8 +44,10 @@ def test_named_tuples_have_defaults_and_pickle() -> None:
     assert pickle.loads(pickle.dumps(Sample(1))) == Sample(1, 7)
     with pytest.raises(ValueError, match="no fields"):
         namedtuple("X", "a", default_values={"c": 1})
-    with pytest.raises(ValueError, match="1 default values"):
-        namedtuple("X", "a b", default_values=(1,))
+    assert namedtuple("X", "a b c", default_values=(7, 8))(1) == (1, 8, None)
+    assert namedtuple("X", "a b", default_values=(1,))() == (1, None)
+    with pytest.raises(ValueError, match="3 default values"):
+        namedtuple("X", "a b", default_values=(1, 2, 3))
 
 
 def test_records_start_empty() -> None:
@@ -116,14 +120,40 @@ def test_step_types_compare_with_tensors() -> None:
     assert step.is_first().tolist() == [True, False, False]
     assert step.is_last().tolist() == [False, False, True]
     assert (StepType.FIRST, StepType.MID, StepType.LAST) == (0, 1, 2)
+    assert StepType(2) is StepType.LAST
+    with pytest.raises(ValueError, match="3 is not a valid StepType"):
+        StepType(3)
+
+
+def test_fields_of_the_time_step_are_read_and_replaced_from_the_experience() -> None:
+    step = TimeStep(reward=torch.ones(1), env_info={"a": torch.zeros(1)})
+    old = Experience(time_step=step)
+    assert old.get_time_step_field("env_info.a") is step.env_info["a"]
+    new = old.update_time_step_field("env_info.a", 5).update_time_step_field("reward", 3)
+    assert (new.reward, new.env_info) == (3, {"a": 5})
+    assert torch.equal(old.reward, torch.ones(1))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch size 3"):
+        transition(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(3))
+    with pytest.raises(TypeError, match="Tensor, not a TensorSpec"):
+        time_step_spec(torch.zeros(3), ACTION_SPEC, TensorSpec(()))
+    assert add_batch_info(Experience(), None).batch_info == ()
 
 
 def test_elastic_tuples_of_one_shape_have_one_type() -> None:
-    first = elastic_namedtuple("Info", {"x": 1, "y": 2})
+    make = elastic_namedtuple("Info", ["x", "y"])
+    assert make is elastic_namedtuple("Info", ("x", "y"))
+    first = make(x=1, y=2)
     second = pickle.loads(pickle.dumps(first))
     assert type(first) is type(second)
     assert first == second
     assert nest.map_structure(lambda v: v + 1, first).y == 3
+    assert (make().x, make(1).other) == ((), ())
+    assert BasicRolloutInfo(rl=1).nothing == ()
+    assert not hasattr(first, "__array__")
+    assert copy.deepcopy(first) == first
 
 
 def test_pretty_printing_names_the_fields() -> None:

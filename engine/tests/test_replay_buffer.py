@@ -362,9 +362,33 @@ def test_spans_are_drawn_in_proportion_to_their_priorities():
     counts = torch.zeros(2, 3)
     counts.index_put_((info.env_ids, info.positions), torch.ones(4000), accumulate=True)
     assert torch.allclose(counts.view(-1) / 400, priorities, atol=0.01)
-    # probability of a span times the number of spans
-    expected = priorities.view(2, 3)[info.env_ids, info.positions] / 10 * 6
+    # probability of a span times the number of spans whose priority is not 0
+    expected = priorities.view(2, 3)[info.env_ids, info.positions] / 10 * 4
     assert torch.allclose(info.importance_weights, expected)
+
+
+@pytest.mark.parametrize("num_priorities", [1, 3, 50, 300])
+def test_importance_weights_have_mean_one_over_priorities_that_are_not_zero(num_priorities):
+    """Also where spans got their priority more than once, and where records were overwritten."""
+    torch.manual_seed(num_priorities)
+    buffer = filled(4, 120, max_length=100, prioritized_sampling=True)
+    ids = torch.randint(4, (num_priorities,))
+    pos = torch.randint(20, 120, (num_priorities,))
+    buffer.update_priority(ids, pos, torch.rand(num_priorities).round(decimals=1))
+    tree = buffer._priorities.tree
+    assert tree.nnz == torch.count_nonzero(tree._level0)
+    _, info = buffer.get_batch(64, 1)
+    priority = tree[info.env_ids * 100 + info.positions % 100]
+    entries = tree._level0[tree._level0 > 0]
+    assert torch.allclose(info.importance_weights, priority / entries.mean(), rtol=1e-5)
+
+
+def test_fields_are_found_by_a_nest_of_paths():
+    buffer = filled(2, 3)
+    ids, pos = torch.tensor([0, 1]), torch.tensor([2, 0])
+    found = buffer.get_field({"a": "reward", "b": ["observation.id"]}, ids, pos)
+    assert torch.equal(found["a"], buffer.get_field("reward", ids, pos))
+    assert found["b"][0].tolist() == [2, 1000]
 
 
 def test_importance_weights_are_one_without_updates():

@@ -47,8 +47,8 @@ def test_steps_warm_up_linearly() -> None:
 
 
 def test_lines_are_interpolated_and_constant_outside() -> None:
-    scheduler = LinearScheduler("percent", [(0.25, 1.0), (0.5, 3.0), (0.75, 2.0)])
-    assert values_at(scheduler, [0, 0.25, 0.375, 0.5, 0.625, 0.75, 1]) == [1, 1, 2, 3, 2.5, 2, 2]
+    scheduler = LinearScheduler("percent", [(0, 1.0), (0.5, 3.0), (0.75, 2.0)])
+    assert values_at(scheduler, [0, 0.125, 0.25, 0.5, 0.625, 0.75, 1]) == [1, 1.5, 2, 3, 2.5, 2, 2]
     assert scheduler.final_value() == 2
 
 
@@ -65,6 +65,15 @@ def test_cycles_go_back_and_forth() -> None:
     assert values_at(step, points) == [1, 1, 3, 3, 1]
     linear = CyclicalScheduler("percent", 1.0, 3.0, 0.25, switch_mode="linear")
     assert values_at(linear, points) == [1, 2, 3, 2, 1]
+    with pytest.raises(RuntimeError, match="no final value"):
+        linear.final_value()
+
+
+def test_half_cycles_are_exact() -> None:
+    """0.3 / 0.1 is below 3."""
+    step = CyclicalScheduler("percent", 0.0, 1.0, 0.1)
+    assert values_at(step, [i / 10 for i in range(11)]) == [0, 1] * 5 + [0]
+    assert values_at(step, [0.0999, 0.2999, 0.3001]) == [0, 0, 1]
 
 
 def test_numbers_become_constants_and_schedulers_stay() -> None:
@@ -91,6 +100,11 @@ def test_mistakes_are_named() -> None:
         LinearScheduler("epochs", [(0, 1)])
     with pytest.raises(ValueError, match="strictly increasing"):
         LinearScheduler("percent", [(1, 1), (0, 2)])
+    for schedule in ([(0.1, 1.0), (0.5, 0.0)], [(0, 1.0)]):
+        with pytest.raises(ValueError, match="the first at progress 0"):
+            LinearScheduler("percent", schedule)
+    with pytest.raises(ValueError, match=r"reach beyond 0\.5"):
+        StepScheduler("percent", [(0.5, 2.0), (1.0, 1.0)], warm_up_period=0.5, start=0.1)
     with pytest.raises(ValueError, match="switch_mode"):
         CyclicalScheduler("percent", 1, 2, 1, switch_mode="zigzag")
 

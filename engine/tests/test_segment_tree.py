@@ -68,7 +68,7 @@ def test_rounding_never_leads_to_an_entry_that_is_zero():
     indices = torch.randperm(5000)[:700]
     tree[indices] = torch.rand(700) * torch.logspace(-6, 6, 700)
     total = tree.summary()
-    thresholds = torch.cat([torch.rand(20000) * total, total[None], total[None] * 2])
+    thresholds = torch.cat([torch.rand(20000) * total, total[None]])
     assert (tree[tree.find_sum_bound(thresholds)] > 0).all()
 
 
@@ -102,3 +102,11 @@ def test_state_survives_save_and_load():
     tree[torch.arange(300)] = torch.arange(300).float()
     other.load_state_dict(tree.state_dict())
     assert other.find_sum_bound(torch.tensor([44849.0])).tolist() == [299]
+
+
+def test_a_threshold_beyond_the_sum_is_refused():
+    tree = SumSegmentTree(4)
+    tree[torch.arange(4)] = torch.ones(4)
+    assert tree.find_sum_bound(torch.tensor([3.9, 4.0])).tolist() == [3, 3]
+    with pytest.raises(ValueError, match=r"up to 5.0 .* 4.0"):
+        tree.find_sum_bound(torch.tensor([1.0, 5.0]))

@@ -81,8 +81,14 @@ def test_unbounded_ranges_give_finite_samples_on_the_right_side() -> None:
         assert bool((sample[:, 1] >= 0).all())
         assert bool((sample[:, 2] <= 0).all())
         assert bool((sample[:, 3].abs() <= 1).all())
-    widest = BoundedTensorSpec.from_spec(TensorSpec((5,)))
+    info = torch.finfo(torch.float32)
+    widest = BoundedTensorSpec((5,), minimum=info.min, maximum=info.max)
     assert bool(widest.sample((100,)).isfinite().all())
+
+
+def test_a_spec_without_bounds_makes_no_bounded_one() -> None:
+    with pytest.raises(ValueError, match="has no bounds"):
+        BoundedTensorSpec.from_spec(TensorSpec((5,)))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 
 from alf.experience_replayers._episode_index import EpisodeIndex
 from alf.nest import nest
+from alf.nest import utils as nest_utils
 from alf.utils.data_buffer import RingBuffer
 
 
@@ -18,11 +19,12 @@ class IndexedRing(RingBuffer):
     """Begin and end of episodes, if they are kept; a subclass sets it."""
 
     @torch.no_grad()
-    def get_field(self, field_name: str, env_ids: torch.Tensor, positions: torch.Tensor) -> Any:
+    def get_field(self, field_name: Any, env_ids: torch.Tensor, positions: torch.Tensor) -> Any:
         """A field of chosen records, such as "time_step.observation.position".
 
         Args:
-            field_name: path of a tensor or of a nest of tensors.
+            field_name: path of a tensor or of a nest of tensors; or a nest of such paths, which
+                gives a nest of fields.
             env_ids: any shape.
             positions: any shape that broadcasts against that of `env_ids`.
 
@@ -30,7 +32,7 @@ class IndexedRing(RingBuffer):
         """
         env_ids, pos = self._on_device(env_ids, positions)
         self._check_stored(env_ids, pos)
-        field, slot = nest.get_field(self._buffer, field_name), self.circular(pos)
+        field, slot = nest_utils.get_nested_field(self._buffer, field_name), self.circular(pos)
         return nest.map_structure(lambda x: like(positions, x[env_ids, slot]), field)
 
     def _on_device(self, *tensors: torch.Tensor) -> list[torch.Tensor]:

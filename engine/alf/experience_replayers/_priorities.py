@@ -12,12 +12,24 @@ from alf.experience_replayers.segment_tree import SumSegmentTree
 
 
 class PriorityTree(SumSegmentTree):
-    """A `SumSegmentTree` that knows its largest entry too; what a checkpoint holds is the same."""
+    """A `SumSegmentTree` that knows its largest entry and how many are not zero.
+
+    What a checkpoint holds is the same.
+    """
+
+    _num_nonzero: torch.Tensor
 
     def __init__(self, capacity: int, device: str) -> None:
         super().__init__(capacity, device=device)
         for k in range(1, self._num_levels):
             self.register_buffer(f"_max{k}", torch.zeros_like(self._levels[k]), persistent=False)
+        count = torch.zeros(len(self._level0), dtype=torch.int32, device=device)
+        self.register_buffer("_num_nonzero", count, persistent=False)
+
+    @property
+    def nnz(self) -> torch.Tensor:
+        """Number of entries that are not zero: int64 []."""
+        return self._num_nonzero.sum()
 
     def largest(self) -> torch.Tensor:
         """The largest entry, 0 if there is none: a number []."""
@@ -32,10 +44,14 @@ class PriorityTree(SumSegmentTree):
     @torch.no_grad()
     def __setitem__(self, indices: torch.Tensor, values: torch.Tensor | float) -> None:
         super().__setitem__(indices, values)
-        self._raise_maxima(torch.as_tensor(indices, device=self._level0.device))
+        self._refresh(torch.as_tensor(indices, device=self._level0.device))
 
-    def _raise_maxima(self, indices: torch.Tensor) -> None:
+    def _refresh(self, indices: torch.Tensor) -> None:
+        """Maxima and counts of the nodes above the entries at `indices`."""
         below, *above = self._maxima
+        nodes = indices // below.shape[1]
+        count = (below.index_select(0, nodes) != 0).sum(-1, dtype=torch.int32)
+        self._num_nonzero.index_copy_(0, nodes, count)
         for level in above:
             indices = indices // below.shape[1]
             level.view(-1).index_copy_(0, indices, below.index_select(0, indices).amax(-1))
@@ -43,7 +59,7 @@ class PriorityTree(SumSegmentTree):
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self._raise_maxima(torch.arange(len(self), device=self._level0.device))
+        self._refresh(torch.arange(len(self), device=self._level0.device))
 
 
 class SpanPriorities(nn.Module):

@@ -305,15 +305,15 @@ class ReplayBuffer(IndexedRing):
         num_starts: torch.Tensor,
         recent_ratio: float,
     ) -> torch.Tensor:
-        """Probability of each span times the number of all spans."""
+        """Probability of each span times the number of spans whose priority is not 0."""
         tree = self._priorities.tree
-        num_starts = num_starts.clamp(min=0)
-        weights = tree[self._row_index(env_ids, pos)] / tree.summary() * num_starts.sum()
+        num_spans = tree.nnz
+        weights = tree[self._row_index(env_ids, pos)] / tree.summary() * num_spans
         if recent_ratio == 0:
             return weights
-        recent = num_starts.clamp(max=self._recent_data_steps).index_select(0, env_ids)
+        recent = num_starts.clamp(0, self._recent_data_steps).index_select(0, env_ids)
         is_recent = self._current_pos.index_select(0, env_ids) - batch_length - pos < recent
-        chance = is_recent * num_starts.sum() / (self._num_envs * recent)
+        chance = is_recent * num_spans / (self._num_envs * recent)
         return (1 - recent_ratio) * weights + recent_ratio * chance
 
     @atomic

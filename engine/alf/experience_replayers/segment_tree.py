@@ -142,12 +142,22 @@ class SumSegmentTree(SegmentTree):
     def find_sum_bound(self, thresholds: torch.Tensor) -> torch.Tensor:
         """For each threshold t the index i with `sum(tree[:i]) <= t < sum(tree[:i + 1])`.
 
-        Thresholds [n] lie within [0, summary()); rounding never leads to an entry that is zero.
+        Thresholds [n] lie within [0, summary()]; rounding never leads to an entry that is zero.
+
+        Raises:
+            ValueError: all entries are zero, or a threshold is larger than their sum.
         """
-        if not self.summary() > 0:
-            raise ValueError(f"{self.name}: all entries are zero, none can be found by its share")
         levels = self._levels
         rest = torch.as_tensor(thresholds, dtype=levels[0].dtype, device=levels[0].device)
+        total = self.summary()
+        some, beyond = torch.stack((total > 0, (rest > total).any())).tolist()
+        if not some:
+            raise ValueError(f"{self.name}: all entries are zero, none can be found by its share")
+        if beyond:
+            raise ValueError(
+                f"{self.name}: thresholds of up to {rest.max().item()} are beyond the sum of all "
+                f"entries, {total.item()}"
+            )
         node = torch.zeros_like(rest, dtype=torch.int64)
         for level in reversed(levels):
             sums = level.index_select(0, node).cumsum(dim=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -130,6 +131,11 @@ class StepScheduler(Scheduler):
     ) -> None:
         super().__init__(progress_type)
         self._schedule, self._ends, self._values = _split(schedule)
+        if warm_up_period > 0 and start + warm_up_period > self._ends[0]:
+            raise ValueError(
+                f"StepScheduler: start={start} and warm_up_period={warm_up_period} reach beyond "
+                f"{self._ends[0]}, the end of the first value"
+            )
         self._warm_up_period = warm_up_period
         self._start = start
 
@@ -154,19 +160,22 @@ class LinearScheduler(Scheduler):
 
     Args:
         progress_type: see ``Scheduler``.
-        schedule: pairs (progress, value) between which to interpolate; constant before the
-            first and after the last.
+        schedule: at least two pairs (progress, value) between which to interpolate; constant
+            after the last. The first progress is 0.
     """
 
     def __init__(self, progress_type: str, schedule: Sequence[tuple[float, float]]) -> None:
         super().__init__(progress_type)
         self._schedule, self._points, self._values = _split(schedule)
+        if len(self._points) < 2 or self._points[0] != 0:
+            raise ValueError(
+                f"LinearScheduler: schedule={self._schedule}; allowed: at least two pairs "
+                "(progress, value), the first at progress 0"
+            )
 
     def __call__(self) -> float:
         progress = self.progress()
         i = bisect.bisect_right(self._points, progress)
-        if i == 0:
-            return self._values[0]
         if i == len(self._points):
             return self._values[-1]
         x0, x1 = self._points[i - 1], self._points[i]
@@ -245,6 +254,9 @@ class CyclicalScheduler(Scheduler):
 
     def __call__(self) -> float:
         half_cycles = self.progress() / self._half_cycle_size
+        nearest = round(half_cycles)
+        if math.isclose(half_cycles, nearest, rel_tol=1e-9):  # 0.3 / 0.1 is below 3
+            half_cycles = nearest
         if self._switch_mode == "step":
             return self._bound_lr if int(half_cycles) % 2 else self._base_lr
         phase = half_cycles % 2
@@ -258,8 +270,8 @@ class CyclicalScheduler(Scheduler):
         )
 
     def final_value(self) -> float:
-        """The base value: the cycles have no end."""
-        return self._base_lr
+        """Raises RuntimeError: cycles have no end."""
+        raise RuntimeError("a CyclicalScheduler has no final value: its cycles have no end")
 
 
 def _split(

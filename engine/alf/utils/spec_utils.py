@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from alf.nest import nest
@@ -55,11 +56,19 @@ def is_same_spec(spec1: Any, spec2: Any) -> bool:
 
 
 def consistent_with_spec(nested: Any, spec: Any, from_dim: int = 0) -> bool:
-    """Have the tensors, without their first ``from_dim`` dimensions, the specs' shape and dtype?
+    """Have tensors or arrays, without their first ``from_dim`` dimensions, the specs' form?
 
-    Raises:
-        ValueError: the structures differ.
+    That is the same structure, shapes and dtypes.
     """
-    nest.assert_same_structure(nested, spec)
+    try:
+        nest.assert_same_structure(nested, spec)
+    except ValueError:
+        return False
     pairs = zip(nest.flatten(nested), nest.flatten(spec), strict=True)
-    return all(TensorSpec.from_tensor(t, from_dim) == TensorSpec.from_spec(s) for t, s in pairs)
+    return all(_spec_of(x, from_dim) == TensorSpec.from_spec(s) for x, s in pairs)
+
+
+def _spec_of(x: Any, from_dim: int) -> TensorSpec:
+    if isinstance(x, torch.Tensor):
+        return TensorSpec.from_tensor(x, from_dim)
+    return TensorSpec.from_array(np.asarray(x), from_dim)
