@@ -25,8 +25,15 @@ from alf.tensor_specs import TensorSpec
 from alf_layered import clock as clocks
 from alf_layered.bounds import Bounds
 from alf_layered.joints import Joint
-from alf_layered.levels.assembly import bind_maps, build_levels, check_config, joint_specs
+from alf_layered.levels.assembly import (
+    bind_maps,
+    build_levels,
+    check_config,
+    check_levels,
+    joint_specs,
+)
 from alf_layered.levels.level import Level, LevelCtor, LevelObservation
+from alf_layered.levels.returned_values import check_arrival, check_flags, check_step
 from alf_layered.observation_maps import ObservationMap, select
 from alf_layered.rows import coverage, on_rows, take_rows, where_rows
 from alf_layered.transitions import with_reached
@@ -124,6 +131,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
     ) -> None:
         _check_choice("joint_end", joint_end, ("bootstrap", "continue"))
         _check_choice("reward_mode", reward_mode, ("discounted", "mean"))
+        check_levels(levels)
         check_config(config)
         maps = bind_maps(observation_maps, len(levels), observation_spec)
         built = build_levels(
@@ -172,6 +180,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         self._continues = joint_end == "continue"
         self._averages_reward = reward_mode == "mean"
         self._record_infos: dict[tuple[str, str], Nest] = {}
+        self._has_arrived: set[int] = set()
         self._ensure_summary = alf.summary.EnsureSummary()
         if env is not None:
             for level in built:
@@ -231,7 +240,11 @@ class HierarchyAgent(OffPolicyAlgorithm):
             held = [(), *(s.decision for s in state[:i])]
             arriving = self._arriving(level, i, inputs, held, state[i], ticked)
             decisions = state[i].decisions
-            returns = due & level.returns_control(arriving, decisions) if i > 0 else due
+            returns = due
+            if i > 0:
+                flags = level.returns_control(arriving, decisions)
+                check_flags(flags, level=level.name, rows=len(due))
+                returns = due & flags
             # What ends a level's input, its own end or the environment's, is known here alone.
             arriving = arriving._replace(env_info={**arriving.env_info, "returned": returns})
             above_due = returns | begins | ends
@@ -277,7 +290,11 @@ class HierarchyAgent(OffPolicyAlgorithm):
             env_id=inputs.env_id,
             env_info={"passage": passage, "steps": clock.steps},
         )
-        return level.arrive(step)
+        arrived = level.arrive(step)
+        if index not in self._has_arrived:
+            check_arrival(arrived, step, level=level.name)
+            self._has_arrived.add(index)
+        return arrived
 
     def _observation(
         self, level: Level, index: int, inputs: TimeStep, decisions: Sequence[Nest]
@@ -369,7 +386,20 @@ class HierarchyAgent(OffPolicyAlgorithm):
         function: Callable[[TimeStep, Nest], AlgStep] = getattr(level, method)
         info = self._record_infos.get((name, method))
         if info is None:  # what a level's info looks like shows at its first step
-            result = self._decide(name, function, step, state.algorithm)
+            result = function(step, state.algorithm)
+            check_step(
+                result,
+                level=level.name,
+                method=method,
+                rows=len(mask),
+                action_spec=level.action_spec,
+                state_spec=(
+                    level.rollout_state_spec
+                    if method == "rollout_step"
+                    else level.predict_state_spec
+                ),
+            )
+            result = self._bounded(name, result)
             self._record_infos[name, method] = alf.nest.map_structure(
                 lambda x: torch.zeros_like(x[:1]), result.info
             )
@@ -383,25 +413,18 @@ class HierarchyAgent(OffPolicyAlgorithm):
             if level.costly:
                 return on_rows(
                     mask,
-                    lambda rows: self._decide(name, function, *rows),
+                    lambda rows: self._bounded(name, function(*rows)),
                     (step, state.algorithm),
                     otherwise,
                 )
             if not bool(mask.any()):
                 return otherwise
-            result = self._decide(name, function, step, state.algorithm)
+            result = self._bounded(name, function(step, state.algorithm))
         kept = AlgStep(output=state.decision, state=state.algorithm, info=result.info)
         return where_rows(mask, result, kept)
 
-    def _decide(
-        self,
-        name: str,
-        function: Callable[[TimeStep, Nest], AlgStep],
-        step: TimeStep,
-        algorithm_state: Nest,
-    ) -> AlgStep:
-        """What the level decides, inside the bounds of its spec."""
-        result = function(step, algorithm_state)
+    def _bounded(self, name: str, result: AlgStep) -> AlgStep:
+        """What the level decided, inside the bounds of its spec."""
         return result._replace(output=self._bounds[name].clip(result.output))
 
     # ---- data and training ----------------------------------------------------------------------

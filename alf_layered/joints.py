@@ -10,6 +10,7 @@ import torch
 import alf
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
+Nest = Any
 NestedSpec = Any
 Joint = NestedSpec | Callable[[NestedSpec], NestedSpec]
 
@@ -37,7 +38,7 @@ def subgoal(
     """A point in the space of the observation's `field`, such as `"achieved_goal"`.
 
     Args:
-        field: path of the field inside the environment's observation, parts joined by dots.
+        field: path of the field inside the environment's observation, names joined by dots.
         minimum: lower bounds; default the field's own.
         maximum: upper bounds; default the field's own.
 
@@ -61,19 +62,60 @@ def subgoal(
 
 
 def field_spec(observation_spec: NestedSpec, field: str) -> TensorSpec:
-    """The spec at a dotted path of an observation spec; a `ValueError` lists what there is."""
-    spec = observation_spec
-    for part in field.split("."):
-        if isinstance(spec, dict) and part in spec:
-            spec = spec[part]
-        elif part.isidentifier() and hasattr(spec, "_fields") and part in spec._fields:
-            spec = getattr(spec, part)
-        else:
-            allowed = sorted(spec) if isinstance(spec, dict) else getattr(spec, "_fields", ())
-            raise ValueError(
-                f"the observation has no field {field!r}: {part!r} is not one of {list(allowed)}"
-            )
-    return spec
+    """The spec of a field of an observation spec; a `ValueError` lists what there is."""
+    return field_value(observation_spec, field_path(observation_spec, field))
+
+
+def field_path(observation: Nest, field: str) -> tuple[str, ...]:
+    """The names that lead to a field of an observation, or of its spec.
+
+    Args:
+        observation: nest of dicts and named tuples.
+        field: names joined by dots, which may have dots themselves.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    path = _find(observation, field)
+    if path is None:
+        raise ValueError(
+            f"the observation has no field {field!r}; it is one of {_fields_in(observation)}"
+        )
+    return path
+
+
+def field_value(observation: Nest, path: Sequence[str]) -> Nest:
+    """What lies at a path of names."""
+    for name in path:
+        observation = _members(observation)[name]
+    return observation
+
+
+def _find(nest: Nest, field: str) -> tuple[str, ...] | None:
+    members = _members(nest)
+    if field in members:
+        return (field,)
+    for end in (i for i, letter in enumerate(field) if letter == "."):
+        if field[:end] in members:
+            rest = _find(members[field[:end]], field[end + 1 :])
+            if rest is not None:
+                return (field[:end], *rest)
+    return None
+
+
+def _members(nest: Nest) -> dict[str, Nest]:
+    if isinstance(nest, dict):
+        return nest
+    return nest._asdict() if hasattr(nest, "_asdict") else {}
+
+
+def _fields_in(nest: Nest) -> list[str]:
+    """The paths of all tensors, parts joined by dots."""
+    found = []
+    for name, member in sorted(_members(nest).items()):
+        below = _fields_in(member)
+        found += [f"{name}.{path}" for path in below] if below else [name]
+    return found
 
 
 def resolve_joints(

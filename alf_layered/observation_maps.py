@@ -11,9 +11,12 @@ import torch
 import alf
 from alf.tensor_specs import TensorSpec
 from alf.utils.spec_utils import zeros_from_spec
-from alf_layered.joints import field_spec
+from alf_layered.joints import field_path, field_value
 
 Nest = Any
+
+_ROWS = 3
+"""Environments of the trial call of a map: more than one, to see that it keeps their axis."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class ObservationMap:
 
     def bind(self, observation_spec: Nest) -> BoundMap:
         """The map for one environment; a `ValueError` where the result is not what `spec` says."""
-        result = self.function(zeros_from_spec(observation_spec, 1))
+        result = self.function(zeros_from_spec(observation_spec, _ROWS))
+        _check_tensors(result, self.function)
         found = alf.nest.map_structure(lambda x: TensorSpec.from_tensor(x, from_dim=1), result)
         expected = _expected_spec(self.spec, observation_spec, found)
-        shapes = [tuple(s.shape) for s in alf.nest.flatten(found)]
-        if shapes != [tuple(s.shape) for s in alf.nest.flatten(expected)]:
+        if _shapes(found) != _shapes(expected):
             raise ValueError(
                 f"an observation map returned {found} for the observation {observation_spec}, "
                 f"but its spec says {expected}"
@@ -67,11 +70,14 @@ class select:
         object.__setattr__(self, "fields", fields)
 
     def bind(self, observation_spec: Nest) -> BoundMap:
-        specs = {name: field_spec(observation_spec, name) for name in self.fields}
+        paths = {name: field_path(observation_spec, name) for name in self.fields}
+        specs = {name: field_value(observation_spec, path) for name, path in paths.items()}
         if len(self.fields) == 1:
             only = self.fields[0]
-            return BoundMap(lambda o: _field(o, only), specs[only])
-        return BoundMap(lambda o: {name: _field(o, name) for name in specs}, specs)
+            return BoundMap(lambda o: field_value(o, paths[only]), specs[only])
+        return BoundMap(
+            lambda o: {name: field_value(o, path) for name, path in paths.items()}, specs
+        )
 
 
 def bind_map(observation_map: ObservationMap | select | None, observation_spec: Nest) -> BoundMap:
@@ -84,6 +90,28 @@ def bind_map(observation_map: ObservationMap | select | None, observation_spec: 
             f"not {observation_map!r}"
         )
     return observation_map.bind(observation_spec)
+
+
+def _shapes(spec: Nest) -> list[tuple[tuple[int, ...], bool]]:
+    """Of all leaves the shape, and whether they are real numbers."""
+    return [(tuple(s.shape), s.dtype.is_floating_point) for s in alf.nest.flatten(spec)]
+
+
+def _check_tensors(result: Nest, function: Callable[[Nest], Nest]) -> None:
+    """Raises where what a map returned for `_ROWS` environments is no nest of tensors for them."""
+    name = getattr(function, "__qualname__", repr(function))
+    for leaf in alf.nest.flatten(result):
+        if not isinstance(leaf, torch.Tensor):
+            raise TypeError(
+                f"the observation map {name} returned a {type(leaf).__name__}, it must return a "
+                "tensor [B, ...] or a nest of them"
+            )
+        if leaf.shape[:1] != (_ROWS,):
+            raise ValueError(
+                f"the observation map {name} returned a tensor of shape {list(leaf.shape)} for "
+                f"{_ROWS} environments; the first axis must be that of the environments, [{_ROWS}, "
+                "...]"
+            )
 
 
 def _expected_spec(
@@ -100,11 +128,3 @@ def _expected_spec(
             f"vector; the observation is {observation_spec}"
         )
     return TensorSpec((observation_spec.shape[0] + fewer,), dtype=torch.float32)
-
-
-def _field(observation: Nest, path: str) -> torch.Tensor:
-    for part in path.split("."):
-        observation = (
-            observation[part] if isinstance(observation, dict) else getattr(observation, part)
-        )
-    return observation

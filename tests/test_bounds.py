@@ -144,7 +144,8 @@ def _stored(agent: HierarchyAgent, index: int) -> Any:
 def test_a_level_that_decides_outside_its_spec_is_clipped_at_every_joint(
     kind: type[Level], method: str
 ) -> None:
-    levels = [partial(kind, control_interval=2, name=name) for name in ("top", "middle", "bottom")]
+    below = [partial(kind, control_interval=2, name=name) for name in ("middle", "bottom")]
+    levels = [partial(kind, name="top"), *below]
     agent = HierarchyAgent(TensorSpec((3,)), UNEVEN, levels=levels, joints=[skill(2), UNEVEN])
     step = gymnasium_loader.load(Arena, batch_size=3).reset()
     state = agent.get_initial_rollout_state(3)

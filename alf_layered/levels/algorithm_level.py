@@ -16,6 +16,7 @@ from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
 from alf_layered.bounds import Bounds
 from alf_layered.joints import option
+from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.fixed_actions import (
     as_actions,
     check_bounded,
@@ -78,6 +79,7 @@ class AlgorithmLevel(Level):
         name: str = "AlgorithmLevel",
     ) -> None:
         level_spec = LevelObservation(observation=observation_spec, input=input_spec)
+        check_constructor(algorithm_ctor, f"algorithm_ctor of level {name!r}")
         if random_warm_up:
             check_bounded(action_spec, level=name)
         if goal is not None:

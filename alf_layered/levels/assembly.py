@@ -8,10 +8,21 @@ from typing import Any
 from alf.algorithms.config import TrainerConfig
 from alf.tensor_specs import TensorSpec
 from alf_layered.joints import Joint, check_joint, resolve_joints
+from alf_layered.levels.constructors import called_by, check_constructor
 from alf_layered.levels.level import Level, LevelCtor
 from alf_layered.observation_maps import bind_map
 
 Nest = Any
+
+
+def check_levels(constructors: Any) -> None:
+    """Raises where `levels` is not a list of constructors."""
+    if not isinstance(constructors, (list, tuple)):
+        raise TypeError(
+            f"levels is {constructors!r}, it must be a list of constructors, most abstract first"
+        )
+    for i, ctor in enumerate(constructors):
+        check_constructor(ctor, f"levels[{i}]")
 
 
 def build_levels(
@@ -52,7 +63,12 @@ def build_levels(
             **free,
         )
         if not isinstance(level, Level):
-            raise TypeError(f"level {i} is a {type(level).__name__}, it must be a Level")
+            raise TypeError(f"levels[{i}] made a {type(level).__name__}, it must be a Level")
+        if i == 0 and level.control_interval is not None:
+            raise ValueError(
+                f"level {level.name!r} has control_interval={level.control_interval}, but it is "
+                "the top level, which has nothing to return control to; leave it out"
+            )
         upper = levels[-1].name if levels else "(nothing above)"
         check_joint(upper, inputs[i], level.name, level.input_spec)
         lower = f"level {i + 1}" if i + 1 < len(constructors) else "the environment"
@@ -72,13 +88,6 @@ def joint_specs(
 def _declared(ctor: LevelCtor, argument: str) -> Nest | None:
     """The value that a constructor made by `functools.partial` has for an argument, or None."""
     return getattr(ctor, "keywords", {}).get(argument)
-
-
-def called_by(ctor: Any) -> Any:
-    """What a constructor made by `functools.partial` calls in the end."""
-    while hasattr(ctor, "func"):
-        ctor = ctor.func
-    return ctor
 
 
 def bind_maps(maps: Sequence[Any] | None, count: int, observation_spec: Nest) -> list[Any]:

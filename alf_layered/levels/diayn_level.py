@@ -14,6 +14,7 @@ from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec
+from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.level import Level
 from alf_layered.levels.skill_level import SkillInfo, SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
@@ -59,6 +60,7 @@ class DIAYNLevel(SkillLevel):
         name: str = "DIAYNLevel",
         **kwargs: Any,
     ) -> None:
+        check_constructor(discriminator_ctor, f"discriminator_ctor of level {name!r}")
         super().__init__(
             observation_spec,
             action_spec,

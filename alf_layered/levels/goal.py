@@ -9,6 +9,7 @@ Axis letters: B spans or environments, T records of a span, G goal dimensions.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 
 from alf.data_structures import TimeStep
 from alf.tensor_specs import TensorSpec
-from alf_layered.joints import field_spec
+from alf_layered.joints import field_path, field_spec, field_value
 from alf_layered.transitions import is_outcome, with_input
 
 Nest = Any
@@ -60,7 +61,7 @@ class Goal:
 
     Attributes:
         radius: distance within which the goal counts as reached.
-        achieved: path of the achieved goal in the level's observation, parts joined by dots; "" for
+        achieved: path of the achieved goal in the level's observation, names joined by dots; "" for
             the observation itself.
         reward: of the achieved and the desired goal, each `[..., G]`, on arrival of a decision;
             None: `ShortestPath(radius)`.
@@ -103,10 +104,7 @@ class Goal:
 
     def achieved_goal(self, observation: Nest) -> torch.Tensor:
         """`[..., G]` of a `LevelObservation`."""
-        value = observation.observation
-        for part in filter(None, self.achieved.split(".")):
-            value = value[part] if isinstance(value, dict) else getattr(value, part)
-        return value
+        return field_value(observation.observation, self._path(observation))
 
     def reached(self, observation: Nest) -> torch.Tensor:
         """Where the achieved goal lies within `radius` of the input: `[...]`, bool."""
@@ -148,7 +146,7 @@ class Goal:
         left_B = buffer.steps_to_episode_end(first_B, env_B).to(first_B.device)
         ahead_B = 1 + (torch.rand(left_B.shape, device=left_B.device) * left_B).long()
         ahead_B = torch.minimum(ahead_B, left_B)  # single precision may round up
-        later_BG = buffer.get_field(self._stored_field, env_B, first_B + ahead_B)
+        later_BG = self._stored_goals(steps.observation, buffer, env_B, first_B + ahead_B)
         swapped_B = (torch.rand(left_B.shape, device=left_B.device) < self.hindsight) & (left_B > 0)
 
         offset_T = torch.arange(steps.step_type.shape[1], device=left_B.device)
@@ -164,6 +162,16 @@ class Goal:
             discount=torch.where(judged_BT, judged.discount, steps.discount),
         )
 
-    @property
-    def _stored_field(self) -> str:
-        return ".".join(filter(None, ["time_step.observation.observation", self.achieved]))
+    def _path(self, observation: Nest) -> tuple[str, ...]:
+        """The names that lead to the achieved goal in a `LevelObservation`'s observation."""
+        return field_path(observation.observation, self.achieved) if self.achieved else ()
+
+    def _stored_goals(
+        self, observation: Nest, buffer: Any, env_ids: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        """`[B, G]`, the goals achieved at chosen records of a replay buffer."""
+        path = self._path(observation)
+        # The buffer takes a dot for the end of a name: it shows what is above a name with dots.
+        known = list(itertools.takewhile(lambda name: "." not in name, path))
+        field = ".".join(["time_step.observation.observation", *known])
+        return field_value(buffer.get_field(field, env_ids, positions), path[len(known) :])

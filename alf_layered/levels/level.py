@@ -81,11 +81,8 @@ class Level(OffPolicyAlgorithm):
     ) -> None:
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma of level {name!r} is {gamma}, it must be in (0, 1]")
-        if control_interval is not None and control_interval < 1:
-            raise ValueError(
-                f"control_interval of level {name!r} is {control_interval}; it counts decisions, "
-                "at least 1, or is None"
-            )
+        if control_interval is not None:
+            control_interval = _whole(control_interval, name)
         if training is not None and config is not None:
             config = training.level_config(config)
         super().__init__(
@@ -185,4 +182,15 @@ class Level(OffPolicyAlgorithm):
 
     def predict_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
         """Decides without exploring; `info` is `()`."""
-        return self.rollout_step(inputs, state)._replace(info=())
+        step = self.rollout_step(inputs, state)
+        return step._replace(info=()) if isinstance(step, AlgStep) else step
+
+
+def _whole(interval: Any, level: str) -> int:
+    """A control interval, which counts decisions."""
+    allowed = "it is a whole number of decisions, at least 1, or None"
+    if isinstance(interval, bool) or not hasattr(interval, "__index__"):
+        raise TypeError(f"control_interval of level {level!r} is {interval!r}; {allowed}")
+    if interval < 1:
+        raise ValueError(f"control_interval of level {level!r} is {interval}; {allowed}")
+    return int(interval)

@@ -15,6 +15,7 @@ from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.levels.algorithm_level import AlgorithmLevel
+from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.level import LevelObservation
 from alf_layered.levels.training import TrainingOptions
@@ -86,6 +87,7 @@ class MuzeroLevel(AlgorithmLevel):
                 f"level {name!r} has a goal with hindsight={goal.hindsight}, but MuZero learns "
                 "what searches found for the goals that were pursued; allowed: 0"
             )
+        check_constructor(algorithm_ctor, f"algorithm_ctor of level {name!r}")
         if config is not None:
             config = copy.copy(config)
             config.use_rollout_state = True  # ALF's MuZero searches again from stored states

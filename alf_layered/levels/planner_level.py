@@ -16,6 +16,7 @@ import alf
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.exploration_phases import Exploration, next_phase, phase_spec
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.on_policy_options import check_replays
@@ -144,6 +145,7 @@ class PlannerLevel(Level):
         seen_spec = LevelObservation(observation_spec, input_spec)
         seen_spec = seen_spec if alf.nest.flatten(input_spec) else observation_spec
         factory = predictor_factory or get_default_predictor_factory()
+        check_constructor(factory, f"predictor_factory of level {name!r}")
         predictor = factory(seen_spec, action_spec)
         _check_exploration(exploration, predictor, objective, training, level=name)
         if training is not None:

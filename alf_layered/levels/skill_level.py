@@ -19,7 +19,7 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
 from alf_layered.bounds import Bounds
-from alf_layered.levels.assembly import called_by
+from alf_layered.levels.constructors import called_by, check_constructor
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
 from alf_layered.levels.learner_fit import (
     agreed_gamma,
@@ -155,6 +155,7 @@ class SkillLevel(Level):
                 f"level {name!r} needs a control_interval, the number of a skill's decisions"
             )
         check_replays(training, level=name)
+        check_constructor(algorithm_ctor, f"algorithm_ctor of level {name!r}")
         if options.fixed_std == "usual":
             options = dataclasses.replace(options, fixed_std=self.usual_std)
         ends = knows_start and options.after_skill != "same"
