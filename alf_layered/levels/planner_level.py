@@ -25,6 +25,7 @@ from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.spaces import as_vector
 from alf_layered.planners.categorical_cem import CategoricalCEM, uniform_plan
+from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.icem import ICEM
 from alf_layered.planners.plan import Plan, shift
 from alf_layered.planners.search import SearchOptions, SearchResult, first_plan, search
@@ -290,6 +291,7 @@ class PlannerLevel(Level):
     ) -> tuple[torch.Tensor, Plan]:
         """The first action of each row's plan, and what its next search starts from."""
         found = self.search(inputs, start, curious=curious, planner=planner)
+        check_scores(found.score, inputs.env_id, owner=f"level {self.name!r}")
         return self._as_actions(found.plan[:, 0]), found.warm_start
 
     @torch.no_grad()

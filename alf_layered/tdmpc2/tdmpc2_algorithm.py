@@ -18,6 +18,7 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.networks.constant_buffers import register_constant
+from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.plan import SearchResult
 from alf_layered.rows import on_rows, where_rows
 from alf_layered.tdmpc2 import losses, planning
@@ -213,7 +214,10 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
             return self._plan(*rows, explores=explores)
 
         mean, actions = on_rows(
-            due, plan_rows, (inputs.observation, start), (state.mean, state.actions)
+            due,
+            plan_rows,
+            (inputs.observation, start, inputs.env_id),
+            (state.mean, state.actions),
         )
         left = torch.where(due, interval, state.left)
         now = (interval - left).clamp(0, interval - 1)
@@ -221,7 +225,9 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         new_state = TDMPC2State(mean=mean, actions=actions, left=(left - 1).clamp(min=0))
         return AlgStep(output=self._to_spec(action), state=new_state)
 
-    def _plan(self, observation: Nest, start: Tensor, *, explores: bool) -> tuple[Tensor, Tensor]:
+    def _plan(
+        self, observation: Nest, start: Tensor, env_id: Nest = (), *, explores: bool
+    ) -> tuple[Tensor, Tensor]:
         """The search's mean and the actions to execute, both `[R, H, A]`."""
         options = self._settings.planning
         mppi = options.search(len(self._low), int(self._updates))
@@ -235,6 +241,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
                 discount=self._gamma * self._passage,
                 n_policy_plans=options.n_policy_plans,
             )
+        check_scores(found.score, env_id, owner=repr(self.name))
         actions = found.plan
         if explores:
             actions = (actions + found.std * torch.randn_like(actions)).clamp(-1, 1)

@@ -469,7 +469,9 @@ def test_a_step_costs_no_walk_when_the_mode_is_right() -> None:
 
 def test_nan_in_a_loss_is_not_hidden_by_its_mask() -> None:
     alg = Scalar(optimizer=SGD(lr=1.0))
-    info, _ = alg.update_with_gradient(
-        LossInfo(loss=alg.w + torch.tensor([[math.nan, 1.0]])), torch.tensor([[0.0, 1.0]])
-    )
-    assert math.isnan(info.loss.item())
+    before = alg.w.item()
+    with pytest.raises(ValueError, match=r"'Algorithm', update at iteration .*: the loss is nan"):
+        alg.update_with_gradient(
+            LossInfo(loss=alg.w + torch.tensor([[math.nan, 1.0]])), torch.tensor([[0.0, 1.0]])
+        )
+    assert alg.w.item() == before

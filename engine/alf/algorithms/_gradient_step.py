@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alf.data_structures import LossInfo
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import distributed
+from alf.utils import distributed, finite_checks
 from alf.utils.schedulers import as_scheduler
 from alf.utils.summary_utils import record_time, summarize_per_category_loss
 
@@ -31,7 +31,7 @@ def update(
     if alg._gns_estimator is not None:
         loss_info = loss_info._replace(gns=_noise_scale(alg, loss_info.loss, masks))
     loss_info = mean_loss(loss_info, masks)
-    return loss_info, _step(alg, _total(loss_info, weight))
+    return loss_info, _step(alg, _total(loss_info, weight), loss_info)
 
 
 def mean_loss(loss_info: LossInfo, masks: Tensor | None) -> LossInfo:
@@ -115,7 +115,7 @@ def _total(loss_info: LossInfo, weight: float) -> Tensor | None:
     return total if weight == 1 else weight * total
 
 
-def _step(alg: Any, loss: Tensor | None) -> list[tuple[str, nn.Parameter]]:
+def _step(alg: Any, loss: Tensor | None, loss_info: LossInfo) -> list[tuple[str, nn.Parameter]]:
     assignment = alg._setup_optimizers()
     if assignment.unhandled:
         names = ", ".join(name for name, _ in assignment.unhandled)
@@ -137,6 +137,10 @@ def _step(alg: Any, loss: Tensor | None) -> list[tuple[str, nn.Parameter]]:
         if distributed.is_shared(alg):
             distributed.average_gradients(p for _, p in assignment.params)
     _warn_about_missing_gradients(alg, assignment)
+    # With mixed precision a scale that is too large shows so, and the scaler lowers it.
+    gradients = None if scaler is not None else _gradients(assignment)
+    if not finite_checks.watch_of(alg).may_step(alg, loss, gradients, loss_info):
+        return assignment.params
     for optimizer in assignment.optimizers:
         if scaler is None:
             optimizer.step()
@@ -147,6 +151,10 @@ def _step(alg: Any, loss: Tensor | None) -> list[tuple[str, nn.Parameter]]:
     if scaler is not None:
         scaler.update()
     return assignment.params
+
+
+def _gradients(assignment: Any) -> list[Tensor]:
+    return [p.grad for _, p in assignment.params if p.grad is not None]
 
 
 def _warn_about_missing_gradients(alg: Any, assignment: Any) -> None:

@@ -23,7 +23,7 @@ from alf.data_structures import AlgStep, TimeStep, namedtuple
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import summary_utils
+from alf.utils import finite_checks, summary_utils
 from alf.utils.action_samplers import (
     MultinomialSampler,
     _CategoricalSeedSamplerBase,
@@ -338,7 +338,9 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
         search = Search(
             self._model, root._replace(action_probs=prior), self._settings, to_play, forbidden
         )
-        search.run()
+        tree = search.run()
+        values = tree.value_sum[tree.roots]
+        finite_checks.check_later(self, "search", "the value of all plans", values)
         return search
 
 

@@ -18,7 +18,7 @@ from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils import _checkpoint_archive as archive
-from alf.utils import common, summary_utils
+from alf.utils import common, finite_checks, summary_utils
 from alf.utils.summary_utils import record_time
 
 Nest = Any
@@ -224,6 +224,12 @@ def _own_batches(alg: Any) -> Any:
 
 def _update(alg: Any, offline: Any, own: Any, method: Method) -> int:
     """One gradient step from mini batches `(experience, info, weight)`; `own` may be None."""
+    experience, batch_info = (offline if own is None else own)[:2]
+    with finite_checks.watch_of(alg).on(alg, experience, batch_info):
+        return _gradient_from(alg, offline, own, method)
+
+
+def _gradient_from(alg: Any, offline: Any, own: Any, method: Method) -> int:
     experience, batch_info, weight = offline
     with _gradient_step.autocast(alg):
         info, loss = _replay_training.train_info_and_loss(alg, experience, method)
@@ -236,13 +242,14 @@ def _update(alg: Any, offline: Any, own: Any, method: Method) -> int:
     experience, batch_info, weight = own
     with _gradient_step.autocast(alg):
         info, own_loss = alg._compute_train_info_and_loss_info(experience)
-    _replay_training.update_priorities(alg, batch_info, own_loss)
+    full_own_loss = own_loss
     loss = _gradient_step.mean_loss(loss, masks)
     with summary.scope("offline"):
         summary_utils.summarize_loss(loss)
     own_loss = _gradient_step.with_scalar_loss(own_loss, loss)
     masks = _replay_training.valid_masks(alg, experience)
     reduced, params = alg.update_with_gradient(own_loss, masks, weight, batch_info)
+    _replay_training.update_priorities(alg, batch_info, full_own_loss)
     online = _replay_training.online(alg)
     _replay_training.conclude(alg, experience, info, reduced, params, online)
     return steps + experience.step_type.numel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,12 +9,16 @@ import torch
 from alf.data_structures import AlgStep, Experience, TimeStep, make_experience, namedtuple
 from alf.nest import nest
 from alf.utils import common, dist_utils
+from alf.utils.finite_checks import check_action, explained
+from alf.utils.finite_steps import FiniteSteps, ending_once
 from alf.utils.summary_utils import record_time
 
 Nest = Any
 
 Interacted = namedtuple(
-    "Interacted", ["time_step", "transformed", "policy_step", "policy_state"], default_value=()
+    "Interacted",
+    ["time_step", "transformed", "policy_step", "policy_state", "repeats"],
+    default_value=(),
 )
 Interacted.__doc__ = """One rollout step and what it was an answer to.
 
@@ -24,6 +27,8 @@ Fields:
     transformed: the same as the algorithm saw it.
     policy_step: `AlgStep` of the rollout step.
     policy_state: the state before it.
+    repeats: [B], where `time_step` repeats the end of a skipped episode; `()`: nowhere. See
+        `FiniteChecks.bad_episode`.
 """
 
 
@@ -42,6 +47,8 @@ class Interaction:
 
     def start_anew(self) -> None:
         """Begin the next step at the environment's current time step, with a new state."""
+        self._finite = FiniteSteps("training", self._alg)
+        self._repeats: Any = ()
         self._time_step: TimeStep | None = None
         self._policy_state: Nest = ()
         self._transform_state: Nest = ()
@@ -65,19 +72,21 @@ class Interaction:
         transformed, self._transform_state = alg.transform_timestep(
             time_step, self._transform_state
         )
-        policy_step = alg.rollout_step(transformed, policy_state)
-        with record_time("time/unroll_env_step"):
-            next_time_step = self._env.step(common.detach(policy_step.output))
-        _check_reward(next_time_step)
+        with explained(alg, "rollout", observation=transformed.observation, state=policy_state):
+            policy_step = alg.rollout_step(transformed, policy_state)
+            unseen = check_action(alg, policy_step.output, transformed.observation)
+            with record_time("time/unroll_env_step"):
+                next_time_step = self._env.step(common.detach(policy_step.output))
+        next_time_step = self._finite.taken(next_time_step, unseen)
+        repeats, self._repeats = self._repeats, self._finite.repeats
         if alg._overwrite_policy_output:
             policy_step = policy_step._replace(output=next_time_step.prev_action)
         self._time_step, self._policy_state = next_time_step, policy_step.state
-        return Interacted(time_step, transformed, policy_step, policy_state)
+        return Interacted(time_step, transformed, policy_step, policy_state, repeats)
 
     def _begin(self) -> None:
         batch_size = self._env.batch_size
-        self._time_step = common.get_initial_time_step(self._env)
-        _check_reward(self._time_step)
+        self._time_step = self._finite.taken(common.get_initial_time_step(self._env))
         self._policy_state = self._alg.get_initial_rollout_state(batch_size)
         self._initial_state = self._alg.get_initial_rollout_state(batch_size)
         self._has_state = len(nest.flatten(self._initial_state)) > 0
@@ -133,7 +142,7 @@ def observe(alg: Any, step: Interacted) -> None:
     with record_time("time/unroll_store_exp"):
         time_step = step.time_step
         raw = time_step if time_step.reward.device.type == "cpu" else time_step.cpu()
-        alg.observe_for_metrics(raw)
+        alg.observe_for_metrics(ending_once(raw, step.repeats))
         if not alg.on_policy:
             alg.observe_for_replay(make_experience(raw, step.policy_step, step.policy_state))
 
@@ -159,18 +168,3 @@ def stack(alg: Any, steps: list[Experience]) -> Experience | None:
         experience = nest.map_structure(lambda *xs: torch.stack(xs), *steps)
     info = dist_utils.params_to_distributions(experience.rollout_info, alg.rollout_info_spec)
     return experience._replace(rollout_info=info)
-
-
-def _check_reward(time_step: TimeStep) -> None:
-    """Refuse a reward which would ruin everything learnt so far."""
-    # One number is looked at, not each element: NaN and infinity survive a sum.
-    if math.isfinite(float(time_step.reward.sum())):
-        return
-    finite = torch.isfinite(time_step.reward)
-    bad = ~finite.reshape(finite.shape[0], -1).all(1)
-    if bad.any():
-        row = int(bad.nonzero()[0])
-        raise ValueError(
-            f"environment {int(time_step.env_id[row])} gave the reward "
-            f"{time_step.reward[row].tolist()}; rewards must be finite numbers"
-        )

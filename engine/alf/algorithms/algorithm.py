@@ -16,7 +16,7 @@ from alf.data_structures import AlgStep, Experience, LossInfo, StepType, TimeSte
 from alf.nest import nest
 from alf.optimizers.utils import GradientNoiseScaleEstimator
 from alf.summary import summary_ops as summary
-from alf.utils import summary_utils
+from alf.utils import finite_checks, summary_utils
 from alf.utils.common import mark_replay
 from alf.utils.spec_utils import zeros_from_spec
 
@@ -322,9 +322,10 @@ class Algorithm(TrainedModule):
         masks = None
         if self._config.mask_out_loss_for_last_step:
             masks = (experience.step_type != StepType.LAST).to(torch.float32)
-        with _gradient_step.autocast(self):
-            loss_info = self.calc_loss(train_info)
-        loss_info, params = self.update_with_gradient(loss_info, masks)
+        with finite_checks.watch_of(self).on(self, experience):
+            with _gradient_step.autocast(self):
+                loss_info = self.calc_loss(train_info)
+            loss_info, params = self.update_with_gradient(loss_info, masks)
         self.after_update(experience.time_step, train_info)
         self.summarize_train(experience, train_info, loss_info, params)
         return experience.step_type.numel()

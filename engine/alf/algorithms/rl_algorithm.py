@@ -30,7 +30,7 @@ from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
-from alf.utils import common, distributed, summary_utils
+from alf.utils import common, distributed, finite_checks, summary_utils
 from alf.utils.common import mark_rollout
 from alf.utils.summary_utils import record_time
 
@@ -375,6 +375,11 @@ class RLAlgorithm(Algorithm):
         """One iteration: unroll, then train; returns the number of trained samples."""
         if self._config is not None and self._config.empty_cache and torch.cuda.is_available():
             torch.cuda.empty_cache()
+        steps = self._train_iter()
+        finite_checks.raise_pending()
+        return steps
+
+    def _train_iter(self) -> int:
         if not self.on_policy:
             return self._train_iter_off_policy()
         if self._config.async_unroll:

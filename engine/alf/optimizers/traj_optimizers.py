@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
+from alf.utils.finite_checks import check_later
 
 __all__ = ["CEMOptimizer", "RandomOptimizer", "TimeStep", "TrajOptimizer"]
 
@@ -58,7 +59,9 @@ class _SamplingOptimizer(TrajOptimizer):
                 f"cost_func must return {list(population.shape[:2])}, got {list(costs.shape)}"
             )
         # A cost that is no number must never win.
-        return torch.nan_to_num(costs, nan=torch.inf)
+        costs = torch.nan_to_num(costs, nan=torch.inf)
+        check_later(self, "search", "the cost of all solutions", costs.detach().amin(dim=1))
+        return costs
 
 
 @configurable

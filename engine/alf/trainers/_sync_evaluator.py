@@ -23,6 +23,8 @@ from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.utils import common
+from alf.utils.finite_checks import check_action, explained
+from alf.utils.finite_steps import FiniteSteps, ending_once
 from alf.utils.rng_state import preserved_rng_state
 
 
@@ -95,17 +97,20 @@ def play_steps(env: Any, algorithm: Any) -> Iterator[tuple[TimeStep, Any]]:
     Yields every raw time step, the first one included, with the AlgStep that answers it; the action
     is executed when the next item is asked for.
     """
-    time_step = env.reset()
+    finite = FiniteSteps("evaluation", algorithm)
+    time_step = finite.taken(env.reset())
     initial_state = algorithm.get_initial_predict_state(env.batch_size)
     state = initial_state
     transform_state = algorithm.get_initial_transform_state(env.batch_size)
     while True:
         state = common.reset_state_if_necessary(state, initial_state, time_step.is_first())
         transformed, transform_state = algorithm.transform_timestep(time_step, transform_state)
-        policy_step = algorithm.predict_step(transformed, state)
-        yield time_step, policy_step
+        with explained(algorithm, "evaluation", observation=transformed.observation):
+            policy_step = algorithm.predict_step(transformed, state)
+            unseen = check_action(algorithm, policy_step.output, transformed.observation)
+        yield ending_once(time_step, finite.repeats), policy_step
         state = policy_step.state
-        time_step = env.step(policy_step.output)
+        time_step = finite.taken(env.step(policy_step.output), unseen)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from torch import nn
 from alf.utils import _checkpoint_archive as archive
 from alf.utils import _checkpoint_files as files
 from alf.utils._checkpoint_archive import UnreadableCheckpointError
+from alf.utils.finite_checks import check_savable
 
 _ENABLED_ATTRIBUTE = "_checkpoint_enabled"
 _logger = logging.getLogger("absl")
@@ -157,7 +158,11 @@ class Checkpointer:
                 files.set_aside(self._ckpt_dir, step)
 
     def save(self, global_step: int) -> None:
-        """Write the checkpoint of `global_step`; it is there completely or not at all."""
+        """Write the checkpoint of `global_step`; it is there completely or not at all.
+
+        Raises:
+            NotFiniteError: a number in it is not finite; nothing is written.
+        """
         step = int(global_step)
         parts: dict[str, dict[str, Any]] = {part: {} for part in files.PARTS}
         for name, module in self._modules.items():
@@ -167,6 +172,7 @@ class Checkpointer:
                 part = _part_of(key, value)
                 if part is not None:
                     parts[part][name][key] = _plain(value, f"{name}.{key}")
+        check_savable(parts, self._modules)
         parts[files.MODEL]["global_step"] = step
         files.write_set(self._ckpt_dir, step, parts)
         files.remove_replay_buffers(self._ckpt_dir, step, self.num_replay_buffers_kept)
