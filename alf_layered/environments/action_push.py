@@ -5,6 +5,8 @@ Axis letters: B instances, A action.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,15 @@ class ActionPush:
         self._wind = torch.where(restart[:, None], direction, self._wind)
         changed = action + self._push * self._wind + self._noise * self._normal()
         return changed.clamp(-largest, largest)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The present push, none before the first step."""
+        return {} if self._wind is None else {"wind": self._wind}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Undo of `state_dict`."""
+        wind = state.get("wind")
+        self._wind = None if wind is None else wind.to(self._generator.device)
 
     def _normal(self) -> Tensor:
         device = self._generator.device

@@ -7,12 +7,14 @@ the next episode. A subclass only has to start and advance its instances.
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+import alf
 from alf.data_structures import StepType, TimeStep, time_step_spec
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest.nest import map_structure
@@ -167,6 +169,34 @@ class BatchedEnvironment(AlfEnvironment):
         if self._discount != 1.0:
             discount = torch.where(restart, discount, discount * self._discount)
         return discount
+
+    # ------------------------------------------------------------------------------- state
+
+    # A subclass whose state is all known adds it, and so lets the engine's trainer go on in the
+    # middle of episodes; without `state_dict` of its own it begins new ones.
+
+    def _running_state(self) -> dict[str, Any]:
+        """The present time step and which instances begin anew at the next one."""
+        leaves = () if self._current is None else tuple(alf.nest.flatten(self._current))
+        return {"time_step": leaves, "ended": self._ended}
+
+    def _set_running_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of `_running_state`.
+
+        Raises:
+            ValueError: the state is that of another number of instances.
+        """
+        if state["ended"].shape != self._ended.shape:
+            raise ValueError(
+                f"the state is that of {len(state['ended'])} instances, this environment has "
+                f"{self._batch_size}"
+            )
+        self._ended = state["ended"].to(self._device)
+        self._current = None
+        if len(state["time_step"]) > 0:
+            spec = self.time_step_spec()._replace(env_info=self._env_info_spec)
+            leaves = [x.to(self._device) for x in state["time_step"]]
+            self._current = alf.nest.pack_sequence_as(spec, leaves)
 
     # ------------------------------------------------------------------------------- specs
 

@@ -91,6 +91,23 @@ class Maze2DEnvironment(BatchedEnvironment):
         """Has plans drawn from the first instance's agent on; see `MazePicture.set_plans`."""
         return self.picture.set_plans(plans, agent=self._agent_and_goal()[0])
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next steps depend on, as tensors: a stopped run goes on from here."""
+        state = self._standing()
+        return {
+            **self._running_state(),
+            "maze": dict(state._asdict()),
+            "push": self._push.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Undo of `state_dict`, for an environment of as many instances of the same maze."""
+        self._set_running_state(state)
+        self._state = MazeState(**{k: x.to(self._device) for k, x in state["maze"].items()})
+        self._push.load_state_dict(state["push"])
+        self._generator.set_state(state["generator"].cpu())
+
     # ---------------------------------------------------------------------------- stepping
 
     def _begin(self) -> dict[str, Tensor]:

@@ -6,9 +6,7 @@ points that are pushed about stands for it: of the same specs, and with a state 
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,17 @@ import torch
 from torch import Tensor
 
 import alf
+import alf.algorithms.mcts_models  # what these define is configured below
+import alf.algorithms.muzero_algorithm
+import alf.networks.q_networks
+import alf.networks.value_networks
+import alf_layered.hierarchy_agent
+import alf_layered.networks.prob_dynamics  # noqa: F401
 from alf.algorithms.config import TrainerConfig
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.trainers.policy_trainer import RLTrainer
-from alf_layered import OnPolicyOptions, TrainingOptions
+from alf_layered import OnPolicyOptions
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,8 +80,9 @@ class PointEnvironment(BatchedEnvironment):
     """B points that actions push about; an episode ends after 7 steps, or far out."""
 
     def __init__(self, batch_size: int, size: int, actions: int) -> None:
-        spec = BoundedTensorSpec((actions,), minimum=-1.0, maximum=1.0)
-        if actions < 0:
+        if actions > 0:
+            spec = BoundedTensorSpec((actions,), minimum=-1.0, maximum=1.0)
+        else:
             spec = BoundedTensorSpec((), torch.int64, minimum=0, maximum=-actions - 1)
         super().__init__(
             batch_size=batch_size,
@@ -115,11 +120,11 @@ class PointEnvironment(BatchedEnvironment):
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         own = {"place": self._place, "steps": self._steps, "rng": self._generator.get_state()}
-        return {**super().state_dict(), **own}
+        return {**self._running_state(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Undo of `state_dict`."""
-        super().load_state_dict(state)
+        self._set_running_state(state)
         self._place, self._steps = state["place"].clone(), state["steps"].clone()
         self._generator.set_state(state["rng"])
 
@@ -153,6 +158,7 @@ def trainer_of(
     settings = {**_SMALL, **_OF_ONE.get(name, {}), "TrainerConfig.num_iterations": num_iterations}
     settings |= more or {}
     if name in _POINTS:
+
         def load(environment_name: str, env_id: Any = None, batch_size: int = 1) -> Any:
             return PointEnvironment(batch_size, *_POINTS[name])
 
@@ -163,7 +169,7 @@ def trainer_of(
     alf.parse_config(conf_file, [], create_env=False)
     _shrink_levels(warm_up)
     alf.get_env()
-    return RLTrainer(TrainerConfig(root_dir=str(root_dir), conf_file=conf_file))
+    return RLTrainer(TrainerConfig(root_dir=str(root_dir)))
 
 
 def _shrink_levels(warm_up: int) -> None:
@@ -178,12 +184,9 @@ def _shrink_levels(warm_up: int) -> None:
                 options,
                 warm_up=warm_up,
                 mini_batch_size=8,
-                updates_per_transition=math.copysign(0.25, options.updates_per_transition),
+                updates_per_transition=min(options.updates_per_transition, 0.25),
                 replay_buffer_length=min(options.replay_buffer_length, 100),
             )
         else:
             continue
         level.keywords["training"] = options
-
-
-__all__ = ["CONFIGURATIONS", "PointEnvironment", "TrainingOptions", "copy", "fresh", "trainer_of"]

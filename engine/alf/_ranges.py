@@ -41,13 +41,13 @@ _NAMES: dict[Range, str] = {
         EntropyTargetAlgorithm.initial_alpha NestedEntropyTargetAlgorithm.initial_alpha
         SGDEntropyTargetAlgorithm.initial_alpha FixedDecodingLayer.sigma FixedDecodingLayer.tau
         grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
-        l2_dist_close_reward_fn.threshold
+        l2_dist_close_reward_fn.threshold initial_priority
     """,
     AT_LEAST_0: """
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval
         num_checkpoints summary_interval summaries_flush_secs summary_max_queue
         initial_collect_steps ddp_paras_check_interval priority_replay_alpha priority_replay_eps
-        rl_train_after_update_steps max_episode_steps num_earliest_frames_ignored initial_priority
+        rl_train_after_update_steps max_episode_steps num_earliest_frames_ignored
         variance_epsilon clipping update_max_calls ou_stddev stddev same_action_noise dqda_clipping
         action_l2 td_loss_weight importance_ratio_clipping log_prob_clipping pb_c_init
         ucb_break_tie_eps value_min_max_delta num_unroll_steps alpha_adjust_rate
@@ -57,7 +57,7 @@ _NAMES: dict[Range, str] = {
         warmup_period warm_up_period noop_max sx sy min_duration
         TemporallyCorrelatedNoiseWrapper.sigma
         padding num_prememory_layers num_memory_layers memory_size delay std_init min_std min_scale
-        min_concentration eps epsilon min_var QuantileRegressionLoss.delta
+        max_skipped min_concentration eps epsilon min_var QuantileRegressionLoss.delta
         multi_quantile_huber_loss.delta bias_init_range kernel_init_gain keep_stacked_frames
         projection_output_init_gain logits_init_output_factor ensemble_group
     """,

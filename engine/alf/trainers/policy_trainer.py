@@ -38,6 +38,7 @@ from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
+from alf.utils.finite_checks import skipped
 from alf.utils.rng_state import RngState
 from alf.utils.summary_utils import record_time
 
@@ -310,6 +311,7 @@ class Trainer:
         rows = {
             "done": f"{progress.iter_num:,} iterations, {progress.env_steps:,} environment steps "
             f"({duration(seconds)}{rate})",
+            "skipped": ", ".join(f"{n:,} {kind}" for kind, n in skipped.items() if n),
             "training": describe(interesting_numbers(self._metrics())),
             "evaluation": describe(interesting_numbers(self._last_evaluation)),
             "logs": f"{self._root_dir}/py_train.INFO",

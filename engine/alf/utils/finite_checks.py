@@ -14,7 +14,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from absl import logging
@@ -37,8 +37,8 @@ __all__ = [
 ]
 
 _WATCH = "_update_watch"
-_CHOICES = ("raise", "skip")
 _MOST_DUMPS = 5
+_BECAUSE = "; not finite: "
 
 skipped = {"updates": 0, "episodes": 0}
 """How many of each this process has skipped."""
@@ -65,26 +65,12 @@ class FiniteChecks:
             be skipped one after the other.
         dump: write what was found, and the batch or time step in which it was, to
             `<root_dir>/not_finite`, for `torch.load`; at most 5 of each.
-
-    Raises:
-        ValueError: a value is not allowed.
     """
 
-    bad_update: str = "raise"
-    bad_episode: str = "raise"
+    bad_update: Literal["raise", "skip"] = "raise"
+    bad_episode: Literal["raise", "skip"] = "raise"
     max_skipped: int = 100
     dump: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("bad_update", "bad_episode"):
-            if getattr(self, name) not in _CHOICES:
-                raise ValueError(
-                    f"FiniteChecks.{name} is {getattr(self, name)!r}; allowed: {_CHOICES}"
-                )
-        if isinstance(self.max_skipped, bool) or not isinstance(self.max_skipped, int):
-            raise TypeError(f"FiniteChecks.max_skipped is {self.max_skipped!r}; it must be an int")
-        if self.max_skipped < 0:
-            raise ValueError(f"FiniteChecks.max_skipped is {self.max_skipped}; at least 0 allowed")
 
 
 # ---- Looking --------------------------------------------------------------------------------
@@ -192,18 +178,19 @@ def explained(
     """
     try:
         yield
-    except NotFiniteError:
-        raise
     except Exception as error:
-        found = causes(module, axis=axis, env_ids=env_ids, **nests)
+        is_explained = isinstance(error, NotFiniteError) and _BECAUSE in str(error)
+        found = [] if is_explained else causes(module, axis=axis, env_ids=env_ids, **nests)
         if not found:
             raise
+        if isinstance(error, NotFiniteError):
+            raise NotFiniteError(f"{error}{_BECAUSE}{_some(found, 3)}") from error
         raise NotFiniteError(_text(module, doing, "failed", found)) from error
 
 
 def _text(module: Any, doing: str, what: str, found: list[str]) -> str:
     name = getattr(module, "name", type(module).__name__)
-    because = f"; not finite: {_some(found, 3)}" if found else ""
+    because = f"{_BECAUSE}{_some(found, 3)}" if found else ""
     return f"{name!r}, {doing} at iteration {summary.get_global_counter()}: {what}{because}"
 
 
@@ -282,7 +269,7 @@ class UpdateWatch:
         numbers = [loss.detach()]
         gradients = list(gradients or ())
         if gradients:
-            norms = torch._foreach_norm(gradients)
+            norms = torch._foreach_norm(gradients)  # type: ignore[reportPrivateImportUsage]
             numbers.append(torch.stack([n.to(loss.device, loss.dtype) for n in norms]).sum())
         if loss.device.type != "cpu" and self._waits:
             for what, number in zip(

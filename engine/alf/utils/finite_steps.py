@@ -36,6 +36,12 @@ class FiniteSteps:
         self._alg = alg
         self._settings = FiniteChecks()
         self._skips = self._settings.bad_episode == "skip"
+        config = getattr(alg, "_config", None)
+        if self._skips and where == "training" and config is not None and config.async_unroll:
+            raise ValueError(
+                "FiniteChecks.bad_episode='skip' does not go with TrainerConfig.async_unroll=True: "
+                "what counts as an episode is known in the other process alone"
+            )
         self._before: TimeStep | None = None
         self._waits: Tensor | None = None
         self._in_a_row = 0

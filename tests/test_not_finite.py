@@ -1,0 +1,76 @@
+"""NaN stops a run by name before it is saved, whoever learns and wherever it appears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alf_layered.planners.finite_scores import check_scores
+from benchmarks.torture import not_finite
+from benchmarks.torture.smoke import fresh, trainer_of
+
+SHORT = not_finite.cases(short=True)
+LONG = [case for case in not_finite.cases() if case not in SHORT]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process_state() -> Iterator[None]:
+    yield
+    fresh()
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("learner", "place"), [*SHORT, *(pytest.param(*c, marks=pytest.mark.slow) for c in LONG)]
+)
+def test_nan_is_named_and_never_saved_and_the_run_goes_on(
+    learner: str, place: str, tmp_path: Path
+) -> None:
+    error = not_finite.inject(learner, place, tmp_path)
+    assert any(words in error for words in not_finite.PLACES[place][1]), error
+    assert not_finite.newest_is_finite(tmp_path)
+    assert not_finite.goes_on(learner, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "score", [[-torch.inf, 1.0, -torch.inf], [torch.nan, 1.0, torch.inf]], ids=["lost", "nan"]
+)
+def test_a_search_of_which_all_plans_lose_names_its_environments(score: list[float]) -> None:
+    env_id = torch.tensor([4, 5, 9])
+    with pytest.raises(ValueError, match=r"level 'top': of all plans .* environment 4, 9 none has"):
+        check_scores(torch.tensor(score), env_id, owner="level 'top'")
+    check_scores(torch.tensor([1.0, -3.0]), owner="level 'top'")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("conf", "part", "words"),
+    [
+        ("tdmpc2_goal_maze2d", "world_model.q.", "of all plans of the search|not finite"),
+        ("muzero_cartpole", "_value_layer", "search at iteration .*the value of all plans"),
+        ("muzero_over_sac_maze2d", "_value_layer", "search at iteration .*the value of all plans"),
+    ],
+)
+def test_planners_with_a_broken_value_name_the_parameter(
+    conf: str, part: str, words: str, tmp_path: Path
+) -> None:
+    trainer: Any = trainer_of(conf, tmp_path, 20)
+    algorithm = trainer._algorithm
+    _train(algorithm, 8)
+    with torch.no_grad():
+        broken = [p for name, p in algorithm.named_parameters() if part in name]
+        for parameter in broken:
+            parameter.fill_(torch.nan)
+    assert broken
+    with pytest.raises(ValueError, match=words) as caught:
+        _train(algorithm, 8)
+    assert part in str(caught.value)
+
+
+def _train(algorithm: Any, iterations: int) -> None:
+    for _ in range(iterations):
+        algorithm.train_iter()
