@@ -220,7 +220,8 @@ def test_every_part_sees_what_the_parts_before_it_made():
     assert step.state.irm.tolist() == [1.0] * 4
 
     root_inputs = nest.map_structure(lambda x: x.unsqueeze(1), mid)
-    rollout_info = nest.map_structure(lambda x: x.unsqueeze(1), step.info)
+    info = dist_utils.distributions_to_params(step.info)
+    rollout_info = nest.map_structure(lambda x: x.unsqueeze(1), info)
     processed, _ = agent.preprocess_experience(root_inputs, rollout_info, None)
     expected = 2 * mid.reward + 10 * 1.0 + 0.25
     torch.testing.assert_close(processed.reward[:, 0], expected)

@@ -16,11 +16,7 @@ import alf
 from alf.config_util import get_all_config_names
 
 # Beginnings of names which the engine has not, or has otherwise, and why.
-EXCEPTIONS: dict[str, str] = {
-    "alf.algorithms.sac_algorithm.SacAlgorithm.after_train_iter": (
-        "is for repr_alg_ctor, which is not built; without it an unroll need not be kept"
-    ),
-}
+EXCEPTIONS: dict[str, str] = {}
 
 
 def _is_exception(name: str) -> bool:

@@ -57,6 +57,7 @@ def _loss(alg) -> torch.Tensor:
     step = small.in_time(reward=torch.tensor([0.0, 1.0]), observation=torch.zeros(2, 1))
     info = SacInfo(action=torch.tensor([1, 0]))
     info = alg.train_step(step, alg.get_initial_train_state(2), info).info
+    info = info._replace(action_distribution=())
     return alg.calc_loss(nest.map_structure(lambda x: x.reshape(2, 1, *x.shape[1:]), info)).loss
 
 
@@ -108,6 +109,7 @@ def test_a_vector_reward_is_summed_for_the_choice():
     )
     info = SacInfo(action=torch.tensor([1, 0]))
     info = alg.train_step(step, alg.get_initial_train_state(2), info).info
+    info = info._replace(action_distribution=())
     info = nest.map_structure(lambda x: x.reshape(2, 1, *x.shape[1:]), info)
     assert alg.calc_loss(info).loss.shape == (2, 1)
 
@@ -133,6 +135,47 @@ def test_the_least_replica_is_found_for_each_quantile_or_by_the_mean(by_mean, ex
 
 def test_the_policy_maximizes_the_mean_of_the_quantiles():
     assert QrsacAlgorithm._scalarize(torch.tensor([[1.0, 5.0]]), None).tolist() == [3.0]
+
+
+def test_each_dimension_of_a_vector_reward_has_quantiles():
+    """Two equal dimensions with weights that sum to 1 learn as one: critic and actor losses."""
+    losses = []
+    for reward_spec, weights in ((TensorSpec(()), None), (TensorSpec((2,)), [0.25, 0.75])):
+        torch.manual_seed(0)
+        alg = small.qrsac()(
+            observation_spec=OBSERVATION, action_spec=ACTION, reward_spec=reward_spec
+        )
+        if weights:
+            alg.set_reward_weights(torch.tensor(weights))
+        with torch.no_grad():
+            for p in alg._critic_networks.parameters():
+                # all replicas and dimensions are the same
+                p.copy_(torch.linspace(-0.5, 0.4, p[0].numel()).reshape(p[:1].shape).expand_as(p))
+        alg._target_critic_networks.load_state_dict(alg._critic_networks.state_dict())
+        reward = torch.tensor([0.0, 1.0])
+        if weights:
+            reward = torch.stack([reward, reward], dim=-1)
+        step = small.in_time(reward=reward, observation=torch.ones(2, 1))
+        taken = SacInfo(action=torch.full((2, 1), 0.5))
+        torch.manual_seed(1)
+        info = alg.train_step(step, alg.get_initial_train_state(2), taken).info
+        losses.append([info.actor.loss])
+        info = info._replace(action_distribution=())
+        info = nest.map_structure(lambda x: x.reshape(2, 1, *x.shape[1:]), info)
+        losses[-1].append(alg.calc_loss(info).loss)
+    torch.testing.assert_close(*losses)
+
+
+def test_the_weighted_least_of_a_vector_reward_is_the_greatest_where_a_weight_is_negative():
+    values = torch.stack([QUANTILES, QUANTILES], dim=2)  # [B, R, n, N]
+    weights = torch.tensor([1.0, -1.0])
+    each = small.qrsac()(observation_spec=OBSERVATION, action_spec=ACTION)
+    assert each._least_replica(values, weights).tolist() == [[[1.0, 3.0], [2.0, 5.0]]]
+    by_mean = small.qrsac(min_critic_by_critic_mean=True)(
+        observation_spec=OBSERVATION, action_spec=ACTION
+    )
+    assert by_mean._least_replica(values, weights).tolist() == [[[2.0, 3.0], [1.0, 5.0]]]
+    assert QrsacAlgorithm._scalarize(values[:, 0], weights).tolist() == [0.0]
 
 
 def test_quantiles_become_those_of_a_random_reward():
@@ -164,7 +207,6 @@ def test_quantiles_become_those_of_a_random_reward():
     ("options", "message"),
     [
         ({"action_spec": CHOICE}, "continuous actions"),
-        ({"reward_spec": TensorSpec((2,))}, "scalar reward"),
         (
             {"critic_network_cls": partial(CriticNetwork, joint_fc_layer_params=(4,))},
             r"must give quantiles \[N\]",

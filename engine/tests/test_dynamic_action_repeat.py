@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from functools import partial
 from typing import Any
 
@@ -143,10 +144,14 @@ def test_a_short_memory_is_no_harm_where_repeating_does_not_pay(part):
         optimizer=None if part != "representation" else small.Adam(lr=1e-2),
         **options,
     )
-    for _ in range(150 if part == "alone" else 20):
+    rewards = []
+    for i in range(200 if part == "alone" else 20):
         agent.train_iter()
+        if i >= 99 and i % 20 == 19:
+            rewards.append(float(small.mean_reward(agent, ActionType.Continuous)))
     if part == "alone":
-        assert small.mean_reward(agent, ActionType.Continuous) > 0.8
+        # one greedy policy may repeat where the values of repeating and not are almost the same
+        assert statistics.median(rewards) > 0.8
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ import pytest
 import torch
 from absl import flags
 
-from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.bin import play
 from alf.environments.process_environment import ProcessEnvironment
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.optimizers import SGD, Adam, AdamTF, AdamW, NeroPlus
-from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.tensor_specs import TensorSpec
 
 SPEC = TensorSpec(())
 
@@ -46,9 +45,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     ),
     "ProcessEnvironment(fast=)": lambda: ProcessEnvironment(lambda env_id: None, fast=True),
     "ProcessEnvironment(num_envs=)": lambda: ProcessEnvironment(lambda env_id: None, num_envs=2),
-    "SacAlgorithm(repr_alg_ctor=)": lambda: SacAlgorithm(
-        SPEC, BoundedTensorSpec((1,)), repr_alg_ctor=lambda: None
-    ),
     "alf.bin.play --selective_mode": _play_selectively,
 }
 

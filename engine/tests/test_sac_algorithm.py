@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import pytest
 import torch
+import torch.distributions as td
 
 from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms._row_layout import rows_of
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.prior_actor import SameActionPriorActor, UniformPriorActor
-from alf.algorithms.sac_algorithm import SacAlgorithm, SacCriticState, SacInfo
+from alf.algorithms.sac_algorithm import SacAlgorithm, SacInfo
 from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.nest import nest
@@ -103,28 +105,19 @@ def random_time_step(sac: SacAlgorithm, rows: int) -> TimeStep:
     )
 
 
-def train_info(sac: SacAlgorithm, time: int = 2, batch: int = 5) -> tuple[TimeStep, SacInfo]:
+def train_info(
+    sac: SacAlgorithm, time: int = 2, batch: int = 5, knows_layout: bool = False
+) -> tuple[TimeStep, SacInfo]:
     """One training step on random data, [T * B] rows in, [T, B] out."""
     inputs = random_time_step(sac, time * batch)
     taken = nest.map_structure(lambda s: s.sample((time * batch,)), sac.action_spec)
     state = sac.get_initial_train_state(time * batch)
-    info = sac.train_step(inputs, state, SacInfo(action=taken)).info
+    with rows_of(time, batch) if knows_layout else contextlib.nullcontext():
+        info = sac.train_step(inputs, state, SacInfo(action=taken)).info
     spec = dist_utils.extract_spec(info)
     params = dist_utils.distributions_to_params(info)
     params = nest.map_structure(lambda x: x.unflatten(0, (time, batch)), params)
     return inputs, dist_utils.params_to_distributions(params, spec)
-
-
-def asked(sac: SacAlgorithm, info: SacInfo) -> SacInfo:
-    """[T, B] info with the values of all steps, computed from all rows at once."""
-    shape = info.step_type.shape
-    flat = nest.map_structure(lambda x: x.flatten(0, 1), (info.critic, info.action))
-    params = dist_utils.distributions_to_params(info.action_distribution)
-    params = nest.map_structure(lambda x: x.flatten(0, 1), params)
-    spec = dist_utils.extract_spec(info.action_distribution, from_dim=2)
-    distribution = dist_utils.params_to_distributions(params, spec)
-    critic, _ = sac_critics.critics_of_steps(sac, *flat, distribution, SacCriticState())
-    return info._replace(critic=nest.map_structure(lambda x: x.unflatten(0, shape), critic))
 
 
 def gradients(sac: SacAlgorithm) -> dict[str, bool]:
@@ -159,20 +152,16 @@ def test_acting_and_training_keep_to_their_specs(action, reward):
         nest.assert_same_structure(result.state, state)
     _, info = train_info(sac, time=3, batch=4)
     loss = sac.calc_loss(info).loss
-    info = asked(sac, info)
     assert info.critic.critics.shape == (3, 4, 2, *REWARDS[reward].shape)
     assert info.critic.target_critic.shape == (3, 4, *REWARDS[reward].shape)
     assert loss.shape == (3, 4)
     assert torch.isfinite(loss).all()
 
 
-def test_the_rollout_stores_the_action_only():
+def test_the_rollout_says_from_what_the_action_was_drawn():
     sac = make_sac()
-    info = sac.rollout_step(random_time_step(sac, 4), sac.get_initial_rollout_state(4)).info
-    assert len(nest.flatten(info)) == 1
-    sac = make_sac(config=config_of(summarize_action_distributions=True))
-    info = sac.rollout_step(random_time_step(sac, 4), sac.get_initial_rollout_state(4)).info
-    assert isinstance(info.action_distribution, torch.distributions.Distribution)
+    step = sac.rollout_step(random_time_step(sac, 4), sac.get_initial_rollout_state(4))
+    assert torch.isfinite(step.info.action_distribution.log_prob(step.output)).all()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -243,38 +232,51 @@ def test_the_mixed_actor_climbs_the_soft_value_of_its_continuous_action():
 def test_the_critic_loss_is_the_squared_error_to_the_soft_target():
     sac = make_sac(critic_loss_ctor=partial(OneStepTDLoss, gamma=0.9), initial_log_alpha=-1.0)
     inputs, info = train_info(sac)
-    values = asked(sac, info).critic
+    values = info.critic
     reward, critics = inputs.reward.unflatten(0, (2, 5)), values.critics
     alpha = torch.tensor(-1.0).exp()
-    target = reward[1] + 0.9 * (values.target_critic[1] - alpha * info.log_pi[0][1])
+    target = reward[1] + 0.9 * (values.target_critic[1] - alpha * info.log_pi[1])
     expected = (critics[0] - target.unsqueeze(-1)).square().sum(-1).detach()
     loss_info = sac.calc_loss(info)
-    torch.testing.assert_close(loss_info.extra.critic[0].detach(), expected)
+    # the loss has the sum of both replicas, `extra` the mean
+    torch.testing.assert_close(2 * loss_info.extra.critic[0].detach(), expected)
     assert loss_info.extra.critic[1].eq(0).all()
-    total = info.actor.loss + info.alpha + loss_info.extra.critic
+    total = info.actor.loss + info.alpha + 2 * loss_info.extra.critic
     torch.testing.assert_close(loss_info.loss, total)
 
 
 def test_without_entropy_reward_the_target_is_hard():
     sac = make_sac(use_entropy_reward=False, critic_loss_ctor=partial(OneStepTDLoss, gamma=0.9))
     inputs, info = train_info(sac)
-    values = asked(sac, info).critic
+    values = info.critic
     target = inputs.reward.unflatten(0, (2, 5))[1] + 0.9 * values.target_critic[1]
-    expected = (values.critics[0] - target.unsqueeze(-1)).square().sum(-1)
+    expected = (values.critics[0] - target.unsqueeze(-1)).square().mean(-1)
     torch.testing.assert_close(sac.calc_loss(info).extra.critic[0], expected)
 
 
 def test_a_discrete_target_is_the_expectation_under_the_softmax_policy():
     sac = make_sac(DISCRETE, initial_log_alpha=0.3)
     inputs, info = train_info(sac, time=2, batch=4)
-    critic = sac_critics.critics_of_sequences(sac, info)
+    critic = info.critic
     q, _ = sac._critic_networks(inputs.observation)
     target_q, _ = sac._target_critic_networks(inputs.observation)
     probs = torch.softmax(q.amin(1) / torch.tensor(0.3).exp(), dim=-1)
     torch.testing.assert_close(info.action_distribution.probs.flatten(0, 1), probs)
     torch.testing.assert_close(critic.target_critic[1], (probs * target_q.amin(1)).sum(1)[4:])
-    torch.testing.assert_close(info.log_pi[0].flatten(), (probs * probs.log()).sum(1))
     torch.testing.assert_close(critic.critics[0], q[torch.arange(4), :, info.action[0]])
+
+
+def test_the_entropy_of_a_discrete_action_is_that_of_the_one_drawn(monkeypatch):
+    sac = make_sac(DISCRETE, initial_log_alpha=0.3, use_entropy_reward=False)
+    inputs = random_time_step(sac, 6)
+    probs = torch.softmax(sac._critic_networks(inputs.observation)[0].amin(1) / 1.349859, dim=-1)
+    drawn = torch.tensor([0, 1, 2, 3, 0, 1])
+    monkeypatch.setattr(torch.distributions.Categorical, "sample", lambda self: drawn)
+    taken = torch.zeros(6, dtype=torch.int64)
+    info = sac.train_step(inputs, sac.get_initial_train_state(6), SacInfo(action=taken)).info
+    expected = probs.log()[torch.arange(6), drawn]
+    torch.testing.assert_close(info.log_pi, expected)
+    torch.testing.assert_close(info.actor.extra.neg_entropy, expected)
 
 
 @pytest.mark.parametrize("reward", REWARDS)
@@ -283,14 +285,14 @@ def test_a_discrete_target_is_the_expectation_under_the_softmax_policy():
 def test_leaving_out_steps_that_do_not_count_changes_no_loss(action, reward, td_lambda):
     loss_ctor = partial(TDLoss, td_lambda=td_lambda)
     sac = make_sac(ACTIONS[action], reward_spec=REWARDS[reward], critic_loss_ctor=loss_ctor)
-    _, info = train_info(sac, time=4, batch=6)
-    step_type = torch.randint(0, 3, (4, 6))
-    info = info._replace(step_type=step_type)
-    mask = step_type != StepType.LAST
-    loss = sac.calc_loss(info).loss * mask
-    sac._has_critic_state = True
-    all_steps = sac.calc_loss(asked(sac, info)).loss * mask
-    torch.testing.assert_close(loss, all_steps)
+    losses = []
+    for knows_layout in (True, False):
+        torch.manual_seed(0)
+        _, info = train_info(sac, time=4, batch=6, knows_layout=knows_layout)
+        step_type = torch.randint(0, 3, (4, 6))
+        losses.append(sac.calc_loss(info._replace(step_type=step_type)).loss)
+        losses[-1] = losses[-1] * (step_type != StepType.LAST)
+    torch.testing.assert_close(*losses)
 
 
 def test_reward_weights_decide_what_the_policy_wants():
@@ -332,7 +334,6 @@ def test_without_critics_a_continuous_algorithm_can_act():
         ((CONTINUOUS, DISCRETE), {}, "must be a pair"),
         (DISCRETE, {"q_network_cls": None}, "needs a q_network_cls"),
         (DISCRETE, {"prior_actor_ctor": UniformPriorActor}, "continuous actions only"),
-        (CONTINUOUS, {"repr_alg_ctor": object}, "repr_alg_ctor is not supported"),
         (CONTINUOUS, {"target_entropy": (1.0, 2.0)}, "for each part"),
     ],
 )
@@ -387,14 +388,16 @@ def test_log_alpha_is_capped():
     assert [p.item() for p in sac._log_alphas()] == [0.5, 0.5]
 
 
-def test_networks_start_anew_every_reset_period():
+def test_networks_start_anew_every_reset_period_of_iterations():
     sac = make_sac(parameter_reset_period=2, target_update_tau=0.0)
     weight = next(sac._critic_networks.parameters())
     actor_weight = next(sac._actor_network.parameters())
     before = weight.clone(), actor_weight.clone()
-    sac.after_update((), ())
+    for _ in range(5):
+        sac.after_update((), ())
+    sac.after_train_iter(None, None)
     assert torch.equal(weight, before[0])
-    sac.after_update((), ())
+    sac.after_train_iter(None, None)
     assert not torch.equal(weight, before[0])
     assert not torch.equal(actor_weight, before[1])
     for critic, target in zip(
@@ -416,37 +419,32 @@ def test_locomotion_mode_acts_uniformly_until_training_starts():
     assert abs(uniform.var().item() - 1 / 3) < 0.03
     _, info = train_info(sac)
     assert sac.rollout_step(step, state).output.var().item() < 0.03
-    policy_loss = sac.calc_loss(info).loss - sac.calc_loss(info).extra.critic
-    assert policy_loss[1].eq(0).all()
-    assert policy_loss[0].ne(0).all()
+    policy_loss = sac.calc_loss(info).loss - 2 * sac.calc_loss(info).extra.critic
+    assert policy_loss[0].abs().max() < 1e-5
+    assert policy_loss[1].ne(0).all()
 
 
-def test_locomotion_mode_learns_the_same_when_the_actor_waits_for_the_whole_sequence():
+def test_locomotion_mode_learns_the_same_where_it_knows_which_steps_are_first(monkeypatch):
+    monkeypatch.setattr(td.Normal, "rsample", lambda self, shape=(): self.mean + 0 * self.stddev)
     gradients = []
-    for waits in (True, False):
+    for knows_layout in (True, False):
         torch.manual_seed(0)
         sac = make_sac(reproduce_locomotion=True)
-        assert sac._actor_learns_in_calc_loss
-        sac._actor_learns_in_calc_loss = waits
-        _, info = train_info(sac)
+        _, info = train_info(sac, knows_layout=knows_layout)
         sac.calc_loss(info).loss.mean().backward()
         gradients.append([p.grad for p in sac.parameters() if p.requires_grad])
-    for waiting, at_once in zip(*gradients, strict=True):
-        torch.testing.assert_close(waiting, at_once)
+    for knowing, blind in zip(*gradients, strict=True):
+        torch.testing.assert_close(knowing, blind)
 
 
 @pytest.mark.parametrize("action", ["continuous", "nested"])
-def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_are(
+def test_the_actor_has_no_graph_at_first_steps_where_it_is_known_which_rows_they_are(
     action, monkeypatch
 ):
     sac = make_sac(ACTIONS[action], reproduce_locomotion=True)
     n = 5
     # Without noise, rows do not depend on how many others there are.
-    monkeypatch.setattr(
-        dist_utils,
-        "rsample_action_distribution",
-        lambda found: nest.map_structure(dist_utils.get_rmode, found),
-    )
+    monkeypatch.setattr(td.Normal, "rsample", lambda self, shape=(): self.mean + 0 * self.stddev)
     actor = list(sac._actor_network.parameters())
     inputs = random_time_step(sac, 2 * n)
     taken = nest.map_structure(lambda s: s.sample((2 * n,)), sac.action_spec)
@@ -461,15 +459,15 @@ def test_the_actor_has_no_graph_at_last_steps_where_it_is_known_which_rows_they_
 
     with rows_of(2, n):
         info = learned(slice(2 * n))
-        of_other_rows = learned(slice(2 * n - 1))
-    first_alone = learned(slice(n))
-    torch.testing.assert_close(info.log_pi[0][:n], first_alone.log_pi[0])
-    for got, expected in zip(
-        gradients(info.log_pi[0][:n]), gradients(first_alone.log_pi[0]), strict=True
-    ):
+        of_other_rows = learned(slice(1, 2 * n))
+    last_alone = learned(slice(n, 2 * n))
+    torch.testing.assert_close(info.log_pi[n:], last_alone.log_pi)
+    for got, expected in zip(gradients(info.log_pi[n:]), gradients(last_alone.log_pi), strict=True):
         torch.testing.assert_close(got, expected)
-    assert all(g.eq(0).all() for g in gradients(info.log_pi[0][n:]))
-    assert any(g.ne(0).any() for g in gradients(of_other_rows.log_pi[0][n:]))
+    assert not info.log_pi[:n].requires_grad or all(
+        g.eq(0).all() for g in gradients(info.log_pi[:n])
+    )
+    assert any(g.ne(0).any() for g in gradients(of_other_rows.log_pi[: n - 1]))
     for leaf in nest.flatten(dist_utils.distributions_to_params(info.action_distribution)):
         assert leaf.shape[0] == 2 * n
 
@@ -478,7 +476,8 @@ def test_priorities_are_one_for_each_sequence():
     sac = make_sac(calculate_priority=True)
     _, info = train_info(sac)
     loss_info = sac.calc_loss(info)
-    torch.testing.assert_close(loss_info.priority, (loss_info.extra.critic.sum(0) / 2).sqrt())
+    # the mean over both steps of the sum over both replicas
+    torch.testing.assert_close(loss_info.priority, loss_info.extra.critic.sum(0).sqrt())
 
 
 def test_a_uniform_prior_shifts_the_entropy_by_a_constant():
@@ -487,10 +486,10 @@ def test_a_uniform_prior_shifts_the_entropy_by_a_constant():
     inputs = random_time_step(sac, 4)
     taken, state = CONTINUOUS.sample((4,)), sac.get_initial_train_state(4)
     torch.manual_seed(0)
-    with_prior = sac.train_step(inputs, state, SacInfo(action=taken)).info.log_pi[0]
+    with_prior = sac.train_step(inputs, state, SacInfo(action=taken)).info.log_pi
     sac._prior_actor = None
     torch.manual_seed(0)
-    without = sac.train_step(inputs, state, SacInfo(action=taken)).info.log_pi[0]
+    without = sac.train_step(inputs, state, SacInfo(action=taken)).info.log_pi
     torch.testing.assert_close(with_prior, without + 2 * torch.tensor(2.0).log())
 
 

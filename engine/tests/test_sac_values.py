@@ -65,12 +65,12 @@ def test_expected_value_is_the_mean_under_the_policy():
 )
 def test_the_actor_climbs_dq_da_which_can_be_clipped(clipping, expected):
     action = torch.tensor([[0.3, 0.4]], requires_grad=True)
-    leaf = action.detach().requires_grad_()
-    q = (leaf * torch.tensor([-2.0, 3.0])).sum(1)
-    loss = sac_values.action_gradient_loss(q, [leaf], [action], clipping)
+    weight = torch.tensor([-2.0, 3.0], requires_grad=True)
+    loss = sac_values.action_gradient_loss((action * weight).sum(1), [action], clipping)
     assert loss.shape == (1,)
     loss.sum().backward()
     torch.testing.assert_close(-action.grad, torch.tensor([expected]))
+    assert weight.grad is None
     torch.testing.assert_close(loss.item(), 0.5 * sum(x * x for x in expected))
 
 
@@ -126,7 +126,7 @@ def test_termination_does_not_bootstrap_and_truncation_does():
         critics=torch.zeros(2, 2, 1),
         target=torch.tensor([[7.0, 7.0], [10.0, 10.0]]),
     )
-    loss = sac_losses.loss_of_replicas(OneStepTDLoss(gamma=0.9), info)
+    loss = sac_losses.loss_of_replicas([OneStepTDLoss(gamma=0.9)], info)
     torch.testing.assert_close(loss, torch.tensor([[1.0, 100.0], [0.0, 0.0]]))
 
 
@@ -149,7 +149,27 @@ def test_the_loss_of_all_replicas_is_the_sum_of_the_loss_of_each(td_loss, reward
         td_loss(info, info.critic.critics[:, :, i], info.critic.target_critic).loss
         for i in range(2)
     )
-    torch.testing.assert_close(sac_losses.loss_of_replicas(td_loss, info), expected)
+    torch.testing.assert_close(sac_losses.loss_of_replicas([td_loss] * 2, info), expected)
+
+
+def test_losses_with_a_state_are_computed_one_by_one():
+    info = info_of(
+        torch.rand(3, 4),
+        torch.rand(3, 4),
+        step_type=torch.ones(3, 4),
+        critics=torch.rand(3, 4, 2),
+        target=torch.rand(3, 4),
+    )
+
+    def made():
+        return [TDLoss(gamma=0.9, td_lambda=0.5, normalize_target=True) for _ in range(2)]
+
+    one_by_one = made()
+    expected = sum(
+        one_by_one[i](info, info.critic.critics[:, :, i], info.critic.target_critic).loss
+        for i in range(2)
+    )
+    torch.testing.assert_close(sac_losses.loss_of_replicas(made(), info), expected)
 
 
 def test_the_priority_is_the_root_of_the_mean_loss_without_last_steps():

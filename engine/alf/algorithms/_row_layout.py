@@ -1,7 +1,7 @@
-"""Which time steps the rows of a train step are: the last ones may have less to learn from.
+"""Which time steps the rows of a train step are: the first and last may have less to learn from.
 
 A train step without state gets all steps of a mini batch at once, `[T * B, ...]`, time first. Most
-algorithms need not know. One whose loss leaves out the last step saves its gradients.
+algorithms need not know. One whose loss leaves out some steps saves their work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def rows_of(num_steps: int, batch_size: int) -> Iterator[None]:
         _layout.reset(token)
 
 
-def rows_before_last_step(num_rows: int) -> int:
-    """How many of the rows come before the last time step; 0 where that is not known."""
+def sequences_of(num_rows: int) -> tuple[int, int] | None:
+    """Time steps T and sequences B of the rows; None where that is not known, or T is 1."""
     num_steps, batch_size = _layout.get()
-    return num_rows - batch_size if num_steps * batch_size == num_rows else 0
+    if num_steps < 2 or num_steps * batch_size != num_rows:
+        return None
+    return num_steps, batch_size

@@ -10,27 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import (
-    ActionType,
-    CriticInputs,
-    SacCriticInfo,
-    SacCriticState,
-    SacInfo,
-    SacState,
-)
+from alf.algorithms import _row_layout
+from alf.algorithms._sac_data import ActionType, SacCriticInfo, SacCriticState, SacState
 from alf.nest import nest
-from alf.utils import tensor_utils
+from alf.utils import common
 
 if TYPE_CHECKING:
     from alf.algorithms.sac_algorithm import SacAlgorithm
 
 __all__ = [
     "carry_states",
-    "critics_of_sequences",
     "critics_of_steps",
     "pessimistic",
     "policy_values",
+    "rows_of",
     "scalarize",
     "target_values",
     "values_of",
@@ -58,42 +51,48 @@ def scalarize(sac: SacAlgorithm, values: Tensor) -> Tensor:
 
 
 def critics_of_steps(
-    sac: SacAlgorithm, inputs: CriticInputs, taken: Any, distribution: Any, state: SacCriticState
+    sac: SacAlgorithm,
+    observations: tuple[Any, Any],
+    taken: Any,
+    action: Any,
+    distribution: Any,
+    state: SacCriticState,
 ) -> tuple[SacCriticInfo, SacCriticState]:
-    """Values [B, R, ...] of the actions taken, target values [B, ...] of the policy, next state."""
-    critics, critics_state = values_of(sac, inputs.taken, state.critics)
-    target, target_state = target_values(sac, inputs.policy, state.target_critics)
+    """Values [B, R, ...] of the actions taken, target values [B, ...] of the policy, next state.
+
+    Where it is known which time steps the rows are, only those that matter are computed: the last
+    step is not trained, its values are 0; the first step's target value counts only if that step
+    is LAST, after which there is nothing to learn: its own value stands in.
+
+    Args:
+        observations: what the critics see, and what the target critics see.
+    """
     kind = sac._kind
-    info = SacCriticInfo(
-        critics=kind.value_of_taken(critics, taken),
-        target_critic=kind.value_of_policy(target, kind.discrete_probs(distribution)),
-    )
+    taken_inputs = kind.critic_inputs(observations[0], taken)
+    policy_inputs = common.detach(kind.critic_inputs(observations[1], action))
+    probs = kind.discrete_probs(distribution)
+    num_rows = nest.flatten(taken)[0].shape[0]
+    layout = None if sac._has_critic_state else _row_layout.sequences_of(num_rows)
+    if layout is not None:
+        B = layout[1]
+        earlier, later = slice(-B), slice(B, None)
+        taken, taken_inputs = (rows_of(earlier, x) for x in (taken, taken_inputs))
+        policy_inputs, probs = (rows_of(later, x) for x in (policy_inputs, probs))
+    critics, critics_state = values_of(sac, taken_inputs, state.critics)
+    critics = kind.value_of_taken(critics, taken)
+    target, target_state = target_values(sac, policy_inputs, state.target_critics)
+    target = kind.value_of_policy(target, probs)
+    if layout is not None:
+        own = pessimistic(sac, critics[:B].detach())
+        critics = torch.cat([critics, torch.zeros_like(critics[:B])])
+        target = torch.cat([own, target])
+    info = SacCriticInfo(critics=critics, target_critic=target)
     return info, SacCriticState(critics_state, target_state)
 
 
-def critics_of_sequences(sac: SacAlgorithm, info: SacInfo) -> SacCriticInfo:
-    """Values [T, B, R, ...] and target values [T, B, ...], computed where they matter.
-
-    The last step is not trained, so its values are 0. The first step's target value counts only if
-    that step is LAST, after which there is nothing to learn: its own value stands in.
-    """
-    T, B = info.step_type.shape
-    kind = sac._kind
-
-    def rows(steps: slice, nested: Any) -> Any:
-        return nest.map_structure(lambda x: x[steps].flatten(0, 1), nested)
-
-    first, rest = slice(None, -1), slice(1, None)
-    critics, _ = values_of(sac, rows(first, info.critic.taken), ())
-    critics = kind.value_of_taken(critics, rows(first, info.action)).unflatten(0, (T - 1, B))
-    target, _ = target_values(sac, rows(rest, info.critic.policy), ())
-    probs = rows(rest, kind.discrete_probs(info.action_distribution))
-    target = kind.value_of_policy(target, probs).unflatten(0, (T - 1, B))
-    own = pessimistic(sac, critics[0].detach())
-    return SacCriticInfo(
-        critics=tensor_utils.tensor_extend_zero(critics),
-        target_critic=torch.cat([own.unsqueeze(0), target]),
-    )
+def rows_of(rows: slice, nested: Any) -> Any:
+    """Some rows of all tensors."""
+    return nest.map_structure(lambda x: x[rows], nested)
 
 
 def carry_states(sac: SacAlgorithm, observation: Any, action: Any, state: SacState) -> SacState:
@@ -116,7 +115,7 @@ def target_values(sac: SacAlgorithm, inputs: Any, state: Any) -> tuple[Tensor, A
 def _split(sac: SacAlgorithm, step: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
     values, state = step
     shape = sac._reward_spec.shape
-    return sac_values.split_heads(values, sac._num_critic_replicas, shape), state
+    return sac._split_heads(values, sac._num_critic_replicas, shape), state
 
 
 def _weights(sac: SacAlgorithm) -> Tensor | None:

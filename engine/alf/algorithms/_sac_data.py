@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple
-
-from torch import Tensor
 
 from alf.data_structures import namedtuple
 
 __all__ = [
     "ActionType",
-    "CriticInputs",
-    "PolicyStep",
     "SacActionState",
     "SacActorInfo",
     "SacCriticInfo",
@@ -49,27 +44,3 @@ SacInfo = namedtuple(
     default_value=(),
 )
 SacLossInfo = namedtuple("SacLossInfo", ["actor", "critic", "alpha", "repr"], default_value=())
-
-
-CriticInputs = namedtuple("CriticInputs", ["taken", "policy"], default_value=())
-"""What critics are still to be asked: about the actions that were taken, and about the policy's."""
-
-
-class PolicyStep(NamedTuple):
-    """What one training step says about the policy, whatever the kind of action.
-
-    Attributes:
-        action: the policy's action, with its graph.
-        distribution: the policy, one distribution for each action.
-        log_pi: one [B] for each part of the action; a discrete part's is the expectation.
-        actor_loss: [B]; its gradient for the action is -dQ/da. () without an actor.
-        critic_inputs: observation and action as the critics take them, without graph.
-        state: the next state, that of the critics left out.
-    """
-
-    action: Any
-    distribution: Any
-    log_pi: tuple[Tensor, ...]
-    actor_loss: Tensor | tuple
-    critic_inputs: Any
-    state: SacState

@@ -14,19 +14,11 @@ from torch import Tensor
 
 from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._row_layout import rows_before_last_step
-from alf.algorithms._sac_data import (
-    ActionType,
-    PolicyStep,
-    SacActionState,
-    SacCriticState,
-    SacState,
-)
-from alf.data_structures import TimeStep
+from alf.algorithms._sac_data import ActionType, SacActionState, SacCriticState, SacState
 from alf.nest import nest
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
 
 if TYPE_CHECKING:
     from alf.algorithms.sac_algorithm import SacAlgorithm
@@ -71,10 +63,29 @@ class ContinuousActions:
 
     def act(
         self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
-    ) -> tuple[Any, Any, SacActionState]:
-        """Distribution, action (``choose(distribution)``) and next state."""
+    ) -> tuple[Any, Any, Any, SacActionState]:
+        """Distribution, action (``choose(distribution)``), critics' values and next state.
+
+        The values [B, R, A, ...] are those of all discrete actions; None without any.
+        """
         distribution, actor_state = sac._actor_network(observation, state.actor_network)
-        return distribution, choose(distribution), SacActionState(actor_network=actor_state)
+        action = choose(distribution)
+        return distribution, action, None, SacActionState(actor_network=actor_state)
+
+    def log_pi(self, distribution: Any, action: Any) -> Any:
+        """The log probability [B] of the action; a pair of them for mixed actions."""
+        return dist_utils.compute_log_probability(distribution, action)
+
+    def value_to_climb(
+        self, sac: SacAlgorithm, observation: Any, action: Any, values: Any, state: Any
+    ) -> tuple[Tensor, Any, Any]:
+        """What the actor maximizes [B], its continuous actions, and the state of its critics.
+
+        Args:
+            values: what ``act()`` gave.
+        """
+        values, state = sac_critics.values_of(sac, (observation, action), state)
+        return sac_critics.policy_values(sac, values), action, state
 
     def critic_inputs(self, observation: Any, action: Any) -> Any:
         """Observation and action as the critics take them."""
@@ -94,74 +105,6 @@ class ContinuousActions:
         ``probs`` is what ``discrete_probs`` gives.
         """
         return values
-
-    def actor_loss(self, sac: SacAlgorithm, inputs: tuple[Any, Any]) -> Tensor:
-        """The loss [B] of actions with their graph, by critics without state.
-
-        Args:
-            inputs: observation and action.
-        """
-        observation, action = inputs
-        leaf = _leaves_of_a_new_graph(action)
-        values, _ = sac_critics.values_of(sac, (observation, leaf), ())
-        return sac._action_gradient_loss(sac_critics.policy_values(sac, values), leaf, action)
-
-    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
-        """One training step of the policy."""
-        observation = inputs.observation
-        actor_state = state.action.actor_network
-        earlier = 0
-        if sac._actor_learns_in_calc_loss and not nest.flatten(actor_state):
-            earlier = rows_before_last_step(inputs.step_type.shape[0])
-        if earlier:
-            distribution, action, log_pi = self._policy_of_sequences(sac, observation, earlier)
-        else:
-            distribution, actor_state = sac._actor_network(observation, actor_state)
-            action = dist_utils.rsample_action_distribution(distribution)
-            log_pi = dist_utils.compute_log_probability(distribution, action)
-        if sac._prior_actor is not None:
-            prior = sac._prior_actor.train_step(inputs, ()).output
-            log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
-        if sac._actor_learns_in_calc_loss:
-            return PolicyStep(
-                action=action,
-                distribution=distribution,
-                log_pi=(log_pi,),
-                actor_loss=(),
-                critic_inputs=(observation, action),
-                state=SacState(action=SacActionState(actor_network=actor_state)),
-            )
-        leaf = _leaves_of_a_new_graph(action)
-        values, q_state = sac_critics.values_of(sac, (observation, leaf), state.actor)
-        return PolicyStep(
-            action=action,
-            distribution=distribution,
-            log_pi=(log_pi,),
-            actor_loss=sac._action_gradient_loss(
-                sac_critics.policy_values(sac, values), leaf, action
-            ),
-            critic_inputs=(observation, common.detach(leaf)),
-            state=SacState(action=SacActionState(actor_network=actor_state), actor=q_state),
-        )
-
-    def _policy_of_sequences(
-        self, sac: SacAlgorithm, observation: Any, earlier: int
-    ) -> tuple[Any, Any, Tensor]:
-        """Distribution, action and its log probability, without gradients at the last steps."""
-
-        def policy(rows: slice) -> Any:
-            part = nest.map_structure(lambda x: x[rows], observation)
-            return sac._actor_network(part, ())[0]
-
-        first = policy(slice(earlier))
-        with torch.no_grad():
-            last = policy(slice(earlier, None))
-        joined = nest.map_structure(
-            lambda *parts: torch.cat(parts), *map(dist_utils.distributions_to_params, (first, last))
-        )
-        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(first))
-        action = dist_utils.rsample_action_distribution(distribution)
-        return distribution, action, dist_utils.compute_log_probability(distribution, action)
 
 
 class DiscreteActions:
@@ -194,13 +137,18 @@ class DiscreteActions:
             critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
         )
 
+    @torch.no_grad()
     def act(
         self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
-    ) -> tuple[Any, Any, SacActionState]:
+    ) -> tuple[Any, Any, Tensor, SacActionState]:
         values, critic_state = sac_critics.values_of(sac, observation, state.critic)
         policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
         action = choose(policy).to(self._dtype)
-        return self._pack(policy), self._pack(action), SacActionState(critic=critic_state)
+        return self._pack(policy), self._pack(action), values, SacActionState(critic=critic_state)
+
+    @torch.no_grad()
+    def log_pi(self, distribution: Any, action: Any) -> Tensor:
+        return dist_utils.compute_log_probability(distribution, action)
 
     def critic_inputs(self, observation: Any, action: Any) -> Any:
         return observation
@@ -213,19 +161,6 @@ class DiscreteActions:
 
     def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
         return sac_values.expected_value(values, probs)
-
-    @torch.no_grad()
-    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
-        values, critic_state = sac_critics.values_of(sac, inputs.observation, state.action.critic)
-        policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
-        return PolicyStep(
-            action=self._pack(policy.sample().to(self._dtype)),
-            distribution=self._pack(policy),
-            log_pi=(-policy.entropy(),),
-            actor_loss=(),
-            critic_inputs=inputs.observation,
-            state=SacState(action=SacActionState(critic=critic_state)),
-        )
 
     def _pack(self, action: Any) -> Any:
         return nest.pack_sequence_as(self._action_spec, [action])
@@ -269,17 +204,31 @@ class MixedActions:
 
     def act(
         self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
-    ) -> tuple[Any, Any, SacActionState]:
+    ) -> tuple[Any, Any, Tensor, SacActionState]:
         actor, actor_state = sac._actor_network(observation, state.actor_network)
         continuous = choose(actor)
         values, critic_state = sac_critics.values_of(sac, (observation, continuous), state.critic)
-        policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
+        q = sac_critics.policy_values(sac, values).detach()
+        policy = sac_values.boltzmann(q, sac._alphas()[0])
         discrete = choose(policy).to(self._discrete_spec.dtype)
         return (
             self._pair([policy, actor]),
             self._pair([discrete, continuous]),
+            values,
             SacActionState(actor_network=actor_state, critic=critic_state),
         )
+
+    def log_pi(self, distribution: Any, action: Any) -> tuple[Tensor, Tensor]:
+        discrete, continuous = map(dist_utils.compute_log_probability, distribution, action)
+        return discrete, continuous
+
+    def value_to_climb(
+        self, sac: SacAlgorithm, observation: Any, action: Any, values: Any, state: Any
+    ) -> tuple[Tensor, Any, Any]:
+        q = sac_critics.policy_values(sac, values)
+        # The discrete policy is optimal for Q, so its dependence on c adds no gradient.
+        probs = sac_values.boltzmann(q.detach(), sac._alphas()[0]).probs
+        return sac_values.expected_value(q, probs), action[1], state
 
     def critic_inputs(self, observation: Any, action: Any) -> Any:
         return observation, action[1]
@@ -292,27 +241,6 @@ class MixedActions:
 
     def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
         return sac_values.expected_value(values, probs)
-
-    def learn(self, sac: SacAlgorithm, inputs: TimeStep, state: SacState) -> PolicyStep:
-        observation = inputs.observation
-        actor, actor_state = sac._actor_network(observation, state.action.actor_network)
-        continuous = dist_utils.rsample_action_distribution(actor)
-        leaf = _leaves_of_a_new_graph(continuous)
-        values, critic_state = sac_critics.values_of(sac, (observation, leaf), state.action.critic)
-        q = sac_critics.policy_values(sac, values)
-        policy = sac_values.boltzmann(q.detach(), sac._alphas()[0])
-        # The discrete policy is optimal for Q, so its dependence on c adds no gradient.
-        expected_q = sac_values.expected_value(q, policy.probs)
-        discrete = policy.sample().to(self._discrete_spec.dtype)
-        log_pi = dist_utils.compute_log_probability(actor, continuous)
-        return PolicyStep(
-            action=self._pair([discrete, continuous]),
-            distribution=self._pair([policy, actor]),
-            log_pi=(-policy.entropy(), log_pi),
-            actor_loss=sac._action_gradient_loss(expected_q, leaf, continuous),
-            critic_inputs=(observation, common.detach(leaf)),
-            state=SacState(action=SacActionState(actor_network=actor_state, critic=critic_state)),
-        )
 
 
 ActionKind = ContinuousActions | DiscreteActions | MixedActions
@@ -364,7 +292,3 @@ def _required_actor(actor_network_cls: Callable | None) -> Callable:
             "SacAlgorithm needs an actor_network_cls where there is a continuous action"
         )
     return actor_network_cls
-
-
-def _leaves_of_a_new_graph(action: Any) -> Any:
-    return nest.map_structure(lambda a: a.detach().requires_grad_(), action)

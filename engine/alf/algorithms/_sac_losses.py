@@ -5,11 +5,12 @@ T time, B batch rows, R critic replicas, n reward dimensions.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alf.algorithms._sac_data import SacInfo
 from alf.data_structures import StepType
@@ -17,19 +18,27 @@ from alf.nest import nest
 from alf.utils import dist_utils
 from alf.utils.schedulers import Scheduler
 
-__all__ = ["loss_of_replicas", "priority_of", "reward_with_entropy", "target_entropies"]
+__all__ = [
+    "loss_of_replicas",
+    "make_critic_losses",
+    "parts_of",
+    "priority_of",
+    "reward_with_entropy",
+    "set_target_entropy",
+    "target_entropies",
+]
 
 
 @torch.no_grad()
 def reward_with_entropy(
-    info: SacInfo, alphas: Sequence[Tensor], gamma: Tensor, normalize: Callable | None
+    info: SacInfo, alphas: Sequence[Tensor], gamma: Any, normalize: Callable | None
 ) -> Tensor:
     """Reward plus ``gamma * discount * alpha * entropy``: [T, B] or [T, B, n].
 
     The reward of a step belongs to the action before it, the entropy to the action after it: one
     discount later.
     """
-    parts = [alpha * log_pi for alpha, log_pi in zip(alphas, info.log_pi, strict=True)]
+    parts = [alpha * log_pi for alpha, log_pi in zip(alphas, parts_of(info.log_pi), strict=True)]
     entropy = -sum(parts[1:], parts[0])
     if normalize is not None:
         entropy = normalize(entropy)
@@ -39,10 +48,22 @@ def reward_with_entropy(
     return info.reward + gamma * entropy
 
 
-def loss_of_replicas(td_loss: Callable, info: SacInfo) -> Tensor:
-    """The sum [T, B] of ``td_loss`` over replicas, one batch after the other in one call."""
-    critics = info.critic.critics
+def parts_of(log_pi: Any) -> Sequence[Tensor]:
+    """The log probabilities of the parts of an action: a pair for mixed actions, else one."""
+    return [log_pi] if isinstance(log_pi, Tensor) else log_pi
+
+
+def loss_of_replicas(td_losses: Sequence[Callable] | nn.ModuleList, info: SacInfo) -> Tensor:
+    """The sum [T, B] over replicas of their losses.
+
+    Losses of the same kind without state of their own are computed in one call of the first, one
+    batch after the other.
+    """
+    critics, target = info.critic.critics, info.critic.target_critic
     replicas = critics.shape[2]
+    if not all(getattr(loss, "is_stateless", False) for loss in td_losses):
+        parts = [td_losses[i](info, critics[:, :, i], target).loss for i in range(replicas)]
+        return sum(parts[1:], parts[0])
 
     def repeat(x: Tensor) -> Tensor:
         return torch.cat([x] * replicas, dim=1)
@@ -53,9 +74,15 @@ def loss_of_replicas(td_loss: Callable, info: SacInfo) -> Tensor:
         discount=repeat(info.discount),
         discounted_return=nest.map_structure(repeat, info.discounted_return),
     )
-    values = critics.transpose(1, 2).flatten(1, 2)
-    loss = td_loss(rows, values, repeat(info.critic.target_critic)).loss
+    loss = td_losses[0](rows, critics.transpose(1, 2).flatten(1, 2), repeat(target)).loss
     return loss.unflatten(1, (replicas, -1)).sum(1)
+
+
+def make_critic_losses(ctor: Callable, replicas: int, debug_summaries: bool) -> nn.ModuleList:
+    """One loss for each replica of the critic."""
+    return nn.ModuleList(
+        ctor(debug_summaries=debug_summaries, name=f"critic_loss{i + 1}") for i in range(replicas)
+    )
 
 
 def priority_of(step_type: Tensor, critic_loss: Tensor) -> Tensor:
@@ -92,14 +119,25 @@ def target_entropies(
 
 
 def _target_entropy(target: Any, part: Any) -> float:
-    if target is None:
-        target = dist_utils.calc_default_target_entropy
-    if isinstance(target, Scheduler):
+    return set_target_entropy("SacAlgorithm", target, nest.flatten(part))
+
+
+def set_target_entropy(
+    name: str, target_entropy: float | Callable | None, flat_action_spec: Sequence
+) -> float:
+    """A number as it is; else the sum over the specs of the function given, or the default one."""
+    if target_entropy is None:
+        target_entropy = dist_utils.calc_default_target_entropy
+    if isinstance(target_entropy, Scheduler):
         raise ValueError(
-            f"SacAlgorithm.target_entropy is {target!r}; allowed are numbers and callables on an "
+            f"{name}.target_entropy is {target_entropy!r}; allowed are numbers and callables on an "
             "action's spec. Agent's EntropyTargetAlgorithm takes a scheduler."
         )
-    if callable(target):
-        entropy_of = cast("Callable[[Any], float]", target)
-        return float(sum(map(entropy_of, nest.flatten(part))))
-    return float(target)
+    if callable(target_entropy):
+        entropy_of = cast("Callable[[Any], float]", target_entropy)
+        return float(sum(map(entropy_of, flat_action_spec)))
+    if isinstance(target_entropy, bool | str) or not isinstance(target_entropy, numbers.Real):
+        raise TypeError(
+            f"{name}.target_entropy must be a number or a function, got {target_entropy!r}."
+        )
+    return float(target_entropy)

@@ -65,18 +65,16 @@ def expected_value(values: Tensor, probs: Tensor) -> Tensor:
     return (values * probs.reshape(probs.shape + (1,) * (values.dim() - 2))).sum(1)
 
 
-def action_gradient_loss(
-    q: Tensor, actions: Sequence[Tensor], sampled: Sequence[Tensor], clipping: float | None
-) -> Tensor:
-    """A loss [B] whose gradient for the sampled actions is ``-dQ/da``, clipped element by element.
+def action_gradient_loss(q: Tensor, actions: Sequence[Tensor], clipping: float | None) -> Tensor:
+    """A loss [B] whose gradient for the actions is ``-dQ/da``, clipped element by element.
 
-    ``actions`` are the leaves at which ``q`` was computed, ``sampled`` the same actions with the
-    policy's graph. Only the path from ``q`` to the actions is differentiated, the critics' weights
-    get nothing. The loss is ``0.5 * |dQ/da|^2`` in value.
+    ``q`` was computed from ``actions``, which have the policy's graph. Only the path from ``q`` to
+    the actions is differentiated, the critics' weights get nothing. The loss is
+    ``0.5 * |dQ/da|^2`` in value.
     """
     gradients = torch.autograd.grad(q, list(actions), torch.ones_like(q))
     losses = []
-    for gradient, action in zip(gradients, sampled, strict=True):
+    for gradient, action in zip(gradients, actions, strict=True):
         if clipping:
             gradient = gradient.clamp(-clipping, clipping)
         with torch.no_grad():

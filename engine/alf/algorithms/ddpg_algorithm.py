@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alf.algorithms import _row_layout
 from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_values as sac_values
 from alf.algorithms._ddpg_data import (
@@ -87,7 +88,8 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             reward_spec: rank 0, or rank 1 for a vector reward: then there is a critic for each
                 dimension and the policy maximizes their weighted sum.
             actor_network_ctor: called with ``input_tensor_spec`` and ``action_spec``.
-            critic_network_ctor: called with ``input_tensor_spec=(observation, action)``.
+            critic_network_ctor: called with ``input_tensor_spec=(observation, action)`` and
+                ``output_tensor_spec=reward_spec``.
             reward_weights: weights of a vector reward; None is all ones.
             epsilon_greedy: share of the steps of ``predict_step`` with noise; None takes
                 ``TrainerConfig.epsilon_greedy``.
@@ -119,13 +121,16 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         actor_network = actor_network_ctor(
             input_tensor_spec=observation_spec, action_spec=action_spec
         )
-        critic = critic_network_ctor(input_tensor_spec=(observation_spec, action_spec))
-        critic_networks = critic.make_parallel(num_critic_replicas * reward_spec.numel)
-        noise_spec = nest.map_structure(lambda spec: TensorSpec(spec.shape), action_spec)
+        critic = critic_network_ctor(
+            input_tensor_spec=(observation_spec, action_spec), output_tensor_spec=reward_spec
+        )
+        critic_networks = critic.make_parallel(num_critic_replicas)
+        actor_state_spec = DdpgActorState(
+            actor=actor_network.state_spec, critics=critic_networks.state_spec
+        )
+        # Training has no noise: a train state would make it go step by step.
         train_state_spec = DdpgState(
-            actor=DdpgActorState(
-                actor=actor_network.state_spec, critics=critic_networks.state_spec
-            ),
+            actor=actor_state_spec,
             critics=DdpgCriticState(
                 critics=critic_networks.state_spec,
                 target_actor=actor_network.state_spec,
@@ -137,10 +142,9 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             action_spec=action_spec,
             reward_spec=reward_spec,
             train_state_spec=train_state_spec,
-            rollout_state_spec=train_state_spec._replace(noise=noise_spec),
+            rollout_state_spec=train_state_spec._replace(noise=action_spec),
             predict_state_spec=DdpgState(
-                actor=DdpgActorState(actor=actor_network.state_spec),
-                noise=noise_spec if epsilon_greedy > 0 else (),
+                actor=actor_state_spec, critics=DdpgCriticState(), noise=action_spec
             ),
             reward_weights=reward_weights,
             env=env,
@@ -149,7 +153,6 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             debug_summaries=debug_summaries,
             name=name,
         )
-        self._num_critic_replicas = num_critic_replicas
         self._epsilon_greedy = epsilon_greedy
         self._rollout_random_action = rollout_random_action
         self._calculate_priority = calculate_priority
@@ -160,14 +163,14 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         self._has_state = actor_network.is_rnn or critic_networks.is_rnn
         self._noise_processes = nn.ModuleList(
             OUProcess(state_spec=spec, damping=ou_damping, stddev=ou_stddev)
-            for spec in nest.flatten(noise_spec)
+            for spec in nest.flatten(action_spec)
         )
         if actor_optimizer is not None:
             self.add_optimizer(actor_optimizer, [actor_network])
         if critic_optimizer is not None:
             self.add_optimizer(critic_optimizer, [critic_networks])
-        self._critic_loss = (critic_loss_ctor or OneStepTDLoss)(
-            debug_summaries=debug_summaries, name="critic_loss"
+        self._critic_losses = sac_losses.make_critic_losses(
+            critic_loss_ctor or OneStepTDLoss, num_critic_replicas, debug_summaries
         )
         self._target_actor_network = actor_network.copy(name="target_actor_network")
         self._target_critic_networks = critic_networks.copy()
@@ -184,21 +187,22 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
     # Acting
 
     def predict_step(self, inputs: TimeStep, state: DdpgState) -> AlgStep:
-        action, actor_state = self._actor_network(inputs.observation, state.actor.actor)
-        noise = state.noise
+        greedy, actor_state = self._actor_network(inputs.observation, state.actor.actor)
+        action, noise = greedy, state.noise
         if self._epsilon_greedy > 0:
             noisy, noise = self._with_noise(action, noise)
             action = self._choose(noisy, action, self._epsilon_greedy)
-        state = DdpgState(actor=DdpgActorState(actor=actor_state), noise=noise)
-        return AlgStep(output=action, state=state, info=DdpgInfo(action=action))
+        state = state._replace(actor=state.actor._replace(actor=actor_state), noise=noise)
+        info = DdpgInfo(action=action, action_distribution=greedy)
+        return AlgStep(output=action, state=state, info=info)
 
     def rollout_step(self, time_step: TimeStep, state: DdpgState | None = None) -> AlgStep:
         """The actor's action with noise, or a random one."""
         if state is None:
             state = self.get_initial_rollout_state(time_step.step_type.shape[0])
         observation = time_step.observation
-        action, actor_state = self._actor_network(observation, state.actor.actor)
-        action, noise = self._with_noise(action, state.noise)
+        greedy, actor_state = self._actor_network(observation, state.actor.actor)
+        action, noise = self._with_noise(greedy, state.noise)
         if self._rollout_random_action > 0:
             rows = time_step.step_type.shape[0]
             uniform = nest.map_structure(
@@ -208,7 +212,8 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         state = state._replace(actor=state.actor._replace(actor=actor_state), noise=noise)
         if self.need_full_rollout_state():
             state = self._with_critic_states(observation, action, state)
-        return AlgStep(output=action, state=state, info=DdpgInfo(action=action))
+        info = DdpgInfo(action=action, action_distribution=greedy)
+        return AlgStep(output=action, state=state, info=info)
 
     def _with_noise(self, action: Any, state: Any) -> tuple[Any, Any]:
         """Action and noise, within the bounds, and the next state of the noise."""
@@ -252,56 +257,67 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
     # Training
 
     def train_step(self, inputs: TimeStep, state: DdpgState, rollout_info: DdpgInfo) -> AlgStep:
-        """What the losses need.
-
-        Networks without state give ``calc_loss`` only the inputs of the critics: there it is known
-        which steps of their sequences are first and last, and half of the work can be left out.
-        """
+        """What the losses need."""
         observation = inputs.observation
         action, actor_state = self._actor_network(observation, state.actor.actor)
         actor_loss, critics_state = self._actor_loss(observation, action, state.actor.critics)
-        taken = (observation, rollout_info.action)
-        next_critic_state = DdpgCriticState()
-        critic = DdpgCriticInfo(q_values=taken, target_q_values=observation)
-        if self._has_state:
-            q_values, q_state = self._values(self._critic_networks, taken, state.critics.critics)
-            target, next_critic_state = self._target_values(observation, state.critics)
-            next_critic_state = next_critic_state._replace(critics=q_state)
-            critic = DdpgCriticInfo(q_values=q_values, target_q_values=target)
+        critic, critic_state = self._critics(observation, rollout_info.action, state.critics)
         info = DdpgInfo(
             reward=inputs.reward,
             step_type=inputs.step_type,
             discount=inputs.discount,
-            action=rollout_info.action,
             action_distribution=action,
             actor_loss=actor_loss,
             critic=critic,
         )
         state = DdpgState(
-            actor=DdpgActorState(actor=actor_state, critics=critics_state),
-            critics=next_critic_state,
+            actor=DdpgActorState(actor=actor_state, critics=critics_state), critics=critic_state
         )
         return AlgStep(output=action, state=state, info=info)
 
     def _actor_loss(self, observation: Any, action: Any, state: Any) -> tuple[LossInfo, Any]:
         """A loss [B] with the gradient -dQ/da for the action, and the state of its critics."""
-        leaf = nest.map_structure(lambda a: a.detach().requires_grad_(), action)
-        values, state = self._values(self._critic_networks, (observation, leaf), state)
+        values, state = self._values(self._critic_networks, (observation, action), state)
         weights = self._weights()
         q = sac_values.scalarize(sac_values.least_replica(values, weights), weights)
         leaves = nest.flatten(action)
-        loss = sac_values.action_gradient_loss(q, nest.flatten(leaf), leaves, self._dqda_clipping)
-        extra = loss
+        loss = sac_values.action_gradient_loss(q, leaves, self._dqda_clipping)
         if self._action_l2 > 0:
             norm = torch.stack([a.square().flatten(1).sum(1) for a in leaves]).sum(0)
             loss = loss + self._action_l2 * norm
-        return LossInfo(loss=loss, extra=extra), state
+        return LossInfo(loss=loss, extra=loss), state
+
+    def _critics(
+        self, observation: Any, taken: Any, state: DdpgCriticState
+    ) -> tuple[DdpgCriticInfo, DdpgCriticState]:
+        """Values [B, R, ...] of the actions taken, target values [B, ...], and the next states.
+
+        Where it is known which time steps the rows are, only those that matter are computed: the
+        last step is not trained, its values are 0; the first step's target value counts only if
+        that step is LAST, after which there is nothing to learn: its own value stands in.
+        """
+        later = observation
+        layout = None
+        if not self._has_state:
+            layout = _row_layout.sequences_of(nest.flatten(taken)[0].shape[0])
+        if layout is not None:
+            B = layout[1]
+            observation, taken = nest.map_structure(lambda x: x[:-B], (observation, taken))
+            later = nest.map_structure(lambda x: x[B:], later)
+        values, critics_state = self._values(
+            self._critic_networks, (observation, taken), state.critics
+        )
+        target, next_state = self._target_values(later, state)
+        if layout is not None:
+            own = sac_values.least_replica(values[:B].detach(), self._weights())
+            values = torch.cat([values, torch.zeros_like(values[:B])])
+            target = torch.cat([own, target])
+        info = DdpgCriticInfo(q_values=values, target_q_values=target)
+        return info, next_state._replace(critics=critics_state)
 
     def _values(self, networks: Network, inputs: Any, state: Any) -> tuple[Tensor, Any]:
         """Values [B, R] or [B, R, n] of the replicas."""
-        values, state = networks(inputs, state)
-        shape = self._reward_spec.shape
-        return sac_values.split_heads(values, self._num_critic_replicas, shape), state
+        return networks(inputs, state)
 
     @torch.no_grad()
     def _target_values(
@@ -324,7 +340,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
     # The loss
 
     def calc_loss(self, info: DdpgInfo) -> LossInfo:
-        critic = info.critic if self._has_state else self._critics_of_sequences(info.critic)
+        critic = info.critic
         values = SacCriticInfo(critics=critic.q_values, target_critic=critic.target_q_values)
         rows = SacInfo(
             reward=info.reward,
@@ -333,7 +349,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             critic=values,
             discounted_return=info.discounted_return,
         )
-        critic_loss = sac_losses.loss_of_replicas(self._critic_loss, rows)
+        critic_loss = sac_losses.loss_of_replicas(self._critic_losses, rows)
         priority = ()
         if self._calculate_priority:
             priority = sac_losses.priority_of(info.step_type, critic_loss)
@@ -341,27 +357,6 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             loss=critic_loss + info.actor_loss.loss,
             priority=priority,
             extra=DdpgLossInfo(actor=info.actor_loss.extra, critic=critic_loss),
-        )
-
-    def _critics_of_sequences(self, inputs: DdpgCriticInfo) -> DdpgCriticInfo:
-        """Values [T, B, R, ...] and target values [T, B, ...] where they matter.
-
-        The last step is not trained, so its values are 0. The first step's target value counts
-        only if that step is LAST, after which there is nothing to learn: its own stands in.
-        """
-        T, B = nest.flatten(inputs.target_q_values)[0].shape[:2]
-
-        def rows(steps: slice, nested: Any) -> Any:
-            return nest.map_structure(lambda x: x[steps].flatten(0, 1), nested)
-
-        taken = rows(slice(None, -1), inputs.q_values)
-        values = self._values(self._critic_networks, taken, ())[0].unflatten(0, (T - 1, B))
-        later = rows(slice(1, None), inputs.target_q_values)
-        target = self._target_values(later, DdpgCriticState())[0].unflatten(0, (T - 1, B))
-        own = sac_values.least_replica(values[0].detach(), self._weights())
-        return DdpgCriticInfo(
-            q_values=torch.cat([values, torch.zeros_like(values[:1])]),
-            target_q_values=torch.cat([own.unsqueeze(0), target]),
         )
 
     @torch.no_grad()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from alf.algorithms import _row_layout
 from alf.algorithms import _sac_critics as sac_critics
-from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_values as sac_values
 from alf.algorithms._sac_data import (
     SacActionState,
+    SacActorInfo,
     SacCriticInfo,
     SacCriticState,
     SacInfo,
@@ -100,51 +102,78 @@ class DqnAlgorithm(SacAlgorithm):
 
     # Acting
 
-    def predict_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
-        action, action_state = self._act(inputs, state.action, self._epsilon_greedy)
-        return AlgStep(output=action, state=SacState(action=action_state))
+    def _predict_action(
+        self,
+        observation: Any,
+        state: SacActionState,
+        epsilon_greedy: float | None = None,
+        eps_greedy_sampling: bool = False,
+        rollout: bool = False,
+    ) -> tuple[Any, Any, Any, SacActionState]:
+        """The best action, or with probability ``epsilon_greedy`` any; as in ``SacAlgorithm``."""
+        with torch.no_grad():
+            values, critic_state = sac_critics.values_of(self, observation, state.critic)
+            best = sac_critics.policy_values(self, values).argmax(-1)
+        epsilon = epsilon_greedy or 0.0
+        distribution = self._epsilon_greedy_distribution(best, epsilon)
+        action = best if epsilon == 0 else distribution.sample()
+        (spec,) = nest.flatten(self.action_spec)
+        pack = functools.partial(nest.pack_sequence_as, self.action_spec)
+        state = SacActionState(critic=critic_state)
+        return pack([distribution]), pack([action.to(spec.dtype)]), values, state
+
+    def _epsilon_greedy_distribution(
+        self, best: Tensor, epsilon: float
+    ) -> torch.distributions.Categorical:
+        probs = nn.functional.one_hot(best, self._num_actions) * (1.0 - epsilon)
+        probs = probs + epsilon / self._num_actions
+        return torch.distributions.Categorical(probs=probs, validate_args=False)
 
     def rollout_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
         """The best action, or a random one; if states are stored, those of critics go along."""
-        epsilon = self._rollout_epsilon_greedy()
-        action, action_state = self._act(inputs, state.action, epsilon)
+        distribution, action, _, action_state = self._predict_action(
+            inputs.observation,
+            state=state.action,
+            epsilon_greedy=self._rollout_epsilon_greedy(),
+            eps_greedy_sampling=True,
+            rollout=True,
+        )
         state = state._replace(action=action_state)
         if self.need_full_rollout_state():
             state = sac_critics.carry_states(self, inputs.observation, action, state)
-        return AlgStep(output=action, state=state, info=SacInfo(action=action))
-
-    def _act(
-        self, inputs: TimeStep, state: SacActionState, epsilon: float
-    ) -> tuple[Any, SacActionState]:
-        values, critic_state = sac_critics.values_of(self, inputs.observation, state.critic)
-        action = sac_critics.policy_values(self, values).argmax(-1)
-        if epsilon > 0:
-            explores = torch.rand(action.shape, device=action.device) < epsilon
-            action = torch.where(explores, torch.randint_like(action, self._num_actions), action)
-        (spec,) = nest.flatten(self.action_spec)
-        action = nest.pack_sequence_as(self.action_spec, [action.to(spec.dtype)])
-        return action, SacActionState(critic=critic_state)
+        info = SacInfo(action=action, action_distribution=distribution)
+        return AlgStep(output=action, state=state, info=info)
 
     # Training
 
     def train_step(self, inputs: TimeStep, state: SacState, rollout_info: SacInfo) -> AlgStep:
-        """What the loss needs; networks without state are asked in ``calc_loss``."""
-        action = rollout_info.action
-        critic: Any = inputs.observation
-        next_state = SacState(action=SacActionState(), critic=SacCriticState())
-        if self._has_critic_state:
-            critic, critic_state = self._values(inputs.observation, action, state.critic)
-            next_state = SacState(
-                action=SacActionState(critic=critic_state.critics), critic=critic_state
-            )
+        """What the loss needs, as ``sac_critics.critics_of_steps`` says, with the greedy policy."""
+        taken = rollout_info.action
         info = SacInfo(
             reward=inputs.reward,
             step_type=inputs.step_type,
             discount=inputs.discount,
-            action=action,
-            critic=critic,
+            action=taken,
         )
-        return AlgStep(output=action, state=next_state, info=info)
+        layout = None
+        if not self._has_critic_state:
+            layout = _row_layout.sequences_of(inputs.step_type.shape[0])
+        if layout is not None:
+            critic = self._values_of_sequences(inputs.observation, taken, layout[1])
+            state = SacState(action=SacActionState(), critic=SacCriticState())
+            return AlgStep(output=taken, state=state, info=info._replace(critic=critic))
+        distribution, action, _, _ = self._predict_action(inputs.observation, state.action)
+        critic, critic_state = self._values(inputs.observation, taken, state.critic)
+        state = SacState(action=SacActionState(critic=critic_state.critics), critic=critic_state)
+        log_pi = self._kind.log_pi(distribution, action)
+        info = info._replace(
+            action_distribution=distribution,
+            actor=LossInfo(extra=SacActorInfo(neg_entropy=log_pi)),
+            critic=critic,
+            alpha=self._alpha_train_step(log_pi),
+            log_pi=log_pi,
+        )
+        return AlgStep(output=action, state=state, info=info)
 
     def _values(
         self, observation: Any, action: Any, state: SacCriticState
@@ -167,32 +196,23 @@ class DqnAlgorithm(SacAlgorithm):
             best = sac_critics.policy_values(self, values).argmax(-1)
         return sac_values.values_of_actions(target.unsqueeze(1), best).squeeze(1)
 
-    def calc_loss(self, info: SacInfo) -> LossInfo:
-        if not self._has_critic_state:
-            info = info._replace(critic=self._values_of_sequences(info))
-        loss = sac_losses.loss_of_replicas(self._critic_loss, info)
-        return LossInfo(loss=loss, extra=SacLossInfo(critic=loss))
-
-    def _values_of_sequences(self, info: SacInfo) -> SacCriticInfo:
-        """As ``sac_critics.critics_of_sequences``: asked only where the answers matter."""
-        T, B = info.step_type.shape
-
-        def rows(steps: slice, nested: Any) -> Any:
-            return nest.map_structure(lambda x: x[steps].flatten(0, 1), nested)
-
-        first, rest = slice(None, -1), slice(1, None)
-        values, _ = sac_critics.values_of(self, rows(first, info.critic), ())
-        values = self._kind.value_of_taken(values, rows(first, info.action))
-        values = values.unflatten(0, (T - 1, B))
-        later = rows(rest, info.critic)
-        target, _ = sac_critics.target_values(self, later, ())
+    def _values_of_sequences(self, observation: Any, taken: Any, batch: int) -> SacCriticInfo:
+        """As ``_values()``, of all rows but only where the answers matter."""
+        earlier, later = slice(-batch), slice(batch, None)
+        first, rest = (sac_critics.rows_of(rows, observation) for rows in (earlier, later))
+        values, _ = sac_critics.values_of(self, first, ())
+        values = self._kind.value_of_taken(values, sac_critics.rows_of(earlier, taken))
+        target, _ = sac_critics.target_values(self, rest, ())
         online = target.unsqueeze(1)  # not looked at
         if not self._target_net_target_action:
             with torch.no_grad():
-                online, _ = sac_critics.values_of(self, later, ())
-        target = self._value_of_best(target, online).unflatten(0, (T - 1, B))
-        own = sac_critics.pessimistic(self, values[0].detach())
+                online, _ = sac_critics.values_of(self, rest, ())
+        own = sac_critics.pessimistic(self, values[:batch].detach())
         return SacCriticInfo(
-            critics=torch.cat([values, torch.zeros_like(values[:1])]),
-            target_critic=torch.cat([own.unsqueeze(0), target]),
+            critics=torch.cat([values, torch.zeros_like(values[:batch])]),
+            target_critic=torch.cat([own, self._value_of_best(target, online)]),
         )
+
+    def calc_loss(self, info: SacInfo) -> LossInfo:
+        loss = self._calc_critic_loss(info)
+        return LossInfo(loss=loss.loss, extra=SacLossInfo(critic=loss.extra))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from alf.algorithms import _sac_values as sac_values
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDQRLoss
 from alf.algorithms.sac_algorithm import SacAlgorithm
@@ -26,7 +27,8 @@ class QrsacAlgorithm(SacAlgorithm):
     """``SacAlgorithm`` for continuous actions, with N quantiles in place of each value.
 
     N is the size of the critic's output, ``output_tensor_spec=TensorSpec((N,))``, and
-    ``num_quantiles`` of the critic loss. The policy maximizes the mean of the quantiles.
+    ``num_quantiles`` of the critic loss. The policy maximizes the mean of the quantiles; a vector
+    reward has quantiles for each dimension, and their means are weighted.
     """
 
     def __init__(
@@ -70,13 +72,10 @@ class QrsacAlgorithm(SacAlgorithm):
                 OneStepTDQRLoss.
 
         Raises:
-            ValueError: an action is discrete, there is a vector reward, or the critic gives no
-                quantiles.
+            ValueError: an action is discrete, or the critic gives no quantiles.
         """
         if any(spec.is_discrete for spec in nest.flatten(action_spec)):
             raise ValueError(f"{name} needs continuous actions, got {action_spec}.")
-        if tuple(reward_spec.shape) != ():
-            raise ValueError(f"{name} needs a scalar reward, got the reward_spec {reward_spec}.")
         super().__init__(
             observation_spec=observation_spec,
             action_spec=action_spec,
@@ -119,17 +118,27 @@ class QrsacAlgorithm(SacAlgorithm):
             )
 
     @staticmethod
+    def _split_heads(output: Tensor, num_replicas: int, reward_shape: Sequence[int]) -> Tensor:
+        """Critic output [B, R * n, N] as [B, R, n, N]; a scalar reward's [B, R, N] is kept."""
+        return output.unflatten(1, (num_replicas, *reward_shape)) if reward_shape else output
+
+    @staticmethod
     def _scalarize(values: Tensor, weights: Tensor | None) -> Tensor:
-        return values.mean(-1)
+        means = values.mean(-1)
+        return means if weights is None else (means * weights).sum(-1)
 
 
 def _least(quantiles: Tensor, weights: Tensor | None) -> Tensor:
-    """From quantiles [B, R, N] the least replica's of each: [B, N]."""
-    return quantiles.amin(1)
+    """From quantiles [B, R, (n,) N] the least replica's of each, the greatest of a negative one."""
+    weights = None if weights is None else weights.unsqueeze(-1)
+    return sac_values.least_replica(quantiles, weights)
 
 
 def _replica_of_least_mean(quantiles: Tensor, weights: Tensor | None) -> Tensor:
-    """From quantiles [B, R, N] those of the replica whose mean is least: [B, N]."""
-    replica = quantiles.detach().mean(-1).argmin(1)
-    index = replica.reshape(-1, 1, 1).expand(-1, 1, quantiles.shape[-1])
+    """From quantiles [B, R, (n,) N] those of the replica whose mean is least, for each reward."""
+    means = quantiles.detach().mean(-1)
+    if weights is not None:
+        means = means * torch.where(weights < 0, -1.0, 1.0)
+    replica = means.argmin(1, keepdim=True).unsqueeze(-1)
+    index = replica.expand(*replica.shape[:-1], quantiles.shape[-1])
     return quantiles.gather(1, index).squeeze(1)

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alf.algorithms import _row_layout
 from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms import _sac_losses as sac_losses
+from alf.algorithms import _sac_representation as sac_representation
 from alf.algorithms import _sac_values as sac_values
 from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._sac_data import (
     ActionType,
-    CriticInputs,
     SacActionState,
     SacActorInfo,
     SacCriticInfo,
@@ -25,6 +26,7 @@ from alf.algorithms._sac_data import (
     SacState,
 )
 from alf.algorithms._sac_kinds import kind_of_actions
+from alf.algorithms._sac_losses import set_target_entropy as _set_target_entropy
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
@@ -37,7 +39,7 @@ from alf.networks.network import Network
 from alf.networks.q_networks import QNetwork
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, math_ops, tensor_utils
+from alf.utils import common, dist_utils, math_ops
 from alf.utils.normalizers import ScalarAdaptiveNormalizer
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "SacInfo",
     "SacLossInfo",
     "SacState",
+    "_set_target_entropy",
 ]
 
 # Where the target entropy cannot be reached log alpha moves on for ever: alpha would be 0, by which
@@ -69,14 +72,20 @@ class SacAlgorithm(OffPolicyAlgorithm):
     All replicas of the critic are one batched network. One draw from the policy serves all losses.
     Actor and temperature losses are computed at every time step of a mini batch, the critic loss at
     all but the last, where it is 0: with ``mini_batch_length=2`` the critic loss weighs half.
+
+    A variant can override ``_predict_action()``, which acts and gives the policy to learn from, the
+    parts of ``train_step()`` (``_actor_train_step()``, ``_critic_train_step()``,
+    ``_alpha_train_step()``) and ``_calc_critic_loss()``.
     """
 
     # These two are None where there are none, and then nobody calls them.
     _actor_network: Any
     _critic_networks: Any
     _training_started: Tensor
+    _critic_losses: Any
 
-    # What of the critics' values counts; a variant of the algorithm can put others here.
+    # How the critics' output is read, and what of it counts; a variant can put others here.
+    _split_heads = staticmethod(sac_values.split_heads)
     _least_replica = staticmethod(sac_values.least_replica)
     _scalarize = staticmethod(sac_values.scalarize)
 
@@ -126,36 +135,34 @@ class SacAlgorithm(OffPolicyAlgorithm):
                 an algorithm with continuous actions that can act but not learn.
             q_network_cls: called with ``input_tensor_spec`` and ``action_spec``; for mixed actions
                 its input is ``(observation, continuous_action)``.
-            repr_alg_ctor: only None is supported.
+            repr_alg_ctor: called like ``EncodingAlgorithm`` for a representation of observations
+                that all networks get instead. Actor and critic losses train it, and target critics
+                have a slowly following copy of it.
             reward_weights: weights of a vector reward; None is all ones.
             epsilon_greedy: share of sampled instead of greedy actions in ``predict_step``; None
                 takes ``TrainerConfig.epsilon_greedy``.
             use_entropy_reward: count alpha times the entropy as reward.
             normalize_entropy_reward: bring that reward to mean 0 and deviation 1.
-            critic_loss_ctor: called with ``debug_summaries`` and ``name``; None is OneStepTDLoss.
+            critic_loss_ctor: called with ``debug_summaries`` and ``name`` for each replica; None is
+                OneStepTDLoss.
             target_entropy: a number, or a callable on each action's spec; for mixed actions it can
                 be a pair. None is ``dist_utils.calc_default_target_entropy``.
             prior_actor_ctor: if given, the divergence from this prior policy replaces minus the
                 entropy everywhere and is held at ``target_kld_per_dim`` for each dimension.
                 Continuous actions only.
             max_log_alpha: upper bound of log alpha; None: 40. The lower one is -40.
-            parameter_reset_period: actor and critics start anew after this many updates (primacy
-                bias, arXiv:2205.07802); never if not positive.
+            parameter_reset_period: actor and critics start anew after this many training
+                iterations (primacy bias, arXiv:2205.07802); never if not positive.
             dqda_clipping: bound for each element of dQ/da in the actor loss; None or 0 is none.
             actor_optimizer: must be without parameters; each algorithm uses its own copy. The
                 same holds for the other two. None leaves that part to the ``optimizer`` of a
                 parent.
             reproduce_locomotion: as in the original for MuJoCo: uniform actions until training
-                starts; the last time step of a mini batch trains neither actor nor temperature.
+                starts; the first time step of a mini batch trains neither actor nor temperature.
 
         Raises:
             ValueError: actions, optimizers or options that cannot be used together.
         """
-        if repr_alg_ctor is not None:
-            raise ValueError(
-                "SacAlgorithm.repr_alg_ctor is not supported by this engine; allowed is None. "
-                "Use Agent(representation_learner_cls=...) for a learned representation."
-            )
         kind = kind_of_actions(action_spec)
         if prior_actor_ctor is not None and kind.type is not ActionType.Continuous:
             raise ValueError(
@@ -165,20 +172,29 @@ class SacAlgorithm(OffPolicyAlgorithm):
         actor_optimizer, critic_optimizer, alpha_optimizer = own_optimizers(
             actor_optimizer, critic_optimizer, alpha_optimizer
         )
-        actor_network = kind.make_actor(actor_network_cls, observation_spec)
-        critic = kind.make_critic(critic_network_cls, q_network_cls, observation_spec)
+        representation, target_representation = sac_representation.make(
+            repr_alg_ctor, observation_spec, action_spec, reward_spec, config, debug_summaries
+        )
+        encoding_spec = observation_spec if representation is None else representation.output_spec
+        actor_network = kind.make_actor(actor_network_cls, encoding_spec)
+        critic = kind.make_critic(critic_network_cls, q_network_cls, encoding_spec)
         can_learn = critic is not None
         critic_networks = critic and critic.make_parallel(num_critic_replicas * reward_spec.numel)
         state_spec = kind.state_spec(
             actor_network.state_spec if actor_network is not None else (),
             critic_networks.state_spec if can_learn else (),
         )
+        predict_state_spec = SacState(action=state_spec.action)
+        if representation is not None:
+            repr_spec = representation.train_state_spec
+            state_spec = state_spec._replace(repr=repr_spec, target_repr=repr_spec)
+            predict_state_spec = predict_state_spec._replace(repr=representation.predict_state_spec)
         super().__init__(
             observation_spec=observation_spec,
             action_spec=action_spec,
             reward_spec=reward_spec,
             train_state_spec=state_spec,
-            predict_state_spec=SacState(action=state_spec.action),
+            predict_state_spec=predict_state_spec,
             reward_weights=reward_weights,
             env=env,
             config=config,
@@ -188,23 +204,19 @@ class SacAlgorithm(OffPolicyAlgorithm):
             name=name,
         )
         self._kind = kind
+        self._act_type = kind.type
         self._num_critic_replicas = num_critic_replicas
         self._has_critic_state = can_learn and critic_networks.is_rnn
         self._epsilon_greedy = (
             common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
-        self._keeps_distributions = config is not None and config.summarize_action_distributions
         self._use_entropy_reward = use_entropy_reward
         self._calculate_priority = calculate_priority
         self._dqda_clipping = dqda_clipping
         self._max_log_alpha = LOG_ALPHA_LIMIT if max_log_alpha is None else max_log_alpha
         self._reproduce_locomotion = reproduce_locomotion
-        # Only then is it known which steps are last, at which the actor has nothing to learn.
-        self._actor_learns_in_calc_loss = (
-            reproduce_locomotion
-            and kind.type is ActionType.Continuous
-            and not self._has_critic_state
-        )
+        self._has_trained = False
+        self._periodic_reset = None
         self._target_entropies = sac_losses.target_entropies(
             kind.parts(),
             target_entropy=target_entropy,
@@ -213,12 +225,13 @@ class SacAlgorithm(OffPolicyAlgorithm):
 
         self._actor_network = actor_network
         self._critic_networks = critic_networks
+        self._repr_alg = representation
+        self._target_repr_alg = target_representation if can_learn else None
         log_alphas = [
             nn.Parameter(torch.tensor(float(initial_log_alpha))) for _ in self._target_entropies
         ]
         self._log_alpha = log_alphas[0] if len(log_alphas) == 1 else nn.ParameterList(log_alphas)
-        if reproduce_locomotion:
-            self.register_buffer("_training_started", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("_training_started", torch.zeros((), dtype=torch.bool))
         if prior_actor_ctor is None:
             self._prior_actor = None
         else:
@@ -250,20 +263,22 @@ class SacAlgorithm(OffPolicyAlgorithm):
         period: int,
         reset_period: int,
     ) -> None:
-        self._critic_loss = critic_loss_ctor(
-            debug_summaries=self._debug_summaries, name="critic_loss"
+        self._critic_losses = sac_losses.make_critic_losses(
+            critic_loss_ctor, self._num_critic_replicas, self._debug_summaries
         )
         self._entropy_normalizer = (
             ScalarAdaptiveNormalizer(unit_std=True) if normalize_entropy_reward else None
         )
         self._target_critic_networks = self._critic_networks.copy()
+        models, targets = [self._critic_networks], [self._target_critic_networks]
+        if self._repr_alg is not None:
+            models, targets = [*models, self._repr_alg], [*targets, self._target_repr_alg]
         self._update_target = common.TargetUpdater(
-            models=[self._critic_networks],
-            target_models=[self._target_critic_networks],
+            models=models,
+            target_models=targets,
             tau=tau,
             period=period,
         )
-        self._periodic_reset = None
         if reset_period > 0:
             copy_to_target = common.TargetUpdater(
                 models=[self._critic_networks], target_models=[self._target_critic_networks]
@@ -276,34 +291,77 @@ class SacAlgorithm(OffPolicyAlgorithm):
             )
 
     def _trainable_attributes_to_ignore(self) -> list[str]:
-        return ["_target_critic_networks"]
+        return ["_target_critic_networks", "_target_repr_alg"]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # Checkpoints of earlier versions lack it; they hold an algorithm that was trained.
+        started = torch.ones((), dtype=torch.bool)
+        super()._load_from_state_dict(
+            {f"{prefix}_training_started": started, **state_dict}, prefix, *args
+        )
 
     # Acting
 
+    def _predict_action(
+        self,
+        observation: Any,
+        state: SacActionState,
+        epsilon_greedy: float | None = None,
+        eps_greedy_sampling: bool = False,
+        rollout: bool = False,
+    ) -> tuple[Any, Any, Any, SacActionState]:
+        """The policy's distribution and action.
+
+        Args:
+            observation: [B, ...].
+            epsilon_greedy: share of sampled instead of greedy actions, with
+                ``eps_greedy_sampling``; None is that of evaluation.
+            eps_greedy_sampling: act; otherwise learn: actions are drawn with their gradients.
+            rollout: whether the action goes to an environment to be learned from.
+
+        Returns:
+            distribution, action, the critics' values [B, R, A, ...] of all discrete actions (None
+            without any), and the next state.
+        """
+        choose: Callable = _draw
+        if eps_greedy_sampling:
+            eps = self._epsilon_greedy if epsilon_greedy is None else epsilon_greedy
+            choose = functools.partial(dist_utils.epsilon_greedy_sample, eps=eps)
+        return self._kind.act(self, observation, state, choose)
+
     def predict_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
-        choose = functools.partial(dist_utils.epsilon_greedy_sample, eps=self._epsilon_greedy)
-        distribution, action, action_state = self._kind.act(
-            self, inputs.observation, state.action, choose
+        inputs, repr_step = sac_representation.encode(self._repr_alg, "predict_step", inputs, state)
+        distribution, action, _, action_state = self._predict_action(
+            inputs.observation,
+            state=state.action,
+            epsilon_greedy=self._epsilon_greedy,
+            eps_greedy_sampling=True,
         )
         return AlgStep(
             output=action,
-            state=SacState(action=action_state),
+            state=SacState(action=action_state, repr=repr_step.state),
             info=SacInfo(action_distribution=distribution),
         )
 
     def rollout_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
         """Sample an action; if states are stored, recurrent critics go along."""
-        distribution, action, action_state = self._kind.act(
-            self, inputs.observation, state.action, dist_utils.sample_action_distribution
+        raw = inputs
+        inputs, repr_step = sac_representation.encode(self._repr_alg, "rollout_step", inputs, state)
+        distribution, action, _, action_state = self._predict_action(
+            inputs.observation,
+            state=state.action,
+            epsilon_greedy=1.0,
+            eps_greedy_sampling=True,
+            rollout=True,
         )
         if self._reproduce_locomotion and not self._is_training_known_to_have_started():
             action = nest.map_structure(self._uniform_before_training, action, self.action_spec)
-        state = state._replace(action=action_state)
+        state = state._replace(action=action_state, repr=repr_step.state)
         if self.need_full_rollout_state():
+            _, target = sac_representation.encode_for_targets(self, raw, inputs, state)
             state = sac_critics.carry_states(self, inputs.observation, action, state)
-        info = SacInfo(action=action)
-        if self._keeps_distributions:
-            info = info._replace(action_distribution=distribution)
+            state = state._replace(target_repr=target)
+        info = SacInfo(action=action, action_distribution=distribution, repr=repr_step.info)
         return AlgStep(output=action, state=state, info=info)
 
     def _is_training_known_to_have_started(self) -> bool:
@@ -318,85 +376,166 @@ class SacAlgorithm(OffPolicyAlgorithm):
     # Training
 
     def train_step(self, inputs: TimeStep, state: SacState, rollout_info: SacInfo) -> AlgStep:
-        """What the losses need.
-
-        Critics without state are asked later, in ``calc_loss``, where it is known which steps are
-        the first and last of their sequences: half of the work for sequences of two.
-        """
-        policy = self._kind.learn(self, inputs, state)
-        if self._reproduce_locomotion:
+        """What the losses need."""
+        if not self._has_trained:
+            self._has_trained = True
             self._training_started.fill_(True)
-        taken = rollout_info.action
-        critic = CriticInputs(
-            taken=self._kind.critic_inputs(inputs.observation, taken), policy=policy.critic_inputs
+        raw = inputs
+        inputs, repr_step = sac_representation.encode(
+            self._repr_alg, "train_step", inputs, state, rollout_info
         )
-        next_state = policy.state._replace(critic=SacCriticState())
-        if self._has_critic_state:
-            critic, critic_state = sac_critics.critics_of_steps(
-                self, critic, taken, policy.distribution, state.critic
-            )
-            next_state = next_state._replace(critic=critic_state)
+        target_observation, target_repr = sac_representation.encode_for_targets(
+            self, raw, inputs, state
+        )
+        distribution, action, values, action_state = self._policy(inputs.observation, state)
+        log_pi: Any = self._kind.log_pi(distribution, action)
+        if self._prior_actor is not None:
+            prior = self._prior_actor.train_step(raw, ()).output
+            log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
+        actor_state, actor_loss = self._actor_train_step(
+            inputs, state.actor, action, values, log_pi, distribution
+        )
+        critic_state, critic_info = self._critic_train_step(
+            inputs, state.critic, rollout_info, action, distribution, target_observation
+        )
         info = SacInfo(
             reward=inputs.reward,
             step_type=inputs.step_type,
             discount=inputs.discount,
-            action=taken,
-            action_distribution=policy.distribution,
-            actor=self._actor_loss(policy.actor_loss, policy.log_pi[-1]),
-            critic=critic,
-            alpha=self._alpha_loss(policy.log_pi),
-            log_pi=policy.log_pi,
+            action=rollout_info.action,
+            action_distribution=distribution,
+            actor=actor_loss,
+            critic=critic_info,
+            alpha=self._alpha_train_step(log_pi),
+            log_pi=log_pi,
+            repr=repr_step.info,
         )
-        return AlgStep(output=policy.action, state=next_state, info=info)
+        next_state = SacState(action_state, actor_state, critic_state, repr_step.state, target_repr)
+        return AlgStep(output=action, state=next_state, info=info)
 
-    def _actor_loss(self, loss: Tensor | tuple, log_pi: Tensor) -> LossInfo:
-        if not isinstance(loss, Tensor):
-            return LossInfo(extra=SacActorInfo(neg_entropy=log_pi))
-        return LossInfo(
-            loss=loss + self._alphas()[-1] * log_pi,
-            extra=SacActorInfo(actor_loss=loss, neg_entropy=log_pi),
+    def _rows_without_policy(self, num_rows: int) -> int:
+        """How many rows, the first ones, are known not to train the policy."""
+        if not self._reproduce_locomotion or self._kind.type is not ActionType.Continuous:
+            return 0
+        layout = _row_layout.sequences_of(num_rows)
+        return 0 if layout is None else layout[1]
+
+    def _policy(self, observation: Any, state: SacState) -> tuple[Any, Any, Any, SacActionState]:
+        """``_predict_action()`` for training, without gradients where none are wanted."""
+        first = self._rows_without_policy(nest.flatten(observation)[0].shape[0])
+        if first == 0 or nest.flatten(state.action):
+            return self._predict_action(observation, state=state.action)
+        with torch.no_grad():
+            head = self._predict_action(
+                sac_critics.rows_of(slice(first), observation), state=state.action
+            )
+        tail = self._predict_action(
+            sac_critics.rows_of(slice(first, None), observation), state=state.action
+        )
+        params = [(dist_utils.distributions_to_params(x[0]), x[1]) for x in (head, tail)]
+        joined, action = nest.map_structure(lambda *parts: torch.cat(parts), *params)
+        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(tail[0]))
+        return distribution, action, None, tail[3]
+
+    def _actor_train_step(
+        self,
+        inputs: TimeStep,
+        state: Any,
+        action: Any,
+        critics: Any,
+        log_pi: Any,
+        action_distribution: Any,
+    ) -> tuple[Any, LossInfo]:
+        """Next state of the actor's critics, and the actor's loss [B].
+
+        Args:
+            state: of the critics at the policy's actions.
+            action: the policy's, with its graph.
+            critics: what ``_predict_action()`` says of them.
+            log_pi: [B]; for mixed actions a pair.
+        """
+        parts = sac_losses.parts_of(log_pi)
+        neg_entropy = math_ops.add_n(list(parts))
+        if self._kind.type is ActionType.Discrete:
+            return (), LossInfo(extra=SacActorInfo(neg_entropy=neg_entropy))
+        observation, learned = inputs.observation, action
+        first = self._rows_without_policy(neg_entropy.shape[0])
+        if first:
+            rows = slice(first, None)
+            observation, learned = (sac_critics.rows_of(rows, x) for x in (observation, action))
+        q, continuous, state = self._kind.value_to_climb(self, observation, learned, critics, state)
+        loss = sac_values.action_gradient_loss(q, nest.flatten(continuous), self._dqda_clipping)
+        if first:
+            loss = torch.cat([loss.new_zeros(first), loss])
+        return state, LossInfo(
+            loss=loss + self._alphas()[-1] * parts[-1],
+            extra=SacActorInfo(actor_loss=loss, neg_entropy=neg_entropy),
         )
 
-    def _alpha_loss(self, log_pi: tuple[Tensor, ...]) -> Tensor:
+    def _critic_train_step(
+        self,
+        inputs: TimeStep,
+        state: SacCriticState,
+        rollout_info: SacInfo,
+        action: Any,
+        action_distribution: Any,
+        target_observation: Any = None,
+    ) -> tuple[SacCriticState, SacCriticInfo]:
+        """Next state of the critics, and their values as ``sac_critics.critics_of_steps`` says.
+
+        ``target_observation`` is what the target critics see; None is ``inputs.observation``.
+        """
+        observation = inputs.observation
+        observations = (observation, observation)
+        if target_observation is not None:
+            observations = (observation, target_observation)
+        info, state = sac_critics.critics_of_steps(
+            self, observations, rollout_info.action, action, action_distribution, state
+        )
+        return state, info
+
+    def _alpha_train_step(self, log_pi: Any) -> Tensor:
+        """The loss [B] of the temperatures."""
         losses = [
             sac_values.temperature_loss(*part)
-            for part in zip(self._log_alphas(), log_pi, self._target_entropies, strict=True)
+            for part in zip(
+                self._log_alphas(),
+                sac_losses.parts_of(log_pi),
+                self._target_entropies,
+                strict=True,
+            )
         ]
         return sum(losses[1:], losses[0])
 
     # The loss
 
     def calc_loss(self, info: SacInfo) -> LossInfo:
-        if self._actor_learns_in_calc_loss:
-            info = info._replace(actor=self._actor_loss_of_sequences(info))
-        if not self._has_critic_state:
-            info = info._replace(critic=sac_critics.critics_of_sequences(self, info))
-        if self._use_entropy_reward:
-            reward = sac_losses.reward_with_entropy(
-                info, self._alphas(), self._critic_loss.gamma, self._entropy_normalizer
-            )
-            info = info._replace(reward=reward)
-        critic_loss = sac_losses.loss_of_replicas(self._critic_loss, info)
+        critic = self._calc_critic_loss(info)
         policy_loss = math_ops.add_ignore_empty(info.actor.loss, info.alpha)
         if self._reproduce_locomotion:
-            policy_loss = tensor_utils.tensor_extend_zero(policy_loss[:-1])
-        priority = ()
-        if self._calculate_priority:
-            priority = sac_losses.priority_of(info.step_type, critic_loss)
+            policy_loss = torch.cat([torch.zeros_like(policy_loss[:1]), policy_loss[1:]])
         if self._debug_summaries and summary.should_record_summaries():
             self._summarize_alphas()
-        return LossInfo(
-            loss=policy_loss + critic_loss,
-            priority=priority,
-            extra=SacLossInfo(actor=info.actor.extra, critic=critic_loss, alpha=info.alpha),
+        loss = LossInfo(
+            loss=policy_loss + critic.loss,
+            priority=critic.priority,
+            extra=SacLossInfo(actor=info.actor.extra, critic=critic.extra, alpha=info.alpha),
         )
+        return loss if self._repr_alg is None else sac_representation.add_loss(self, loss, info)
 
-    def _actor_loss_of_sequences(self, info: SacInfo) -> LossInfo:
-        """The actor's loss [T, B], 0 at the last step."""
-        T, B = info.step_type.shape
-        earlier = nest.map_structure(lambda x: x[:-1].flatten(0, 1), info.critic.policy)
-        loss = self._kind.actor_loss(self, earlier).unflatten(0, (T - 1, B))
-        return self._actor_loss(tensor_utils.tensor_extend_zero(loss), info.log_pi[-1])
+    def _calc_critic_loss(self, info: SacInfo) -> LossInfo:
+        """The sum [T, B] of the losses of all replicas, priorities, and the mean as ``extra``."""
+        if self._use_entropy_reward:
+            gamma = self._critic_losses[0].gamma
+            reward = sac_losses.reward_with_entropy(
+                info, self._alphas(), gamma, self._entropy_normalizer
+            )
+            info = info._replace(reward=reward)
+        loss = sac_losses.loss_of_replicas(self._critic_losses, info)
+        priority = ()
+        if self._calculate_priority:
+            priority = sac_losses.priority_of(info.step_type, loss)
+        return LossInfo(loss=loss, priority=priority, extra=loss / self._num_critic_replicas)
 
     def _summarize_alphas(self) -> None:
         names = ["alpha/discrete", "alpha/continuous"]
@@ -407,11 +546,24 @@ class SacAlgorithm(OffPolicyAlgorithm):
 
     @torch.no_grad()
     def after_update(self, root_inputs: Any, info: Any) -> None:
+        if self._repr_alg is not None:
+            self._repr_alg.after_update(root_inputs, info.repr)
         self._update_target()
         for log_alpha in self._log_alphas():
             log_alpha.clamp_(-LOG_ALPHA_LIMIT, self._max_log_alpha)
+
+    def after_train_iter(self, inputs: Any, info: Any) -> None:
+        if self._repr_alg is not None:
+            self._repr_alg.after_train_iter(inputs, None if info is None else info.repr)
         if self._periodic_reset is not None:
             self._periodic_reset()
+
+    def _looks_at_unroll(self) -> bool:
+        """Whether an unroll has to be kept: SAC itself needs none after an iteration."""
+        own = type(self).after_train_iter is not SacAlgorithm.after_train_iter
+        if own or self._repr_alg is not None:
+            return super()._looks_at_unroll()
+        return summary.should_record_summaries()
 
     # For the kinds of actions
 
@@ -422,7 +574,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
     def _alphas(self) -> list[Tensor]:
         return [log_alpha.detach().exp() for log_alpha in self._log_alphas()]
 
-    def _action_gradient_loss(self, q: Tensor, leaf: Any, sampled: Any) -> Tensor:
-        return sac_values.action_gradient_loss(
-            q, nest.flatten(leaf), nest.flatten(sampled), self._dqda_clipping
-        )
+
+def _draw(distributions: Any) -> Any:
+    """A sample of each distribution, with its gradients where there are any."""
+    return nest.map_structure(lambda d: d.rsample() if d.has_rsample else d.sample(), distributions)

@@ -77,6 +77,12 @@ class TDLoss(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
+    def is_stateless(self) -> bool:
+        """Whether calls do not depend on each other, so that batches can be put together."""
+        known = type(self).forward in (TDLoss.forward, TDQRLoss.forward)
+        return known and self._target_normalizer is None
+
+    @property
     def gamma(self) -> torch.Tensor:
         """Discount per step, [] or [number of reward dimensions]."""
         return self._gamma
