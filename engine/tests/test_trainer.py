@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import pdb
@@ -26,7 +27,7 @@ from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.critic_networks import CriticNetwork
 from alf.optimizers import Adam
 from alf.summary import summary_ops as summary
-from alf.trainers import _console
+from alf.trainers import _checkpoint_schedule, _console
 from alf.trainers._checkpoint_schedule import (
     CheckpointSchedule,
     EvaluationSchedule,
@@ -416,15 +417,14 @@ def test_temporary_checkpoints_come_after_their_time(monkeypatch):
     assert not schedule.is_due()
 
 
-def test_only_the_newest_temporary_checkpoints_stay(monkeypatch):
-    _, schedule = _schedule(monkeypatch, "1")
-    outcome = [schedule.outdated(step, temporary=True) for step in (1, 2, 3)]
-    assert outcome == [[], [], [1]]
-    assert schedule.outdated(4, temporary=False) == [2]
-    assert schedule.outdated(5, temporary=True) == []
-    assert schedule.outdated(5, temporary=False) == []
-    assert schedule.outdated(6, temporary=True) == []
-    assert schedule.outdated(7, temporary=True) == [3]
+def test_a_failed_save_is_tried_again_after_a_while(monkeypatch):
+    progress, schedule = _schedule(monkeypatch, "0", num_checkpoints=100)
+    progress.update(1, 0)
+    assert schedule.is_due()
+    schedule.failed()
+    assert not schedule.is_due()
+    monkeypatch.setattr(_checkpoint_schedule.time, "monotonic", lambda: float("inf"))
+    assert schedule.is_due()
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
@@ -446,3 +446,73 @@ def test_progress_lines_name_steps_and_time_left(monkeypatch, capfd):
     assert "50 %  1,500 steps" in text
     assert "iteration 3" in text
     assert "left" in text
+
+
+def test_the_best_evaluation_keeps_its_checkpoint(tmp_path, capfd):
+    metric = "-AverageEpisodeLength"  # equal every time: the first evaluation is the best
+    trainer = _trainer(tmp_path, 12, evaluate=True, eval_interval=4, best_checkpoint_metric=metric)
+    trainer.train()
+    steps = trainer._checkpointer.steps()
+    assert steps[0] == trainer._keeper.best.step < steps[-1]
+    assert len(steps) == 3
+    text = capfd.readouterr().err
+    assert f"best checkpoint so far: ckpt-{steps[0]}, {metric} = 5" in text
+
+
+def test_stops_leave_no_more_checkpoints_than_belong(tmp_path):
+    for end in (8, 16, 24):
+        _Point.total_steps = 0
+        _Point.on_step = staticmethod(
+            lambda n, end=end: n == end and os.kill(os.getpid(), signal.SIGTERM)
+        )
+        trainer = _trainer(tmp_path, 100, evaluate=False)
+        trainer.train()
+        assert trainer.stop_signal == signal.SIGTERM
+    assert len(trainer._checkpointer.steps()) == 2
+
+
+def test_a_full_disk_does_not_end_the_training(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(_checkpoint_schedule, "_SECONDS_BETWEEN_TRIES", 0.0)
+    trainer = _trainer(tmp_path, 20, num_checkpoints=5, evaluate=False)
+    save, calls = trainer._checkpointer.save, []
+
+    def save_or_fail(step):
+        calls.append(step)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "ckpt-x cannot be written: the disk is full")
+        save(step)
+
+    monkeypatch.setattr(trainer._checkpointer, "save", save_or_fail)
+    trainer.train()
+    assert "ckpt-x cannot be written: the disk is full; training goes on" in caplog.text
+    assert len(trainer._checkpointer.steps()) >= 5
+    assert trainer._progress.iter_num == 20
+
+
+def test_a_full_disk_at_the_end_is_an_error(tmp_path, monkeypatch):
+    trainer = _trainer(tmp_path, 3, evaluate=False)
+    full = OSError(errno.ENOSPC, "ckpt-x cannot be written: the disk is full")
+    monkeypatch.setattr(trainer._checkpointer, "save", mock.Mock(side_effect=full))
+    with pytest.raises(OSError, match="the disk is full"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("name", ["_restore_checkpoint", "_start"])
+@pytest.mark.parametrize("signum", [signal.SIGUSR2, signal.SIGTERM])
+def test_signals_before_the_loop_are_requests(tmp_path, name, signum, capfd):
+    trainer = _trainer(tmp_path, 3, evaluate=False)
+    original = getattr(trainer, name)
+
+    def with_signal():
+        original()
+        os.kill(os.getpid(), signum)
+
+    setattr(trainer, name, with_signal)
+    trainer.train()
+    text = capfd.readouterr().err
+    if signum == signal.SIGTERM:
+        assert trainer.stop_signal == signal.SIGTERM
+        assert "stopped by signal 15" in text
+    else:
+        assert trainer._progress.iter_num == 3
+        assert "written as asked by SIGUSR2" in text

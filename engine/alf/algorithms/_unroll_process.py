@@ -7,7 +7,6 @@ import io
 import multiprocessing
 import pickle
 import queue
-import signal
 import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +21,7 @@ from alf.device_ctx import get_default_device, set_default_device
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.utils import common, dist_utils
+from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
 from alf.utils.schedulers import update_all_progresses
 from alf.utils.spawned_process_utils import SpawnedProcessContext, set_spawned_process_context
 
@@ -54,13 +54,13 @@ class UnrollSetup(NamedTuple):
     deterministic: bool
     rank: int
     num_processes: int
+    parent: Parent
 
 
 def work(setup: UnrollSetup, jobs: Any, results: Any, stop: Any) -> None:
     """The process: act until it is told to stop, and send back what goes wrong."""
-    # Both mean the training, which ends this process in its own time.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with(setup.parent)
+    leave_signals_to_parent()
     connection = _Connection(jobs, results, stop)
     # Of a higher layer: the process is configured as a program is.
     from alf import config_helpers

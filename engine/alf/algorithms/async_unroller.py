@@ -28,6 +28,7 @@ from alf.nest import nest
 from alf.nest.utils import convert_device
 from alf.summary import summary_ops as summary
 from alf.utils import common, dist_utils
+from alf.utils._child_process import Parent
 from alf.utils.per_process_context import PerProcessContext
 from alf.utils.rng_state import preserved_rng_state
 from alf.utils.schedulers import get_all_progresses
@@ -259,6 +260,7 @@ def _make_setup(config: TrainerConfig) -> UnrollSetup:
         deterministic=torch.are_deterministic_algorithms_enabled(),
         rank=context.ddp_rank,
         num_processes=context.num_processes,
+        parent=Parent.here(),
     )
 
 

@@ -54,6 +54,10 @@ class TrainerConfig:
         sync_progress_to_envs: tell environments in other processes each iteration how far the
             training is, for schedulers there.
         num_checkpoints: how many checkpoints are written during the run.
+        best_checkpoint_metric: keep the checkpoint whose evaluation had the largest value of this
+            metric, such as "AverageReturn" or "AverageEnvInfo/success", beside the newest ones;
+            "-AverageEpisodeLength": the smallest. Each evaluation writes a checkpoint then.
+            `play --best_checkpoint` plays it. None: there is none.
         confirm_checkpoint_upon_crash: ask on a terminal whether to write one after a crash.
         no_thread_env_for_conf: do not make an environment in this process only to see which
             settings are operative, where environments of training or evaluation are in others.
@@ -137,6 +141,7 @@ class TrainerConfig:
     mask_out_loss_for_last_step: bool = True
     sync_progress_to_envs: bool = False
     num_checkpoints: int = 10
+    best_checkpoint_metric: str | None = None
     confirm_checkpoint_upon_crash: bool = True
     no_thread_env_for_conf: bool = False
     evaluate: bool = False

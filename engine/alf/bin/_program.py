@@ -15,6 +15,7 @@ from absl import flags, logging
 from alf.config_util import find_conf_file, origin_of
 from alf.device_ctx import set_default_device
 from alf.utils import common
+from alf.utils._child_process import end_with_other_command
 
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError, KeyError)
 _CONF_MODULE_PREFIX = "_alf_conf_"
@@ -140,6 +141,7 @@ def run(program: Callable[[], int]) -> int:
     """
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # until there is a log file
+    end_with_other_command()
     try:
         return program()
     except KeyboardInterrupt:

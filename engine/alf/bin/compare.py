@@ -20,6 +20,7 @@ from typing import NamedTuple
 from absl import app, flags
 
 from alf.bin import _program
+from alf.utils._child_process import command_environment
 
 _STYLE = (
     "body{font-family:sans-serif;margin:2em}td,th{padding:.3em 1em;text-align:right}"
@@ -82,7 +83,13 @@ def _play(root_dir: str, seed: int) -> Played:
         command += ["--num_episodes", str(flags.FLAGS.num_episodes)]
         if flags.FLAGS.video:
             command += ["--record_file", str(video), "--last_step_repeats", "10"]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=command_environment(),
+        )
         if done.returncode:
             hint = "; --novideo compares the numbers only" if flags.FLAGS.video else ""
             raise ValueError(f"playing {root_dir} has failed: {done.stderr.strip()}{hint}")

@@ -25,7 +25,9 @@ from alf.bin import _program, train
 from alf.bin._search import Run, Search, as_flag, keep_search, read_search, runs_of
 from alf.config_util import save_config_without
 from alf.utils import common
+from alf.utils._child_process import command_environment
 from alf.utils._run_files import ALF_GIN_FILE, conf_params_for
+from alf.utils._run_lock import run_lock
 
 _STATE_FILE = "search_run.json"
 _OUTPUT_FILE = "output.txt"
@@ -46,12 +48,13 @@ def search() -> int:
     wanted = read_search(values.search_config)
     root_dir, conf_file = _program.root_dir_and_conf_file()
     _program.make_writable(root_dir)
-    _program.log_to_files(root_dir, "grid_search")
     runs = runs_of(wanted)
-    conf_file = _prepare(root_dir, conf_file, runs[0])
-    keep_search(wanted, root_dir)
-    with _Workers(wanted, root_dir, conf_file) as workers:
-        outcomes = workers.train(runs)
+    with run_lock(root_dir):
+        _program.log_to_files(root_dir, "grid_search")
+        conf_file = _prepare(root_dir, conf_file, runs[0])
+        keep_search(wanted, root_dir)
+        with _Workers(wanted, root_dir, conf_file) as workers:
+            outcomes = workers.train(runs)
     return _report(runs, outcomes, root_dir, workers.stop_signal)
 
 
@@ -92,9 +95,7 @@ class _Workers:
         self.stop_signal: int | None = None
         self._processes: set[subprocess.Popen] = set()
         has_snapshot = os.path.isfile(os.path.join(root_dir, "alf.tar.gz"))
-        self._environment = (
-            common.get_alf_snapshot_env_vars(root_dir) if has_snapshot else dict(os.environ)
-        )
+        self._environment = common.get_alf_snapshot_env_vars(root_dir) if has_snapshot else {}
         self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for i in range(wanted.max_worker_num):
             self._devices.put(str(wanted.gpus[i % len(wanted.gpus)]) if wanted.use_gpu else "")
@@ -161,7 +162,7 @@ class _Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**self._environment, "CUDA_VISIBLE_DEVICES": device},
+                env={**command_environment(), **self._environment, "CUDA_VISIBLE_DEVICES": device},
                 # An interrupt of the terminal reaches it only through this program.
                 start_new_session=True,
             )

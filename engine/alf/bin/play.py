@@ -18,9 +18,11 @@ from alf.config_util import config
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.utils import create_environment  # noqa: F401 (configured below)
 from alf.summary import render
+from alf.trainers._checkpoint_keeping import best_step
 from alf.trainers._play import play_episodes, try_window
 from alf.trainers._player import create_player
 from alf.utils import common
+from alf.utils._child_process import command_environment
 from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
 
@@ -29,6 +31,9 @@ def define_flags() -> None:
     """Flags of this program."""
     _program.define_common_flags()
     flags.DEFINE_integer("checkpoint_step", None, "Which checkpoint; the newest if not given.")
+    flags.DEFINE_bool(
+        "best_checkpoint", False, "Play the one kept by TrainerConfig.best_checkpoint_metric."
+    )
     flags.DEFINE_integer("random_seed", None, "Seed of environment and policy.")
     flags.DEFINE_integer("num_episodes", 10, "Number of episodes.", lower_bound=1)
     flags.DEFINE_float("sleep_time_per_step", 0.01, "Seconds between steps in a window.")
@@ -94,7 +99,8 @@ def _play_with_snapshot(root_dir: str) -> int:
     """The same in another process, which finds the packages of the snapshot first."""
     common.unzip_alf_snapshot(root_dir)
     command = [sys.executable, "-m", "alf.bin.play", *sys.argv[1:], "--nouse_alf_snapshot"]
-    return subprocess.run(command, env=common.get_alf_snapshot_env_vars(root_dir)).returncode
+    environment = {**command_environment(), **common.get_alf_snapshot_env_vars(root_dir)}
+    return subprocess.run(command, env=environment).returncode
 
 
 def _parse_config_quietly(conf_file: str) -> None:
@@ -114,6 +120,8 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
     algorithm = create_player(trainer_config, env)
     checkpointer = Checkpointer(checkpoint_dir, algorithm=algorithm)
     step = "latest" if values.checkpoint_step is None else values.checkpoint_step
+    if values.best_checkpoint:
+        step = best_step(checkpoint_dir)
     try:
         step = checkpointer.load(
             step,

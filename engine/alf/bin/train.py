@@ -5,6 +5,7 @@ The same command continues a run that was stopped; `--root_dir` alone is then en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -13,9 +14,14 @@ from absl import app, flags, logging
 from alf import config_helpers
 from alf.algorithms.config import TrainerConfig
 from alf.bin import _processes, _program
+from alf.trainers._signals import signal_requests
 from alf.trainers.policy_trainer import RLTrainer, SLTrainer, Trainer
 from alf.utils import common
+from alf.utils._child_process import is_command_of_other
+from alf.utils._run_lock import run_lock
 from alf.utils.per_process_context import PerProcessContext
+
+_SECONDS_TO_SAVE = 60.0
 
 
 def define_flags() -> None:
@@ -44,16 +50,20 @@ def train_in_this_process() -> int:
     rank = PerProcessContext().ddp_rank
     root_dir, conf_file = _program.root_dir_and_conf_file()
     _program.make_writable(root_dir)
-    _program.log_to_files(root_dir, "py_train" if rank <= 0 else f"py_train_rank{rank}")
-    _program.set_up_torch()
-    if flags.FLAGS.store_snapshot and rank <= 0:
-        store_snapshot(root_dir, conf_file)
-    try:
-        common.parse_conf_file(conf_file)
-        trainer = create_trainer(TrainerConfig(root_dir=root_dir, conf_file=conf_file))
-        trainer.train()
-    finally:
-        config_helpers.close_env()
+    # A search that was killed leaves runs which are about to write their last checkpoint.
+    patience = _SECONDS_TO_SAVE if is_command_of_other() else 0.0
+    lock = run_lock(root_dir, patience) if rank <= 0 else contextlib.nullcontext()
+    with signal_requests(), lock:
+        _program.log_to_files(root_dir, "py_train" if rank <= 0 else f"py_train_rank{rank}")
+        _program.set_up_torch()
+        if flags.FLAGS.store_snapshot and rank <= 0:
+            store_snapshot(root_dir, conf_file)
+        try:
+            common.parse_conf_file(conf_file)
+            trainer = create_trainer(TrainerConfig(root_dir=root_dir, conf_file=conf_file))
+            trainer.train()
+        finally:
+            config_helpers.close_env()
     return 0 if trainer.stop_signal is None else 128 + trainer.stop_signal
 
 

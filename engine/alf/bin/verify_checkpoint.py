@@ -25,6 +25,7 @@ from alf.nest import nest
 from alf.trainers._player import create_player
 from alf.trainers.evaluator import play_steps, untouched_training
 from alf.utils import common, dist_utils
+from alf.utils._child_process import Parent, end_with
 from alf.utils._run_files import conf_params_for
 from alf.utils.checkpoint_utils import Checkpointer, model_state
 
@@ -65,7 +66,9 @@ def verify() -> int:
         params = conf_params_for(conf_file)
         trained = _trained(root_dir, conf_file, params)
         spawn = mp.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        with concurrent.futures.ProcessPoolExecutor(
+            1, mp_context=spawn, initializer=end_with, initargs=(Parent.here(),)
+        ) as pool:
             job = pool.submit(_restored, root_dir, conf_file, params, values.num_steps)
             restored = job.result()
     return _report(trained, restored)

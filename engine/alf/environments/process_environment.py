@@ -17,6 +17,7 @@ from alf.data_structures import TimeStep
 from alf.environments._single_wrappers import AlfEnvironmentBaseWrapper
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
+from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
 from alf.utils.schedulers import get_all_progresses, update_all_progresses
 
 _OK = "ok"
@@ -55,9 +56,16 @@ def _leaves(time_step: TimeStep, flatten: bool) -> Any:
 
 
 def _worker(
-    conn: Connection, pickled_constructor: bytes, env_id: int | None, flatten: bool, threads: int
+    conn: Connection,
+    pickled_constructor: bytes,
+    env_id: int | None,
+    flatten: bool,
+    threads: int,
+    parent: Parent,
 ) -> None:
     """The process: build the environment, serve messages, send back what goes wrong."""
+    end_with(parent)
+    leave_signals_to_parent()
     env = None
     try:
         torch.set_num_threads(threads)
@@ -67,8 +75,7 @@ def _worker(
         conn.send((_OK, None))
         while process_call(conn, env, flatten, action_spec):
             continue
-    except (EOFError, KeyboardInterrupt):
-        # the controlling process has gone, or both were told to stop: nobody is left to tell
+    except EOFError:  # the controlling process has gone
         return
     except Exception:
         conn.send((_ERROR, traceback.format_exc()))
@@ -147,6 +154,7 @@ class ProcessEnvironment:
                 self._env_id,
                 self._flatten,
                 self._threads,
+                Parent.here(),
             ),
             daemon=True,
         )
@@ -215,7 +223,7 @@ class ProcessEnvironment:
         self._conn.close()
         self._process.join(5)
         if self._process.is_alive():
-            self._process.terminate()
+            self._process.kill()
             self._process.join()
         self._process = None
 

@@ -13,6 +13,7 @@ from alf.utils.schedulers import update_progress
 
 _CHECKPOINT_MINUTES = "ALF_CHECKPOINT_MINUTES"
 _MAX_SHARE_OF_SAVING = 0.05
+_SECONDS_BETWEEN_TRIES = 60.0
 
 
 class TrainerProgress(nn.Module):
@@ -69,13 +70,11 @@ class TrainerProgress(nn.Module):
 
 
 class CheckpointSchedule:
-    """When to save and which temporary checkpoints to remove.
+    """When to save, and whether for good.
 
     Args:
         num_checkpoints: number of lasting checkpoints over the whole training.
     """
-
-    num_temporaries_kept = 2
 
     def __init__(self, progress: TrainerProgress, num_checkpoints: int) -> None:
         self._progress = progress
@@ -84,7 +83,7 @@ class CheckpointSchedule:
         self._saved_position = 0
         self._saved_time = time.monotonic()
         self._save_seconds = 0.0
-        self._temporaries: list[int] = []
+        self._next_try = 0.0
         self.ever_trained = False
 
     def start_here(self) -> None:
@@ -93,6 +92,8 @@ class CheckpointSchedule:
 
     def is_due(self) -> bool:
         self.ever_trained = True
+        if time.monotonic() < self._next_try:
+            return False
         return not self.is_temporary() or self._is_time()
 
     def is_temporary(self) -> bool:
@@ -108,14 +109,9 @@ class CheckpointSchedule:
         self._saved_time = time.monotonic()
         self._save_seconds = seconds
 
-    def outdated(self, step: int, temporary: bool) -> list[int]:
-        """The temporary checkpoints that may go now that the one of `step` is there."""
-        self._temporaries = [s for s in self._temporaries if s != step]
-        if temporary:
-            self._temporaries.append(step)
-        keep = self.num_temporaries_kept if temporary else 1
-        gone, self._temporaries = self._temporaries[:-keep], self._temporaries[-keep:]
-        return gone
+    def failed(self) -> None:
+        """A checkpoint could not be written; the next try comes after a while."""
+        self._next_try = time.monotonic() + _SECONDS_BETWEEN_TRIES
 
     def _is_time(self) -> bool:
         if not self._seconds:

@@ -8,11 +8,11 @@ import dataclasses
 import io
 import multiprocessing as mp
 import queue
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,6 +29,7 @@ from alf.summary import summary_ops as summary
 from alf.trainers._player import create_player
 from alf.trainers._sync_evaluator import SyncEvaluator
 from alf.utils import schedulers
+from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
 from alf.utils.checkpoint_utils import load_model_state, model_state
 from alf.utils.rng_state import preserved_rng_state
 from alf.utils.spawned_process_utils import SpawnedProcessContext, set_spawned_process_context
@@ -81,6 +82,7 @@ class _Settings:
     device: str
     num_threads: int
     is_deterministic: bool
+    parent: Parent
 
 
 class EvalProcess:
@@ -90,9 +92,16 @@ class EvalProcess:
         config: of the training.
         source: where its configuration came from.
         seed: of the process.
+        on_result: called with the global counter of each evaluation and its results.
     """
 
-    def __init__(self, config: TrainerConfig, source: ConfSource, seed: int | None) -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        source: ConfSource,
+        seed: int | None,
+        on_result: Callable[[int, list[Any]], None] = lambda step, results: None,
+    ) -> None:
         settings = _Settings(
             source=source,
             root_dir=config.root_dir,
@@ -101,17 +110,20 @@ class EvalProcess:
             device=get_default_device(),
             num_threads=torch.get_num_threads(),
             is_deterministic=torch.are_deterministic_algorithms_enabled(),
+            parent=Parent.here(),
         )
         context = mp.get_context("spawn")
         self._connection, theirs = context.Pipe()
+        self._ending = context.Event()
         self._process = context.Process(
-            target=_work, args=(theirs, settings), name="evaluation of alf"
+            target=_work, args=(theirs, settings, self._ending), name="evaluation of alf"
         )
         with preserved_rng_state():
             self._process.start()
         # With no copy of it here, the end of either process is noticed by the other.
         theirs.close()
-        self._num_waiting = 0
+        self._on_result = on_result
+        self._waiting: deque[int] = deque()  # global counters, oldest first
         self._results: list[EvalResult] = []
         # The pipe blocks while the process plays, so that another thread fills it.
         self._jobs: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -126,18 +138,18 @@ class EvalProcess:
         """
         while self._receive(0):
             continue
-        while self._num_waiting >= _MOST_JOBS_WAITING:
+        while len(self._waiting) >= _MOST_JOBS_WAITING:
             self._receive(_POLL_SECONDS)
         file = io.BytesIO()
         torch.save(model_state(algorithm), file)
         job = EvalJob("eval", summary.get_global_counter(), dict(step_metrics), file.getvalue())
-        self._num_waiting += 1
+        self._waiting.append(job.global_counter)
         self._jobs.put((job, schedulers.get_all_progresses()))
         return self._results
 
     def wait(self) -> list[EvalResult]:
         """Waits for all that was asked for; returns the newest results."""
-        while self._num_waiting:
+        while self._waiting:
             self._receive(_POLL_SECONDS)
         return self._results
 
@@ -145,7 +157,8 @@ class EvalProcess:
         """Ends the process, whatever it is doing."""
         atexit.unregister(self.close)
         self._jobs.put(None)
-        if self._num_waiting:
+        self._ending.set()
+        if self._waiting:
             self._process.terminate()
         self._process.join(_GRACE_SECONDS)
         if self._process.is_alive():
@@ -179,14 +192,15 @@ class EvalProcess:
             ) from None
         if error:
             raise EvaluationError(f"the evaluation process has failed:\n{error}")
-        self._num_waiting -= 1
+        self._on_result(self._waiting.popleft(), self._results)
         return True
 
 
-def _work(connection: Connection, settings: _Settings) -> None:
+def _work(connection: Connection, settings: _Settings, ending: Any) -> None:
     """The whole life of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the training that is interrupted
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # closes the environments
+    end_with(settings.parent)
+    # Closes the environments if it is `EvalProcess.close()` that sends the signal.
+    leave_signals_to_parent(lambda *_: sys.exit(1) if ending.is_set() else None)
     try:
         algorithm, evaluator = _set_up(settings)
         while (received := _next_job(connection)) is not None:

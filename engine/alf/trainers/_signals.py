@@ -5,25 +5,46 @@ SIGUSR1: the debugger. SIGUSR2: a checkpoint now. SIGTERM and SIGINT: a checkpoi
 
 from __future__ import annotations
 
+import contextlib
 import pdb
 import signal
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 from absl import logging
+
+_active: SignalRequests | None = None
+
+
+@contextlib.contextmanager
+def signal_requests() -> Iterator[SignalRequests]:
+    """Context in which signals become requests; those of an outer one are the same object."""
+    global _active
+    if _active is not None:
+        yield _active
+        return
+    with SignalRequests() as _active:
+        try:
+            yield _active
+        finally:
+            _active = None
 
 
 class SignalRequests:
     """Context in which signals become requests that the training loop looks at.
 
     A second SIGTERM or SIGINT acts as it does without this. Outside the main thread nothing
-    changes.
+    changes. Windows has neither SIGUSR1 nor SIGUSR2.
     """
 
     def __init__(self) -> None:
         self.stop_signal: int | None = None
+        self.stop_time = 0.0
+        """When the stop was requested, by `time.monotonic()`."""
         self._checkpoint = False
         self._debugger = False
         self._previous: dict[int, Any] = {}
@@ -31,13 +52,15 @@ class SignalRequests:
     def __enter__(self) -> SignalRequests:
         if threading.current_thread() is threading.main_thread():
             handlers = {
-                signal.SIGTERM: self._request_stop,
-                signal.SIGINT: self._request_stop,
-                signal.SIGUSR1: self._request_debugger,
-                signal.SIGUSR2: self._request_checkpoint,
+                "SIGTERM": self._request_stop,
+                "SIGINT": self._request_stop,
+                "SIGUSR1": self._request_debugger,
+                "SIGUSR2": self._request_checkpoint,
             }
-            for signum, handler in handlers.items():
-                self._previous[signum] = signal.signal(signum, handler)
+            for name, handler in handlers.items():
+                if hasattr(signal, name):
+                    signum = getattr(signal, name)
+                    self._previous[signum] = signal.signal(signum, handler)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,6 +86,7 @@ class SignalRequests:
 
     def _request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.stop_signal = signum
+        self.stop_time = time.monotonic()
         for stopper in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stopper, self._previous[stopper])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import logging
@@ -10,6 +10,7 @@ from absl import logging
 from alf.algorithms.config import TrainerConfig
 from alf.config_helpers import ConfSource, get_conf_source
 from alf.environments.utils import create_environment
+from alf.summary import summary_ops as summary
 from alf.trainers._eval_process import EvalJob, EvalProcess, EvaluationError
 from alf.trainers._sync_evaluator import (
     SyncEvaluator,
@@ -42,15 +43,23 @@ class Evaluator:
 
     Args:
         conf_file: the conf file that is being used; "": there is none.
+        on_result: called with the global counter of an evaluation and its metrics, when they are
+            there.
     """
 
-    def __init__(self, config: TrainerConfig, conf_file: str) -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        conf_file: str,
+        on_result: Callable[[int, list[Any]], None] = lambda step, metrics: None,
+    ) -> None:
         seed = None if config.random_seed is None else config.random_seed + _SEED_OFFSET
+        self._on_result = on_result
         self._process: EvalProcess | None = None
         self._sync: SyncEvaluator | None = None
         if config.async_eval and conf_file:
             source = get_conf_source() or ConfSource(conf_file, ())
-            self._process = EvalProcess(config, source, seed)
+            self._process = EvalProcess(config, source, seed, on_result)
             return
         if config.async_eval:
             logging.warning(
@@ -74,7 +83,9 @@ class Evaluator:
         if self._process is not None:
             return list(self._process.eval(algorithm, step_metric_values))
         assert self._sync is not None
-        return list(self._sync.eval(algorithm, step_metric_values))
+        metrics = list(self._sync.eval(algorithm, step_metric_values))
+        self._on_result(summary.get_global_counter(), metrics)
+        return metrics
 
     def wait(self) -> list[Any] | None:
         """Waits until all evaluations are complete and returns the metrics of the last one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from alf.algorithms.data_transformer import create_data_transformer
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.metrics.metric import StepMetric
 from alf.summary import summary_ops as summary
+from alf.trainers._checkpoint_keeping import CheckpointKeeper
 from alf.trainers._checkpoint_schedule import (
     CheckpointSchedule,
     EvaluationSchedule,
@@ -33,10 +35,11 @@ from alf.trainers._console import (
     say,
 )
 from alf.trainers._setting import Setting
-from alf.trainers._signals import SignalRequests, debug
+from alf.trainers._signals import SignalRequests, debug, signal_requests
 from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
+from alf.utils._run_lock import run_lock
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.finite_checks import skipped
 from alf.utils.rng_state import RngState
@@ -50,8 +53,12 @@ class Trainer:
 
     Checkpoints are written `num_checkpoints` times over the training. A temporary one is written
     every so many minutes as well (environment variable ALF_CHECKPOINT_MINUTES, default 1, 0: never;
-    less often where saving would take more than a twentieth of the time); the newest two of these
-    are kept.
+    less often where saving would take more than a twentieth of the time), and at a stop. It goes
+    when two newer ones are there. With `TrainerConfig.best_checkpoint_metric` each evaluation has a
+    checkpoint, and the best of these stays.
+
+    A checkpoint that cannot be written, as on a full disk, is an error in the log, and training
+    goes on; at the end of the training it ends the program.
 
     With several processes (`ddp_rank` is 0, 1, ...; -1: only this one) all go through the same
     iterations and have the same parameters. Process 0 writes; what it counts and measures is its
@@ -106,6 +113,10 @@ class Trainer:
             rng=LoadedIfItFits(RngState()),
             **({"loss_scales": LoadedIfItFits(LossScales(self._algorithm))} if is_mixed else {}),
         )
+        self._requests = SignalRequests()
+        self._keeper = CheckpointKeeper(
+            self._checkpointer, self._checkpoint_dir, config.best_checkpoint_metric
+        )
 
     @staticmethod
     def progress() -> float:
@@ -123,9 +134,22 @@ class Trainer:
         return Trainer._trainer_progress.env_steps
 
     def train(self) -> None:
-        """Train to the end, from the newest checkpoint if there is one."""
+        """Train to the end, from the newest checkpoint if there is one.
+
+        Raises RunInUseError if another process trains in the root directory.
+        """
+        os.makedirs(self._root_dir, exist_ok=True)
+        lock = run_lock(self._root_dir) if self._is_main else contextlib.nullcontext()
+        with signal_requests() as self._requests, lock:
+            self._restore_and_train()
+
+    def _restore_and_train(self) -> None:
         try:
             self._restore_checkpoint()
+            if self._requests.stop_signal and self._ddp_rank < 0:
+                self.stop_signal = self._requests.stop_signal
+                self._say(f"stopped by signal {self.stop_signal} before the first iteration")
+                return
             if self._progress.progress >= 1:
                 self._say(
                     f"{self._root_dir}: the training is complete ({self._progress.iter_num:,} "
@@ -193,11 +217,12 @@ class Trainer:
         self._start()
         self._evaluations.start_here()
         self._together.share_state()
-        if config.evaluate and progress.iter_num == 0:
+        requests = self._requests
+        if config.evaluate and progress.iter_num == 0 and not requests.stop_signal:
             self._last_evaluation = self._evaluate()
         report = ProgressReport(self._metrics(), progress.progress, progress.env_steps)
         is_setting_complete = False
-        with SignalRequests() as requests, report, setting.output_summaries():
+        with report, setting.output_summaries():
             while True:
                 self._before_train_iter()
                 with record_time("time/train_iter"):
@@ -214,7 +239,7 @@ class Trainer:
                     report.update(progress.iter_num, progress.env_steps, progress.progress)
                 last = progress.progress >= 1
                 if config.evaluate and (self._evaluations.has_come() or last):
-                    self._last_evaluation = self._evaluate()
+                    self._evaluate_candidate()
                 interval = config.ddp_paras_check_interval
                 if interval > 0 and progress.iter_num % interval == 0:
                     self._together.check_parameters()
@@ -223,13 +248,12 @@ class Trainer:
                 if requests.take_debugger_request():
                     debug()
                 if requests.take_checkpoint_request():
-                    self._save_checkpoint()
-                    self._say(
-                        f"checkpoint {summary.get_global_counter()} written as asked by SIGUSR2"
-                    )
+                    if self._save_checkpoint():
+                        step = summary.get_global_counter()
+                        self._say(f"checkpoint {step} written as asked by SIGUSR2")
                 elif self._schedule.is_due():
                     self._save_checkpoint(self._schedule.is_temporary())
-            self._save_checkpoint()
+            self._write_checkpoint(temporary=not last and self._schedule.is_temporary())
             self.stop_signal = stop_signal
             if last:
                 self._after_training()
@@ -248,16 +272,37 @@ class Trainer:
         if self._is_main:
             say(message)
 
-    def _save_checkpoint(self, temporary: bool = False) -> None:
+    def _save_checkpoint(self, temporary: bool = False) -> bool:
+        """Write a checkpoint; False with an error in the log if the disk does not take it."""
+        try:
+            self._write_checkpoint(temporary)
+        except OSError as error:
+            self._schedule.failed()
+            logging.error("%s; training goes on without this checkpoint", error.strerror or error)
+            return False
+        return True
+
+    def _write_checkpoint(self, temporary: bool = False) -> None:
         if not self._is_main:
             return
         step = summary.get_global_counter()
         start = time.monotonic()
+        self._keeper.announce(step, temporary=temporary)
         with record_time("time/checkpoint"):
             self._checkpointer.save(step)
         self._schedule.saved(time.monotonic() - start)
-        for old_step in self._schedule.outdated(step, temporary):
-            self._checkpointer.remove(old_step)
+        self._keeper.saved()
+
+    def _evaluate_candidate(self) -> None:
+        """Evaluate, with a checkpoint that stays if it turns out to be the best."""
+        if self._config.best_checkpoint_metric and self._save_checkpoint(temporary=True):
+            self._keeper.await_result(summary.get_global_counter())
+        self._last_evaluation = self._evaluate()
+
+    def _take_result(self, step: int, metrics: list[Any]) -> None:
+        """The evaluation of the parameters that `step` had is there."""
+        if self._is_main and self._keeper.evaluated(step, metrics):
+            self._say(f"best checkpoint so far: {self._keeper.best}")
 
     def _restore_checkpoint(self) -> None:
         summary.set_global_counter(0)
@@ -317,6 +362,7 @@ class Trainer:
             "logs": f"{self._root_dir}/py_train.INFO",
             "curves": f"tensorboard --logdir {self._root_dir}",
             "checkpoint": f"{self._checkpoint_dir}/ckpt-{summary.get_global_counter()}",
+            "best": str(self._keeper.best or ""),
             "play": f"python -m alf.bin.play --root_dir {self._root_dir}",
         }
         lines = [f"  {name:<11} {text}" for name, text in rows.items() if text]
@@ -366,7 +412,7 @@ class RLTrainer(Trainer):
         self._evaluator: Evaluator | None = None
         super().__init__(config, ddp_rank)
         if config.evaluate:
-            self._evaluator = Evaluator(config, config.conf_file)
+            self._evaluator = Evaluator(config, config.conf_file, self._take_result)
         if self._is_main:
             use_settings_of_other_processes(config, self._env)
 

@@ -58,7 +58,7 @@ def write(path: str, content: dict[str, Any]) -> None:
     """
     try:
         with open(path, "wb") as file:
-            target = _Target(file)
+            target: Any = _Target(file)
             try:
                 torch.save(content, target)
             except RuntimeError as error:

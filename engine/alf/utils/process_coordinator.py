@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from alf.utils._child_process import Parent, end_with
+
 _context = mp.get_context("spawn")
 _POLL_SECONDS = 0.05
 
@@ -152,10 +154,12 @@ class Process(_context.Process):  # type: ignore[name-defined]
         self._body = target
         self._body_args = args
         self._body_kwargs = dict(kwargs)
+        self._starter = Parent.here()
         coord.register_process(self)
 
     def run(self) -> None:
         """The whole life of the process; called in it."""
+        end_with(self._starter)
         with self._coord.stop_on_exception():
             self.start_loop()
             while not self._coord.should_stop():
