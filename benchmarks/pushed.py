@@ -14,6 +14,7 @@ import argparse
 import glob
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ def success_rate(root: Path, push: float, episodes: int) -> float:
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} ended with an error:\n{done.stderr}")
+            raise RuntimeError(f"{shlex.join(command)} ended with an error:\n{done.stderr}")
         played = json.loads(result.read_text())["episodes"]
     return sum(episode["success"] for episode in played) / len(played)
 

@@ -217,7 +217,7 @@ class Registry:
         Args:
             name: the end of a full name.
             value: its value.
-            expression: Python text of the value, for ``expressions``.
+            expression: the text of the value on the command line, for ``preset_expressions``.
         """
         if expression is not None:
             self._expressions.setdefault(name, expression)
@@ -257,7 +257,7 @@ class Registry:
 
     @property
     def preset_expressions(self) -> dict[str, str]:
-        """Python text of those presets that came with one."""
+        """The texts of those presets that came with one."""
         return dict(self._expressions)
 
     def parameters(self) -> list[Parameter]:

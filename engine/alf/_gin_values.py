@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from alf._conf_values import attribute
 from alf._config_registry import MadeAnew
 from alf._configurable import note_origin
 from alf.config_util import all_configurables, find_configurable
@@ -153,8 +153,8 @@ def _parts(parsed: Any) -> list[Any]:
 def find_function(name: str) -> tuple[str, Any]:
     """(full name, object) of a configurable, or of any other that ``name`` is the path of.
 
-    Others are: what lies at a dotted path that can be imported (``torch.nn.functional.elu``), and
-    torch's activation functions by their bare names.
+    Others are: what lies at a dotted path in alf or torch and neither runs nor loads code
+    (``torch.nn.functional.elu``), and torch's activation functions by their bare names.
 
     Raises:
         ValueError: there is nothing of this name.
@@ -177,13 +177,8 @@ def find_external(name: str) -> tuple[str, Any] | None:
         name = f"torch.nn.functional.{name}"
     elif name in _TORCH_FUNCTIONS:
         name = f"torch.{name}"
-    words = name.split(".")
-    for length in range(len(words) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(words[:length]))
-        except ImportError:
-            continue
-        for word in words[length:]:
-            found = getattr(found, word, None)
-        return (name, found) if callable(found) else None
-    return None
+    try:
+        found = attribute(name)
+    except ValueError:
+        return None
+    return (name, found) if callable(found) else None

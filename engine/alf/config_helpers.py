@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from alf._allowed import shown
+from alf._conf_values import check_names, conf_value
 from alf.config_util import (
     config1,
     find_conf_file,
@@ -40,8 +41,8 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
 
     Args:
         conf_file: see ``load_config``. A name ending in ``.gin`` is that of a gin file.
-        conf_params: texts ``"NAME=PYTHON-EXPRESSION"``. They win over the conf file. An
-            expression may use ``alf``. For a gin file they are gin's ``"NAME = VALUE"``.
+        conf_params: texts ``"NAME=VALUE"``. They win over the conf file. A value is data: see
+            `alf._conf_values`. For a gin file they are gin's ``"NAME = VALUE"``.
         create_env: call ``get_env()`` at the end, as every option that it uses is known then;
             not for supervised training (``TrainerConfig.ml_type="sl"``).
 
@@ -55,6 +56,7 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
     global _source
     conf_file = find_conf_file(conf_file)
     _source = ConfSource(conf_file, tuple(conf_params or ()))
+    values: dict[str, Any] = {}
     if conf_file.endswith(".gin"):
         from alf import _gin_files
 
@@ -62,8 +64,11 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
     else:
         for text in conf_params or ():
             name, value, expression = _parse_conf_param(text)
+            values[name] = value
             pre_config_expression(name, value, expression)
         module = load_config(conf_file)
+    for value in values.values():
+        check_names(value)
     validate_pre_configs()
     if create_env and get_config_value("TrainerConfig.ml_type") != "sl":
         get_env()
@@ -74,23 +79,11 @@ def _parse_conf_param(text: str) -> tuple[str, Any, str]:
     name, equals, expression = text.partition("=")
     name, expression = name.strip(), expression.strip()
     if not (name and equals and expression):
-        raise ValueError(f"conf_param {text!r} is not of the form NAME=PYTHON-EXPRESSION")
+        raise ValueError(f"conf_param {shown(text)} is not of the form NAME=VALUE")
     try:
-        return name, ast.literal_eval(expression), expression
-    except (ValueError, SyntaxError):
-        return name, _evaluate(name, expression), expression
-
-
-def _evaluate(name: str, expression: str) -> Any:
-    import alf
-
-    try:
-        return eval(expression, {"alf": alf})
-    except Exception as error:
-        raise ValueError(
-            f"the value {expression!r} of conf_param {name!r} is no Python expression that can "
-            f"be evaluated ({type(error).__name__}: {error}). Texts need quotes: {name}=\"'...'\""
-        ) from error
+        return name, conf_value(expression), expression
+    except ValueError as error:
+        raise ValueError(f"conf_param {name}: {error}") from error
 
 
 def get_env() -> Any:

@@ -7,6 +7,7 @@ unambiguous end of that name will do: ``config("Adam", lr=1e-3)`` or ``config("A
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 from collections.abc import Collection, Mapping
@@ -164,7 +165,7 @@ def pre_config(configs: Mapping[str, Any]) -> None:
 
 
 def pre_config_expression(name: str, value: Any, expression: str) -> None:
-    """As ``pre_config`` for one value, whose Python text is remembered for ``save_config``."""
+    """As ``pre_config`` for one value that a command line has given as the text ``expression``."""
     registry.preset(name, value, expression)
 
 
@@ -192,7 +193,7 @@ def define_config(name: str, default_value: Any) -> Any:
         )
     parameter = registry.add(USER_PREFIX[:-1], {name: default_value})[name]
     parameter.is_used = True
-    return parameter.value
+    return made(parameter.value)
 
 
 def get_config_value(config_name: str) -> Any:
@@ -276,4 +277,14 @@ def save_config(alf_config_file: str) -> None:
 def save_config_without(alf_config_file: str, names: Collection[str]) -> None:
     """As ``save_config``, without the pre-configs of these names."""
     presets = {name: value for name, value in registry.handled_presets if name not in names}
-    _conf_files.save(alf_config_file, presets, registry.preset_expressions)
+    texts = {name: _python(text) for name, text in registry.preset_expressions.items()}
+    _conf_files.save(alf_config_file, presets, texts)
+
+
+def _python(text: str) -> str:
+    """Python text of a value that a command line has given as `text`."""
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return f"alf.config_helpers.conf_value({text!r})"
+    return text

@@ -68,12 +68,7 @@ def test_the_same_seed_gives_the_same_first_observation(tmp_path: Path) -> None:
 def test_the_observation_spec_is_that_after_the_transformers(tmp_path: Path) -> None:
     alf.parse_config(
         conf_file(tmp_path),
-        [
-            "TrainerConfig.data_transformer_ctor="
-            "__import__('functools').partial("
-            "__import__('alf.algorithms.data_transformer', fromlist=['x']).FrameStacker, "
-            "stack_size=3)"
-        ],
+        ["TrainerConfig.data_transformer_ctor=[FrameStacker]", "FrameStacker.stack_size=3"],
     )
     assert alf.get_raw_observation_spec().shape == (3,)
     assert alf.get_observation_spec().shape == (9,)

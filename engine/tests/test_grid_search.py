@@ -7,6 +7,7 @@ import json
 import pytest
 from test_train_program import _CONF, _run
 
+from alf._conf_values import check_names, conf_value
 from alf.bin._search import as_flag, keep_search, read_search, runs_of
 
 _FLAKY = """
@@ -45,21 +46,60 @@ def test_names_tell_parameters_apart_and_fit_a_file_system(tmp_path):
     assert run.name == "0000r0+a.Adam.lr=x_y_z+AdamW.lr=np.longlonglonglongl"
 
 
-def test_values_may_be_a_python_expression(tmp_path):
-    search = _search(tmp_path, parameters={"a": "np.linspace(0, 1, 3)", "b": "range(2)"})
-    assert search.parameters == {"a": [0.0, 0.5, 1.0], "b": [0, 1]}
-    assert [type(x) for x in search.parameters["a"]] == [float] * 3
+def test_a_text_holds_a_list_of_literals_and_names(tmp_path):
+    parameters = {"a": "(1e-3, 'x', None)", "b": "[SacAlgorithm, alf.optimizers.Adam]"}
+    search = _search(tmp_path, parameters=parameters)
+    assert search.parameters["a"] == [1e-3, "x", None]
+    (flag, value) = as_flag("b", search.parameters["b"][1], is_gin=False)
+    assert (flag, value) == ("--conf_param", "b=alf.optimizers.Adam")
+    assert as_flag("a", search.parameters["a"][1], is_gin=False)[1] == "a='x'"
+    assert runs_of(search)[-1].name == "0005r0+a=None+b=alf.optimizers.Adam"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[__import__('os').system('touch {marker}')]",
+        "__import__('os').system('touch {marker}')",
+        "[print]",
+        "[alf.utils.common.os.system]",
+        "[torch.hub.load]",
+        "[x for x in [1]]",
+        "range(2)",
+    ],
+)
+def test_nothing_in_a_search_file_is_evaluated(tmp_path, text):
+    marker = tmp_path / "it_ran"
+
+    def prepare():
+        search = _search(tmp_path, parameters={"a": text.format(marker=marker)})
+        for run in runs_of(search):  # a name that is not known yet is looked up at the first run
+            check_names(conf_value(as_flag("a", run.parameters["a"], is_gin=False)[1][2:]))
+
+    with pytest.raises(ValueError, match=r"allowed: a list|allowed: a literal"):
+        prepare()
+    assert not marker.exists()
+
+
+def test_a_search_file_adds_no_statement_to_a_gin_file(tmp_path):
+    reference = "@Adam()\nimport antigravity"
+    assert as_flag("a.b", reference, is_gin=True) == ["--gin_param", f"a.b = {reference!r}"]
+    with pytest.raises(ValueError, match="is no name of a parameter"):
+        _search(tmp_path, parameters={"import antigravity\na.b": [1]})
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({}, "parameters is None"),
-        ({"parameters": {"a": []}}, r"a is \[\]; it has to be a list"),
-        ({"parameters": {"a": 3}}, "a is 3; it has to be a list"),
-        ({"parameters": {"a": "nothing"}}, r"a: 'nothing' cannot be evaluated \(NameError"),
-        ({"parameters": {"a": "[print]"}}, r"built-in function print> is no literal"),
-        ({"parameters": {"a": [1]}, "repeats": 0}, "repeats is 0"),
+        ({"parameters": {"a": []}}, r"a is \[\]; allowed: a list"),
+        ({"parameters": {"a": 3}}, "a is 3; allowed: a list"),
+        ({"parameters": {"a": "nothing"}}, r"a is 'nothing'; allowed: a list"),
+        ({"parameters": {"a": "[1 +]"}}, r"a is '\[1 \+\]'; allowed: a list"),
+        ({"parameters": {"a": [1]}, "repeats": 0}, "repeats is 0; allowed: a whole number"),
+        ({"parameters": {"a": [1]}, "max_worker_num": 1.5}, "max_worker_num is 1.5; allowed"),
+        ({"parameters": {"a": [1]}, "use_gpu": "no"}, "use_gpu is 'no'; allowed: True or False"),
+        ({"parameters": {"a": [1]}, "gpus": [-1]}, r"gpus is \[-1\]; allowed"),
         ({"parameters": {"a": [1]}, "use_gpu": True}, "gpus names none"),
         ({"parameters": {"a": [1]}, "workers": 2}, r"unknown fields \['workers'\]"),
     ],
@@ -67,6 +107,14 @@ def test_values_may_be_a_python_expression(tmp_path):
 def test_wrong_fields_are_named(tmp_path, fields, message):
     with pytest.raises(ValueError, match=message):
         _search(tmp_path, **fields)
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "not json", '"x"'])
+def test_a_file_that_is_no_search_is_named(tmp_path, text):
+    path = tmp_path / "wanted.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"wanted\.json"):
+        read_search(str(path))
 
 
 def test_values_become_flags_of_a_training():

@@ -16,6 +16,7 @@ LAYERS = (
     {
         "_allowed",
         "_conf_files",
+        "_conf_values",
         "_config_registry",
         "_configurable",
         "_distribution",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from alf.bin import _program
 
 _CONF = """
 import functools
@@ -238,7 +241,7 @@ def test_nan_reward_ends_the_run_and_keeps_its_checkpoints(tmp_path, conf):
     before = _checkpoints(root)
     error = _error(
         *("--root_dir", root, "--conf_param", "TrainerConfig.num_iterations=50"),
-        *("--conf_param", "reward_at_3=float('nan')"),
+        *("--conf_param", "reward_at_3=torch.nan"),
     )
     assert "nan" in error
     assert "reward" in error
@@ -270,3 +273,22 @@ def test_flags_that_are_not_supported_say_what_is(tmp_path, conf):
     arguments = ("--root_dir", tmp_path / "run", "--conf", conf)
     assert "--conf_param" in _error(*arguments, "--gin_param", "a=1")
     assert "there is no GPU here" in _error(*arguments, "--distributed", "multi-gpu")
+
+
+@pytest.mark.parametrize("length", [5, 5_000, 50_000])
+def test_an_error_fits_a_screen(length):
+    message = "error: " + "word " * length
+    lines = _program.on_one_screen(message).splitlines()
+    assert lines[0].startswith("error: word")
+    assert len(lines) <= 24
+    assert max(map(len, lines)) < 300
+    if length == 5:
+        assert lines == [message.rstrip()]
+
+
+def test_the_commands_of_a_run_can_be_pasted(tmp_path, conf):
+    root = tmp_path / "it's a run"
+    status, _, err = _run("train", "--root_dir", root, "--conf", conf, "--nostore_snapshot")
+    assert status == 0, err
+    (play,) = [line for line in err.splitlines() if "alf.bin.play" in line]
+    assert shlex.split(play)[-2:] == ["--root_dir", str(root)]

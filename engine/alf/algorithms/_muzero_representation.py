@@ -13,6 +13,7 @@ from alf.algorithms._muzero_lookup import Lookup, LookupSettings
 from alf.algorithms._muzero_reanalyze import Reanalyzer, ReanalyzeSettings, make_reanalyzer
 from alf.algorithms._muzero_targets import read
 from alf.algorithms._own_optimizers import own_optimizers
+from alf.algorithms._priority_function import priority_function
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
@@ -184,9 +185,7 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
         if calculate_priority is None:
             calculate_priority = config is not None and config.priority_replay
         self._calculate_priority = calculate_priority
-        self._priority_func = (
-            eval(priority_func) if isinstance(priority_func, str) else priority_func
-        )
+        self._priority_func = priority_function(priority_func)
         reanalyzer = None
         if reanalyze_algorithm_ctor is not None and reanalyze_ratio > 0:
             self._target_model = make_model()

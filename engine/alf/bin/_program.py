@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import textwrap
 import traceback
 import types
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from alf.utils import common
 from alf.utils._child_process import end_with_other_command
 
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError, KeyError)
+_LONGEST_LINE = 290
+_MOST_LINES = 24
 _CONF_MODULE_PREFIX = "_alf_conf_"
 # Of glibc's mallopt(3). 32 MiB is the largest threshold that it takes.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -38,7 +41,9 @@ def define_common_flags() -> None:
         "sac_over_sac_maze2d. Without it <root_dir>/alf_config.py is used.",
     )
     flags.DEFINE_multi_string(
-        "conf_param", None, "NAME=python-expression; overrides the conf file. May be repeated."
+        "conf_param",
+        None,
+        "NAME=VALUE, a literal or a name; overrides the conf file. May be repeated.",
     )
     flags.DEFINE_string("gin_file", None, "Gin file, in place of --conf.")
     flags.DEFINE_multi_string(
@@ -152,8 +157,26 @@ def run(program: Callable[[], int]) -> int:
         logging.info("the program ends with an error\n%s", trace)
         if os.environ.get("ALF_TRACEBACK") == "1" or not isinstance(error, _EXPECTED_ERRORS):
             print(trace, file=sys.stderr)
-        print(f"error: {_message(error)}", file=sys.stderr, flush=True)
+        print(on_one_screen(f"error: {_message(error)}"), file=sys.stderr, flush=True)
         return 1
+
+
+def on_one_screen(text: str) -> str:
+    """A message in lines of less than 300 characters, at most 24 of them.
+
+    Of a longer one the middle is left out; the whole of it is in the log file.
+    """
+    lines = [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(line, _LONGEST_LINE, subsequent_indent="  ") or [""]
+    ]
+    if len(lines) > _MOST_LINES:
+        half = _MOST_LINES // 2
+        left_out = len(lines) - 2 * half + 1
+        middle = f"... ({left_out} more lines: see the log file, or set ALF_TRACEBACK=1)"
+        lines = [*lines[:half], middle, *lines[1 - half :]]
+    return "\n".join(lines)
 
 
 def _message(error: Exception) -> str:

@@ -6,15 +6,27 @@ import ast
 import dataclasses
 import itertools
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from alf._allowed import AT_LEAST_0, AT_LEAST_1, check, of_annotation, shown
+from alf._conf_values import ALLOWED, conf_value
 
 _FIELDS = ("desc", "use_gpu", "gpus", "max_worker_num", "repeats", "parameters")
+_OTHER_FIELDS = {
+    name: allowed
+    for name, annotation, range in (
+        ("desc", "str", None),
+        ("use_gpu", "bool", None),
+        ("gpus", "list[int]", AT_LEAST_0),
+        ("max_worker_num", "int", AT_LEAST_1),
+        ("repeats", "int", AT_LEAST_1),
+    )
+    if (allowed := of_annotation(annotation, range)) is not None
+}
+_GIN_REFERENCE = re.compile(r"[@%][\w./]+(\(\))?")
 _SEARCH_FILE = "search.json"
 _MAX_VALUE_LENGTH = 20
 _MAX_NAME_LENGTH = 200
@@ -44,8 +56,9 @@ class Run:
 def read_search(path: str) -> Search:
     """Read a search file.
 
-    It is json with the fields `parameters` {name: list of values, or Python expression of one},
-    `repeats`, `max_worker_num`, `use_gpu`, `gpus` (their numbers), `desc`.
+    It is json with the fields `parameters` {name: list of values, or a text with one}, `repeats`,
+    `max_worker_num`, `use_gpu`, `gpus` (their numbers), `desc`. The list in a text may hold names,
+    see `alf._conf_values`: `"[SacAlgorithm, DdpgAlgorithm]"`. Nothing is evaluated.
 
     Raises:
         ValueError: a field is unknown or wrong.
@@ -54,55 +67,75 @@ def read_search(path: str) -> Search:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: this is no json: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: this is no text in UTF-8: {error.reason}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {shown(content)}; allowed: a dictionary with {_FIELDS}")
     unknown = set(content) - set(_FIELDS)
     if unknown:
-        raise ValueError(f"{path}: unknown fields {sorted(unknown)}; allowed: {_FIELDS}")
+        raise ValueError(f"{path}: unknown fields {shown(sorted(unknown))}; allowed: {_FIELDS}")
     parameters = content.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
-        raise ValueError(f"{path}: parameters is {parameters!r}; it maps names to lists of values")
-    for name in ("repeats", "max_worker_num"):
-        value = content.get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{path}: {name} is {value!r}; allowed: 1, 2, ...")
-    gpus = content.get("gpus", [])
-    if not isinstance(gpus, list) or not all(isinstance(g, int) and g >= 0 for g in gpus):
-        raise ValueError(f"{path}: gpus is {gpus!r}; it is a list of numbers")
-    if content.get("use_gpu") and not gpus:
+        raise ValueError(
+            f"{path}: parameters is {shown(parameters)}; it maps names to lists of values"
+        )
+    for name in parameters:
+        if not re.fullmatch(r"[\w./]+", name):
+            raise ValueError(f"{path}: {shown(name)} is no name of a parameter, such as Adam.lr")
+    for name, allowed in _OTHER_FIELDS.items():
+        if name in content:
+            check(path, name, content[name], allowed)
+    if content.get("use_gpu") and not content.get("gpus"):
         raise ValueError(f"{path}: use_gpu is true, but gpus names none")
+    gpus = content.get("gpus", ())
     values = {name: _values(path, name, value) for name, value in parameters.items()}
     return Search(**{**content, "parameters": values, "gpus": tuple(gpus)})
 
 
+class Name(str):
+    """The text of a value that names a configurable, or something in alf or torch."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _values(path: str, name: str, value: Any) -> list[Any]:
-    """The values of one parameter as Python literals."""
-    if isinstance(value, str):
-        try:
-            value = eval(value, {"np": np, "math": math, "itertools": itertools})
-        except Exception as error:
-            raise ValueError(
-                f"{path}: {name}: {value!r} cannot be evaluated ({type(error).__name__}: {error})"
-            ) from error
-    try:
-        values = [_plain(item) for item in value]
-    except TypeError:
-        values = []
-    if not values:
-        raise ValueError(f"{path}: {name} is {value!r}; it has to be a list of values")
-    for item in values:
-        try:
-            ast.literal_eval(repr(item))
-        except (ValueError, SyntaxError) as error:
-            raise ValueError(
-                f"{path}: {name}: the value {item!r} is no literal; allowed are numbers, strings, "
-                "None, booleans, lists, tuples and dicts of them"
-            ) from error
+    """The values of one parameter: literals, and names of what is no literal."""
+    values = _listed(f"{path}: {name}", value) if isinstance(value, str) else value
+    if not isinstance(values, list) or not values:
+        raise ValueError(
+            f"{path}: {name} is {shown(value)}; allowed: a list of values, or a text with a list "
+            f"of {ALLOWED}"
+        )
     return values
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
+def _listed(place: str, text: str) -> list[Any] | None:
+    """The entries of a list or tuple that is written as text; None if it is none."""
+    try:
+        body = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+    if not isinstance(body, ast.List | ast.Tuple):
+        return None
+    entries = []
+    for node in body.elts:
+        word = ast.unparse(node)
+        try:
+            conf_value(word)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+        entries.append(_literal_or_name(word))
+    return entries
+
+
+def _literal_or_name(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        return Name(text)
 
 
 def keep_search(wanted: Search, root_dir: str) -> None:
@@ -172,6 +205,6 @@ def as_flag(name: str, value: Any, *, is_gin: bool) -> list[str]:
     """The arguments of a training that give a parameter its value."""
     if is_gin:
         # References and macros are not strings for gin.
-        is_reference = isinstance(value, str) and value[:1] in ("@", "%")
+        is_reference = isinstance(value, str) and _GIN_REFERENCE.fullmatch(value)
         return ["--gin_param", f"{name} = {value if is_reference else repr(value)}"]
     return ["--conf_param", f"{name}={value!r}"]

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -155,7 +156,7 @@ class _Workers:
             command.append(f"--{name}={flags.FLAGS[name].value}")
         for name, value in run.parameters.items():
             command += as_flag(name, value, is_gin=is_gin)
-        logging.info("%s: %s", run.name, command)
+        logging.info("%s: %s", run.name, shlex.join(command))
         with open(run_dir / _OUTPUT_FILE, "a", encoding="utf-8") as output:
             process = subprocess.Popen(
                 command,
@@ -195,7 +196,8 @@ def _report(runs: list[Run], outcomes: list[str], root_dir: str, stop_signal: in
         if outcome.startswith("failed")
     ]
     finished = outcomes.count("")
-    print(f"{finished} of {len(runs)} runs are finished; curves: tensorboard --logdir {root_dir}")
+    curves = shlex.join(["tensorboard", "--logdir", root_dir])
+    print(f"{finished} of {len(runs)} runs are finished; curves: {curves}")
     if failed:
         print("\n".join([f"{len(failed)} failed:", *failed]), file=sys.stderr)
     if stop_signal:

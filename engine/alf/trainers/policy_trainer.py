@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -353,6 +354,7 @@ class Trainer:
         else:
             what = "training is complete"
         rate = f", {env_steps / seconds:,.0f} steps/s" if env_steps else ""
+        root_dir = shlex.quote(self._root_dir)
         rows = {
             "done": f"{progress.iter_num:,} iterations, {progress.env_steps:,} environment steps "
             f"({duration(seconds)}{rate})",
@@ -360,10 +362,10 @@ class Trainer:
             "training": describe(interesting_numbers(self._metrics())),
             "evaluation": describe(interesting_numbers(self._last_evaluation)),
             "logs": f"{self._root_dir}/py_train.INFO",
-            "curves": f"tensorboard --logdir {self._root_dir}",
+            "curves": f"tensorboard --logdir {root_dir}",
             "checkpoint": f"{self._checkpoint_dir}/ckpt-{summary.get_global_counter()}",
             "best": str(self._keeper.best or ""),
-            "play": f"python -m alf.bin.play --root_dir {self._root_dir}",
+            "play": f"python -m alf.bin.play --root_dir {root_dir}",
         }
         lines = [f"  {name:<11} {text}" for name, text in rows.items() if text]
         say("\n".join([what, *lines]))
