@@ -24,6 +24,7 @@ from alf.config_util import configurable
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 from alf_layered.environments.gymnasium_resets import VectorStep, as_mode, make_stepper
 from alf_layered.environments.gymnasium_spaces import Actions, observation_spec, to_tensors
+from alf_layered.environments.seeds import as_seeds, independent_seeds
 
 _VECTORIZATIONS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
@@ -134,8 +135,18 @@ class GymnasiumEnvironment(BatchedEnvironment):
         return self._env
 
     def seed(self, seed: int | Sequence[int]) -> None:
-        """Seeds the instances at the next `reset`, with `seed`, `seed + 1`, ... or one each."""
-        self._seed = [int(s) for s in seed] if isinstance(seed, Sequence) else int(seed)
+        """Seeds the instances at the next `reset`: with one each, or what follows from one.
+
+        Raises:
+            TypeError: a seed is no integer.
+            ValueError: a seed is out of range, or there are not as many as instances.
+        """
+        seeds = as_seeds(seed, owner="GymnasiumEnvironment")
+        if isinstance(seeds, int):
+            seeds = independent_seeds(seeds, self._batch_size)
+        if len(seeds) != self._batch_size:
+            raise ValueError(f"there are {len(seeds)} seeds for {self._batch_size} instances")
+        self._seed = seeds
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:
         """The first instance as `[height, width, 3]` uint8.

@@ -19,6 +19,7 @@ from alf_layered.environments.batched_environment import BatchedEnvironment, Out
 from alf_layered.environments.maze2d import Maze2D, MazeState
 from alf_layered.environments.maze_layouts import Cell, maze_task
 from alf_layered.environments.render2d import MazePicture
+from alf_layered.environments.seeds import as_seeds
 
 _INFO_KEYS = ("is_success", "success")
 
@@ -70,15 +71,20 @@ class Maze2DEnvironment(BatchedEnvironment):
         self.picture = MazePicture(maze.layout, cell_size=maze.cell_size, pixel_size=pixel_size)
         self._generator = torch.Generator(device=self._device)
         # Without a seed of its own it follows torch's, and draws nothing from it.
-        self.seed(torch.initial_seed() + (env_id or 0))
+        self.seed([torch.initial_seed() % 2**63, env_id or 0])
         self._push = ActionPush(
             batch_size, 2, push=action_push, noise=action_noise, generator=self._generator
         )
         self._state: MazeState | None = None
 
     def seed(self, seed: int | Sequence[int]) -> None:
-        """Makes the starts and goals from here on depend on `seed`, a number or several, alone."""
-        state = np.random.SeedSequence(np.abs(np.atleast_1d(seed)).tolist()).generate_state(2)
+        """Makes the starts and goals from here on depend on `seed`, a number or several, alone.
+
+        Raises:
+            TypeError: a seed is no integer.
+            ValueError: a seed is out of range.
+        """
+        state = np.random.SeedSequence(as_seeds(seed, owner="Maze2D")).generate_state(2)
         self._generator.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
     def render(self, mode: str = "rgb_array") -> np.ndarray:

@@ -123,8 +123,11 @@ def _set_seed(rank: int) -> int | None:
     import random
 
     from alf.utils.common import set_random_seed
+    from alf.utils.seeds import as_seed
 
     seed = get_config_value("TrainerConfig.random_seed")
+    if seed is not None:
+        seed = as_seed(seed, owner="TrainerConfig.random_seed")
     if rank > 0 and seed is not None:
         numbers = random.Random(seed)
         seed = [numbers.randint(0, 2**32 - 1) for _ in range(rank)][-1]

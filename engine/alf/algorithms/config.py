@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alf.config_util import configurable
 from alf.utils.schedulers import Scheduler, as_scheduler
+from alf.utils.seeds import as_seed
 
 _logger = logging.getLogger("absl")
 
@@ -29,7 +30,7 @@ class TrainerConfig:
             env=, config=, debug_summaries=)``.
         data_transformer_ctor: one constructor or a list of them, called with ``observation_spec=``.
             Transformers which read the replay buffer (frame stacking, hindsight) come first.
-        random_seed: None takes one from the clock.
+        random_seed: an integer from 0 to 2**63 - 1; None takes one from the clock.
         num_iterations: number of train iterations; 0: ``num_env_steps`` alone ends the training.
         num_env_steps: number of environment steps; 0: no limit. With both, the environments are
             no longer stepped after so many steps, while training goes on.
@@ -190,6 +191,8 @@ class TrainerConfig:
     data_transformer: Any = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        if self.random_seed is not None:
+            self.random_seed = as_seed(self.random_seed, owner="TrainerConfig.random_seed")
         self._check_unroll_length()
         self._check_contradictions()
         self.priority_replay_alpha = as_scheduler(self.priority_replay_alpha)

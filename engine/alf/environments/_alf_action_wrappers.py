@@ -15,6 +15,7 @@ from alf.environments._single_wrappers import AlfEnvironmentBaseWrapper, needs_s
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.seeds import wrapper_generator
 
 PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
 
@@ -136,7 +137,7 @@ class TemporallyCorrelatedNoiseWrapper(_ActionWrapper):
         self._zero_noise = self._noise
 
     def seed(self, seed: int) -> Any:
-        self._rng = np.random.default_rng(seed)
+        self._rng = wrapper_generator(seed, self)
         return super().seed(seed)
 
     def _reset(self) -> TimeStep:

@@ -17,6 +17,7 @@ from alf.data_structures import StepType, TimeStep, time_step_spec
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import TensorSpec
+from alf.utils.seeds import wrapper_generator
 
 PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
 
@@ -161,7 +162,7 @@ class RandomFirstEpisodeLength(AlfEnvironmentBaseWrapper):
         self._steps_left = 0
 
     def seed(self, seed: int) -> Any:
-        self._rng = np.random.default_rng(seed)
+        self._rng = wrapper_generator(seed, self)
         return super().seed(seed)
 
     def _reset(self) -> TimeStep:

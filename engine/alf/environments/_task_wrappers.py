@@ -16,6 +16,7 @@ from alf.environments._vector_environment import actions_to_numpy, time_step_to_
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.seeds import wrapper_generator
 
 PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
 
@@ -211,7 +212,7 @@ class CurriculumWrapper(AlfEnvironmentBaseWrapper):
         return {"env_info": self._env.env_info_spec(), "curriculum": scores}
 
     def seed(self, seed: Any) -> Any:
-        self._rng = np.random.default_rng(np.asarray(seed))
+        self._rng = wrapper_generator(seed, self)
         return super().seed(seed)
 
     def _reset(self) -> TimeStep:

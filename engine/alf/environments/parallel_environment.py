@@ -14,6 +14,7 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.process_environment import ProcessEnvironment
 from alf.tensor_specs import TensorSpec
 from alf.utils.schedulers import get_all_progresses
+from alf.utils.seeds import independent_seeds
 
 
 @configurable
@@ -161,7 +162,7 @@ class ParallelAlfEnvironment(AlfEnvironment):
         waits = [env.call("seed", part) for env, part in zip(self._envs, parts, strict=True)]
         for wait in waits:
             wait()
-        self._spares.seed([max(seeds) + 1 + i for i in range(len(self._spares))])
+        self._spares.seed(independent_seeds(list(seeds), len(self._spares)))
 
     def render(self, mode: str = "rgb_array") -> Any:
         return self._envs[0].render(mode)

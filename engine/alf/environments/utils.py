@@ -16,6 +16,7 @@ from alf.environments._vector_environment import BatchEnvironmentWrapper, Vector
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.fast_parallel_environment import FastParallelEnvironment
 from alf.environments.thread_environment import ThreadEnvironment
+from alf.utils.seeds import as_seed, independent_seeds
 
 
 class UnwrappedEnvChecker:
@@ -59,6 +60,7 @@ def create_environment(
     parallel_environment_ctor: Callable[..., AlfEnvironment] = FastParallelEnvironment,
     seed: int | None = None,
     batched_wrappers: Sequence[Callable[[AlfEnvironment], AlfEnvironment]] = (),
+    consecutive_seeds: bool = False,
 ) -> AlfEnvironment:
     """The batched, tensor based environment of a run.
 
@@ -87,9 +89,19 @@ def create_environment(
             ParallelAlfEnvironment.
         num_spare_envs: how many more processes wait with an environment that has been reset, to
             take the place of one whose episode is over. Not with several environments in a process.
-        seed: environment i gets `seed + i`; None leaves them as they are.
+        seed: of the run. Each environment gets a seed of its own that follows from it, so that runs
+            with different seeds share none; None leaves them as they are.
         batched_wrappers: each is called with the batched environment and returns a new one.
+        consecutive_seeds: environment i gets `seed + i`, which is ALF's rule: of 16 environments
+            runs with seeds 0 and 1 then have 15 in common.
+
+    Raises:
+        TypeError: `seed` is no integer.
+        ValueError: `seed` is out of range, a number of environments is not positive, or
+            `batch_size_per_env` does not divide it.
     """
+    if seed is not None:
+        seed = as_seed(seed, owner="create_environment.seed")
     if num_parallel_environments < 1:
         raise ValueError(
             f"num_parallel_environments must be at least 1; got {num_parallel_environments}"
@@ -131,7 +143,8 @@ def create_environment(
     for wrapper in batched_wrappers:
         env = wrapper(env)
     if seed is not None:
-        env.seed([seed + i for i in range(env.batch_size)])
+        seeds = range(seed, seed + env.batch_size)
+        env.seed(list(seeds if consecutive_seeds else independent_seeds(seed, env.batch_size)))
     return env
 
 

@@ -19,6 +19,7 @@ from alf.trainers._sync_evaluator import (
     untouched_training,
 )
 from alf.utils.rng_state import preserved_rng_state
+from alf.utils.seeds import independent_seeds
 
 __all__ = [
     "EvalJob",
@@ -30,7 +31,7 @@ __all__ = [
     "untouched_training",
 ]
 
-_SEED_OFFSET = 13579
+_EVALUATION = 1  # the part of a run whose seed it is
 
 
 class Evaluator:
@@ -53,7 +54,10 @@ class Evaluator:
         conf_file: str,
         on_result: Callable[[int, list[Any]], None] = lambda step, metrics: None,
     ) -> None:
-        seed = None if config.random_seed is None else config.random_seed + _SEED_OFFSET
+        seed = None
+        if config.random_seed is not None:
+            # From the one number alone follow the seeds of the training's environments.
+            (seed,) = independent_seeds([config.random_seed, _EVALUATION], 1)
         self._on_result = on_result
         self._process: EvalProcess | None = None
         self._sync: SyncEvaluator | None = None

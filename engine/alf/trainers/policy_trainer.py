@@ -44,6 +44,7 @@ from alf.utils._run_lock import run_lock
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.finite_checks import skipped
 from alf.utils.rng_state import RngState
+from alf.utils.seeds import independent_seeds
 from alf.utils.summary_utils import record_time
 
 
@@ -459,8 +460,7 @@ class RLTrainer(Trainer):
         super()._after_restoring()
         if self._config.random_seed is not None:
             # Otherwise the environments would begin as they did when the training was new.
-            first = derived_seed(-1) >> 1
-            self._env.seed([first + i for i in range(self._env.batch_size)])
+            self._env.seed(independent_seeds(derived_seed(-1), self._env.batch_size))
 
     def _before_train_iter(self) -> None:
         if self._config.sync_progress_to_envs:

@@ -80,6 +80,7 @@ from alf.utils._run_files import (
     write_config,
     write_gin_configs,
 )
+from alf.utils.seeds import as_seed
 from alf.utils.spec_utils import zeros_from_spec
 
 __all__ = [
@@ -297,12 +298,14 @@ def set_random_seed(seed: int | None) -> int:
     """Seed python, numpy and torch; returns the seed.
 
     Args:
-        seed: None takes one from process id and time. A given one also asks torch for
-            deterministic algorithms, unless the flag `--noforce_torch_deterministic` is set.
+        seed: an integer from 0 to 2**63 - 1; None takes one from process id and time. A given one
+            also asks torch for deterministic algorithms, unless the flag
+            `--noforce_torch_deterministic` is set.
     """
     if seed is None:
         seed = (os.getpid() * 1_000_003 + time.time_ns()) % 2**32
     else:
+        seed = as_seed(seed, owner="the random seed")
         values = flags.FLAGS
         known = values.is_parsed() and "force_torch_deterministic" in values
         deterministic = values.force_torch_deterministic if known else True
