@@ -15,7 +15,7 @@ from alf.utils.action_samplers import (
 from alf.utils.visualizer import critic_network_visualizer
 
 SPEC = BoundedTensorSpec((2,), minimum=(-1.0, 0.0), maximum=(1.0, 8.0))
-LOGITS = torch.tensor([0.1, 0.2, 0.7]).log()
+PROBS = torch.tensor([0.1, 0.2, 0.7])
 
 
 def test_bins_stand_for_their_centres_or_boundaries() -> None:
@@ -27,15 +27,18 @@ def test_bins_stand_for_their_centres_or_boundaries() -> None:
 
 
 @pytest.mark.parametrize("rep_mode", ["center", "boundary"])
-def test_an_action_goes_to_the_nearest_bin(rep_mode: str) -> None:
+def test_an_action_goes_to_its_bin(rep_mode: str) -> None:
     quantizer = ActionQuantizer(SPEC, action_bins=7, rep_mode=rep_mode)
     assert quantizer.action_bins == 7
     all_bins = torch.arange(7).unsqueeze(1).expand(7, 2)
     known = quantizer.ind_to_action(all_bins)
     assert torch.equal(quantizer.action_to_ind(known), all_bins)
     action = torch.rand(100, 2) * torch.tensor([2.0, 8.0]) + torch.tensor([-1.0, 0.0])
-    nearest = (action.unsqueeze(1) - known).abs().argmin(dim=1)
-    assert torch.equal(quantizer.action_to_ind(action), nearest)
+    if rep_mode == "center":
+        expected = (action.unsqueeze(1) - known).abs().argmin(dim=1)
+    else:  # that of the boundary below
+        expected = (action.unsqueeze(1) >= known).sum(dim=1) - 1
+    assert torch.equal(quantizer.action_to_ind(action), expected)
     outside = torch.tensor([[-9.0, 99.0]])
     assert quantizer.action_to_ind(outside).tolist() == [[0, 6]]
 
@@ -52,33 +55,34 @@ def _shares(classes: torch.Tensor) -> torch.Tensor:
 
 
 def test_samplers_draw_by_probability() -> None:
-    logits = LOGITS.expand(20_000, 3)
-    torch.testing.assert_close(
-        _shares(MultinomialSampler()(logits)), LOGITS.exp(), atol=2e-2, rtol=0
-    )
+    probs = PROBS.expand(20_000, 3)
+    torch.testing.assert_close(_shares(MultinomialSampler()(probs)), PROBS, atol=2e-2, rtol=0)
     greedy = EpsilonGreedySampler(0.5)
     expected = torch.tensor([0.05, 0.1, 0.85])
-    torch.testing.assert_close(_shares(greedy(logits)), expected, atol=2e-2, rtol=0)
-    assert EpsilonGreedySampler(0.0)(logits).eq(2).all()
+    torch.testing.assert_close(_shares(greedy(probs)), expected, atol=2e-2, rtol=0)
+    assert EpsilonGreedySampler(0.0)(probs).eq(2).all()
     sampler = CategoricalSeedSampler(3)
-    classes, _ = sampler(logits, sampler.state_spec.zeros((20_000,)))
-    torch.testing.assert_close(_shares(classes), LOGITS.exp(), atol=2e-2, rtol=0)
+    classes, _ = sampler(probs, sampler.state_spec.zeros((20_000,)))
+    torch.testing.assert_close(_shares(classes), PROBS, atol=2e-2, rtol=0)
+    never = torch.tensor([[0.0, 0.5, 0.5]]).expand(1000, 3)
+    for classes in (MultinomialSampler()(never), sampler(never, torch.zeros(1000, 3))[0]):
+        assert classes.ne(0).all()
 
 
 def test_a_seed_sampler_mostly_repeats_itself() -> None:
-    logits = torch.zeros(5000, 3)
+    probs = torch.full((5000, 3), 1 / 3)
     sampler = CategoricalSeedSampler(3, new_noise_prob=0.1)
-    first, state = sampler(logits, torch.zeros(5000, 3))
-    second, new_state = sampler(logits, state)
+    first, state = sampler(probs, torch.zeros(5000, 3))
+    second, new_state = sampler(probs, state)
     changed = (state != new_state).any(1).float().mean().item()
     assert changed == pytest.approx(0.1, abs=0.02)
     assert (first != second).float().mean().item() == pytest.approx(0.1 * 2 / 3, abs=0.02)
-    assert (sampler(logits, torch.zeros(5000, 3))[1] > 0).all()
+    assert (sampler(probs, torch.zeros(5000, 3))[1] > 0).all()
 
 
 def test_concentration_prefers_likely_classes() -> None:
     sampler = CategoricalSeedSampler(3, concentration=50.0)
-    classes, _ = sampler(LOGITS.expand(500, 3), torch.zeros(500, 3))
+    classes, _ = sampler(PROBS.expand(500, 3), torch.zeros(500, 3))
     assert classes.eq(2).all()
 
 

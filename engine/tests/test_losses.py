@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from alf.utils.losses import (
     iqn_huber_loss,
     multi_quantile_huber_loss,
 )
-from alf.utils.math_ops import Sqrt1pTransform
+from alf.utils.math_ops import Sqrt1pTransform, SqrtLinearTransform
 
 
 def test_huber_is_quadratic_inside_and_linear_outside():
@@ -37,11 +38,21 @@ def test_quantile_loss_by_hand():
     value, target = torch.tensor([[0.0, 4.0]]), torch.tensor([[1.0, 3.0]])
     # fractions 1/4, 3/4; u = [[1, 3], [-3, -1]]; huber(u) = [[.5, 2.5], [2.5, .5]]
     expected = (0.25 * (0.5 + 2.5) + 0.25 * (2.5 + 0.5)) / 2
-    assert float(iqn_huber_loss(value, target)) == pytest.approx(expected)
-    mean = iqn_huber_loss(value, target, sum_over_quantiles=False)
+    tau = torch.tensor([0.25, 0.75])
+    loss, error = iqn_huber_loss(value, target, fixed_tau=tau)
+    assert float(loss) == pytest.approx(expected)
+    assert error.tolist() == [[[1.0, 3.0], [-3.0, -1.0]]]
+    mean, _ = iqn_huber_loss(value, target, fixed_tau=tau, sum_over_quantiles=False)
     assert float(mean) == pytest.approx(expected / 2)
-    fixed = iqn_huber_loss(value, target, fixed_tau=torch.tensor([0.5, 0.5]))
+    fixed, _ = iqn_huber_loss(value, target, fixed_tau=torch.tensor([0.5, 0.5]))
     assert float(fixed) == pytest.approx(0.5 * 6 / 2)
+    # weights stand within the mean over the targets: 0.9 of 1 and -3, 0.1 of 3 and -1
+    weights = torch.tensor([[0.9, 0.1]])
+    weighted, _ = iqn_huber_loss(value, target, tau_hat=tau[None], next_delta_tau=weights)
+    by_hand = 0.25 * (0.9 * 0.5 + 0.1 * 2.5) / 2 + 0.25 * (0.9 * 2.5 + 0.1 * 0.5) / 2
+    assert float(weighted) == pytest.approx(by_hand)
+    with pytest.raises(ValueError, match="tau_hat or fixed_tau is needed"):
+        iqn_huber_loss(value, target)
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.01])
@@ -73,9 +84,10 @@ DISCRETE = [DiscreteRegressionLoss, OrderedDiscreteRegressionLoss]
 @pytest.mark.parametrize("cls", DISCRETE)
 @pytest.mark.parametrize("n", [10, 11])
 @pytest.mark.parametrize("inverse_after_mean", [False, True])
-def test_fitted_logits_expect_the_target(cls, n, inverse_after_mean):
-    target = torch.tensor([-2.0, 0.0, 0.25, 3.5])
-    loss = cls(inverse_after_mean=inverse_after_mean)
+@pytest.mark.parametrize("transform", [None, Sqrt1pTransform(), SqrtLinearTransform(0.1)])
+def test_fitted_logits_expect_the_target(cls, n, inverse_after_mean, transform):
+    target = torch.tensor([-2.0, 0.0, 0.25, 3.5] if transform is None else [-2.0, 0.0, 0.25, 5.0])
+    loss = cls(transform, inverse_after_mean=inverse_after_mean)
     logits = torch.zeros(4, n, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -140,9 +152,19 @@ def test_order_of_mean_and_inverse_matters():
 def test_mean_squared_loss_keeps_batch_dimensions():
     pred, target = torch.zeros(2, 3, 4), torch.arange(24.0).view(2, 3, 4)
     result = MeanSquaredLoss()(pred, target)
-    assert torch.allclose(result.loss, (target**2).flatten(1).mean(1))
-    assert MeanSquaredLoss(batch_dims=2)(pred, target).loss.shape == (2, 3)
-    assert MeanSquaredLoss(batch_dims=3)(pred, target).loss.shape == (2, 3, 4)
+    assert torch.allclose(result, (target**2).flatten(1).mean(1))
+    assert MeanSquaredLoss(batch_dims=2)(pred, target).shape == (2, 3)
+    assert MeanSquaredLoss(batch_dims=3)(pred, target).shape == (2, 3, 4)
+
+
+def test_rising_logits_count_as_the_smaller():
+    """At least -1: 0.9; at least 0: 0.5; at least 1: 0.8, which says at least 0 no less."""
+    probs = torch.tensor([[0.9, 0.5, 0.8]])
+    mean = OrderedDiscreteRegressionLoss().calc_expectation(torch.logit(probs))
+    assert mean.item() == pytest.approx(-2 + 0.9 + 0.5 + 0.5)
+    loss = OrderedDiscreteRegressionLoss()(torch.logit(probs), torch.tensor([0.25]))
+    by_hand = -sum(math.log(p) for p in (0.9, 0.5)) - 0.25 * math.log(0.8) - 0.75 * math.log(0.2)
+    assert loss.item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_matching_is_the_cheapest_of_all():

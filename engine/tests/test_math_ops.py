@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -151,7 +153,8 @@ def test_explained_variance_by_hand() -> None:
     y = torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert tensor_utils.explained_variance(y, y).item() == 1
     assert tensor_utils.explained_variance(torch.zeros(4), y).item() == 0
-    assert tensor_utils.explained_variance(y, torch.zeros(4)).item() == -torch.inf
+    for prediction in (y, torch.ones(4)):  # there is nothing to explain in a constant
+        assert tensor_utils.explained_variance(prediction, torch.ones(4)).item() == 0
     mask = torch.tensor([True, True, True, False])
     wrong_last = torch.tensor([1.0, 2.0, 3.0, 100.0])
     assert tensor_utils.explained_variance(wrong_last, y, mask).item() == 1
@@ -176,9 +179,23 @@ def test_scaled_gradients(clone_input: bool) -> None:
     assert gradient.item() == (3.5 if clone_input else 2.0)
 
 
-def test_coordinates_run_from_minus_one_to_one() -> None:
-    image = tensor_utils.append_coordinate(torch.zeros(2, 1, 3, 5))
-    assert image.shape == (2, 3, 3, 5)
-    assert image[0, 1, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
-    assert image[0, 2, :, 0].tolist() == [-1, 0, 1]
-    assert tensor_utils.spatial_broadcast(torch.ones(2, 4), (3, 5)).shape == (2, 6, 3, 5)
+def test_coordinates_are_the_row_and_the_column() -> None:
+    image = tensor_utils.append_coordinate(torch.zeros(2, 1, 4, 5))
+    assert image.shape == (2, 3, 4, 5)
+    assert image[0, 1, :, 2].tolist() == [-1, -0.5, 0, 0.5]
+    assert image[1, 2, 3].tolist() == pytest.approx([-1, -0.6, -0.2, 0.2, 0.6])
+    z = torch.randn(2, 4)
+    assert torch.equal(tensor_utils.spatial_broadcast(z, (3, 5))[..., 2, 4], z)
+
+
+def test_log1p_is_scaled_after_the_logarithm() -> None:
+    x = torch.tensor([-100.0, 0.3])
+    y = math_ops.Log1pTransform().transform(x)
+    assert y.tolist() == pytest.approx([-20 * math.log(101), 20 * math.log(1.3)])
+    torch.testing.assert_close(math_ops.Log1pTransform().inverse_transform(y), x)
+
+
+def test_rows_are_normalized_on_their_own() -> None:
+    x = torch.tensor([[[1.0, 3.0], [2.0, 5.0]], [[7.0, 7.0], [7.0, 7.0]]])
+    expected = [[[0, 0.5], [0.25, 1]], [[0, 0], [0, 0]]]
+    assert math_ops.normalize_min_max(x).tolist() == expected

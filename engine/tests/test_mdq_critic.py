@@ -45,7 +45,7 @@ def _all_actions(net: MdqCriticNetwork, dims: int) -> Tensor:
 
 def _values(net: MdqCriticNetwork, observation: Tensor, actions: Tensor) -> Tensor:
     """Values [number of actions, R] of one observation [4]."""
-    return net((observation.expand(len(actions), -1), actions), ALPHA)[0].detach()
+    return net((observation.expand(len(actions), -1), actions), ALPHA)[0][..., -1].detach()
 
 
 @pytest.mark.parametrize("dims", [1, 2, 5])
@@ -56,12 +56,11 @@ def test_both_forms_have_one_value_for_each_replica(
 ) -> None:
     net = _critic(dims, replicas)
     value, state = net((torch.randn(6, 4), torch.zeros(6, dims)), ALPHA, free_form=free_form)
-    assert value.shape == (6, replicas)
+    assert value.shape == ((6, replicas) if free_form else (6, replicas, dims))
     assert state == ()
-    assert net.output_spec == TensorSpec((replicas,))
+    assert net.output_spec == TensorSpec((replicas, dims))
     action, log_pi = net.get_action(torch.randn(6, 4), ALPHA, greedy=False)
-    assert action.shape == (6, dims)
-    assert log_pi.shape == (6,)
+    assert action.shape == log_pi.shape == (6, replicas, dims)
 
 
 def test_without_hidden_layers_and_with_nested_observations_both_forms_work() -> None:
@@ -70,8 +69,8 @@ def test_without_hidden_layers_and_with_nested_observations_both_forms_work() ->
     observation = {"x": torch.randn(5, 4), "y": torch.randn(5, 1)}
     for free_form in (False, True):
         value, _ = net((observation, torch.zeros(5, 2)), ALPHA, free_form=free_form)
-        assert value.shape == (5, 2)
-    assert net.get_action(observation, ALPHA, greedy=True)[0].shape == (5, 2)
+        assert value.shape == ((5, 2) if free_form else (5, 2, 2))
+    assert net.get_action(observation, ALPHA, greedy=True)[0].shape == (5, 2, 2)
 
 
 def test_the_first_dimensions_are_worth_the_soft_maximum_over_the_next() -> None:
@@ -80,8 +79,18 @@ def test_the_first_dimensions_are_worth_the_soft_maximum_over_the_next() -> None
     values = _values(net, observation, _all_actions(net, 3)).reshape(BINS, BINS, BINS, 2)
     summed = ALPHA * ((values / ALPHA).logsumexp(dim=(1, 2)) - 2 * math.log(BINS))
     encoding = net._encode(observation[None])
-    first = net._bin_values(encoding, torch.zeros(1, 1, 2), slice(0, 2))[0, 0].T.detach()
+    first = net._bin_values(encoding, torch.zeros(1, 1, 1, 2), slice(0, 2))[0, 0].T.detach()
     torch.testing.assert_close(summed, first)
+    # and that is what the entries of the advantage form say
+    actions = _all_actions(net, 3)
+    form = net((observation.expand(len(actions), -1), actions), ALPHA)[0].detach()
+    torch.testing.assert_close(
+        form[..., 0].reshape(BINS, BINS, BINS, 2), summed[:, None, None].expand_as(values)
+    )
+    two = ALPHA * ((values / ALPHA).logsumexp(dim=2) - math.log(BINS))
+    torch.testing.assert_close(
+        form[..., 1].reshape(BINS, BINS, BINS, 2), two[:, :, None].expand_as(values)
+    )
     assert bool((values.std(dim=(0, 1, 2)) > 0.1).all())
 
 
@@ -92,8 +101,8 @@ def test_the_policy_of_one_replica_is_the_softmax_of_all_values(dims: int) -> No
     actions = _all_actions(net, dims)
     log_pi = torch.log_softmax(_values(net, observation, actions)[:, 0] / ALPHA, dim=0)
     drawn, drawn_log_pi = net.get_action(observation.expand(4000, -1), ALPHA, greedy=False)
-    which = (drawn[:, None] == actions).all(dim=-1).int().argmax(dim=1)
-    torch.testing.assert_close(drawn_log_pi, log_pi[which])
+    which = (drawn == actions).all(dim=-1).int().argmax(dim=1)
+    torch.testing.assert_close(drawn_log_pi[:, 0].sum(-1), log_pi[which])
     frequency = torch.bincount(which, minlength=len(actions)) / 4000
     assert (frequency - log_pi.exp()).abs().max() < 0.04
 
@@ -107,17 +116,17 @@ def test_the_greedy_choice_is_the_best_bin_of_each_dimension_given_those_before(
     action, log_pi = net.get_action(observations, ALPHA, greedy=True)
     assert len(action.unique(dim=0)) > 1
     actions = _all_actions(net, 3)
-    for row, observation in enumerate(observations):
-        values = _values(net, observation, actions).reshape(BINS, BINS, BINS, replicas)
+    for row, r in itertools.product(range(8), range(replicas)):  # each replica by its own values
+        values = _values(net, observations[row], actions)[:, r].reshape(BINS, BINS, BINS)
         q_1 = ALPHA * ((values / ALPHA).logsumexp(dim=(1, 2)) - 2 * math.log(BINS))
         q_2 = ALPHA * ((values / ALPHA).logsumexp(dim=2) - math.log(BINS))
-        expected, total = [], 0.0
+        expected, expected_log_pi = [], []
         for q in (q_1, q_2, values):
-            least = q[tuple(expected)].amin(dim=-1)
-            expected.append(int(least.argmax()))
-            total += float(torch.log_softmax(least / ALPHA, dim=0).max())
-        assert net._action_qt.action_to_ind(action[row]).tolist() == expected
-        assert log_pi[row].item() == pytest.approx(total, abs=1e-4)
+            of_bins = q[tuple(expected)]
+            expected.append(int(of_bins.argmax()))
+            expected_log_pi.append(float(torch.log_softmax(of_bins / ALPHA, dim=0).max()))
+        assert net._action_qt.action_to_ind(action[row, r]).tolist() == expected
+        assert log_pi[row, r].tolist() == pytest.approx(expected_log_pi, abs=1e-4)
 
 
 def test_the_advantage_form_knows_bins_and_the_free_form_the_action() -> None:
@@ -142,7 +151,7 @@ def test_the_advantage_form_learns_what_the_free_form_says() -> None:
     target = net((observation, action), ALPHA, free_form=True)[0].detach()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(150):
-        loss = (net((observation, action), ALPHA)[0] - target).square().mean()
+        loss = (net((observation, action), ALPHA)[0][..., -1] - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -164,20 +173,20 @@ def test_replicas_are_independent() -> None:
 def test_made_parallel_it_has_replicas_of_its_own() -> None:
     net = _critic(replicas=1).make_parallel(4)
     value, _ = net((torch.randn(6, 4), torch.zeros(6, 3)), ALPHA)
-    assert value.shape == (6, 4)
-    assert len(value[0].unique()) == 4
+    assert value.shape == (6, 4, 3)
+    assert len(value[0, :, -1].unique()) == 4
     with pytest.raises(ValueError, match="num_critic_replicas"):
         _critic(replicas=2).make_parallel(4)
 
 
 def test_the_prior_is_uniform_over_all_bins() -> None:
     net = _critic(dims=3, scale=0.0)
-    assert math.exp(net.get_uniform_prior_logpi()) == pytest.approx(BINS**-3)
+    assert math.exp(net.get_uniform_prior_logpi()) == pytest.approx(1 / BINS)
     net.sync_net()
     with torch.no_grad():
         net._post._last.bias.zero_()
     _, log_pi = net.get_action(torch.randn(2, 4), ALPHA, greedy=False)
-    torch.testing.assert_close(log_pi, torch.full((2,), net.get_uniform_prior_logpi()))
+    torch.testing.assert_close(log_pi, torch.full((2, 2, 3), net.get_uniform_prior_logpi()))
 
 
 def test_a_small_temperature_stays_finite() -> None:

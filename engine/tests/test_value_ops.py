@@ -61,7 +61,11 @@ def test_advantages_plus_values_are_returns_for_lambda_0_and_1(seed, length):
     full = generalized_advantage_estimation(*data, td_lambda=1.0) + values[:-1]
     short = generalized_advantage_estimation(*data, td_lambda=0.0) + values[:-1]
     assert torch.allclose(full, discounted_return(*data))
-    assert torch.allclose(short, one_step_discounted_return(*data))
+    # at the end of an episode they differ: the one-step return is the discounted value
+    _, values, step_types, discounts = data
+    is_last = step_types[:-1] == StepType.LAST
+    expected = torch.where(is_last, (discounts * values)[:-1], short)
+    assert torch.allclose(expected, one_step_discounted_return(*data))
 
 
 @settings(deadline=None, max_examples=20)
@@ -85,7 +89,10 @@ def test_returns_by_hand():
     # 1 + 0.5 * 2; 2 + 0 * 30; value of LAST; 4 + 0.5 * 50
     assert discounted_return(*data).flatten().tolist() == [2.0, 2.0, 30.0, 29.0]
     # 1 + 0.5 * 20
-    assert one_step_discounted_return(*data).flatten().tolist() == [11.0, 2.0, 30.0, 29.0]
+    assert one_step_discounted_return(*data).flatten().tolist() == [11.0, 2.0, 0.0, 29.0]
+    # an episode that was cut off goes on: 0.5 * 30
+    cut = rewards, values, step_types, torch.full_like(discounts, 0.5)
+    assert one_step_discounted_return(*cut).flatten().tolist() == [11.0, 17.0, 15.0, 29.0]
     # deltas 1, -18, 0, -11; 1 + 0.5 * 0.5 * -18
     advantages = generalized_advantage_estimation(*data, td_lambda=0.5)
     assert advantages.flatten().tolist() == [-3.5, -18.0, 0.0, -11.0]

@@ -92,7 +92,7 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
         model: None: `set_model()` is to be called.
         keep_model_pred_state: hand the state of the model's prediction network from one
             observation to the next.
-        predict_action_sampler: draws from logits, see `alf.utils.action_samplers`.
+        predict_action_sampler: draws from probabilities, see `alf.utils.action_samplers`.
         rollout_action_sampler: the same in rollouts.
         learn_policy_temperature: the policy to learn is ``p ** (1 / temperature)``.
         reward_spec: only of one reward.
@@ -307,10 +307,10 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
     def _draw(
         self, policy: Tensor, temperature: Tensor, sampler: nn.Module, state: Any
     ) -> tuple[Tensor, Any]:
-        logits = _tempered(policy, temperature)
+        probs = _tempered(policy, temperature).softmax(dim=1)
         if isinstance(sampler, _CategoricalSeedSamplerBase):
-            return sampler(logits, state.action_sampler_state)
-        return sampler(logits), ()
+            return sampler(probs, state.action_sampler_state)
+        return sampler(probs), ()
 
     # ---- searching ------------------------------------------------------------------------------
 

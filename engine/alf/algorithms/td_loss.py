@@ -233,6 +233,8 @@ class TDQRLoss(TDLoss):
             fixed_tau=self._fixed_tau,
             sum_over_quantiles=self._sum_over_quantiles,
         )
+        if isinstance(loss, tuple):  # the loss, and what it is made of
+            loss = loss[0]
         return _loss_info(loss, means)
 
 

@@ -22,7 +22,7 @@ from alf.networks.containers import _Sequential
 from alf.networks.network import Network
 from alf.tensor_specs import TensorSpec
 from alf.utils.math_ops import identity
-from alf.utils.tensor_utils import spatial_broadcast
+from alf.utils.tensor_utils import append_coordinate, spatial_broadcast
 
 PUBLIC_MODULE = "alf.networks.encoding_networks"  # under which these names are configured
 
@@ -133,7 +133,7 @@ def SpatialBroadcastDecodingNetwork(
         nets.append(FC(size, output_size, activation=activation))
         size = output_size
     shape = (output_height, output_height if output_width is None else output_width)
-    nets.append(lambda z: spatial_broadcast(z, shape))
+    nets.append(lambda z: append_coordinate(spatial_broadcast(z, shape)))
     channels, layers = size + 2, _conv_params(conv_layer_params, name)
     for i, (filters, kernel, strides, padding) in enumerate(layers):
         has_padding = len(conv_layer_params[i]) == 4

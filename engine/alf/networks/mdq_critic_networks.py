@@ -86,9 +86,9 @@ class MdqCriticNetwork(Network):
                 f"{name}: num_critic_replicas must be at least 1, got {num_critic_replicas}"
             )
         super().__init__(input_tensor_spec, name=name)
-        self._output_spec = TensorSpec((num_critic_replicas,))
         self._replicas = num_critic_replicas
         self._dims: int = action_spec.shape[0]
+        self._output_spec = TensorSpec((num_critic_replicas, self._dims))
         self._action_qt = action_qt or ActionQuantizer(action_spec)
         self._bins = self._action_qt.action_bins
         self._debug_summaries = debug_summaries
@@ -128,7 +128,7 @@ class MdqCriticNetwork(Network):
     def forward(  # type: ignore[override]
         self, inputs: Any, alpha: float | Tensor, state: Any = (), free_form: bool = False
     ) -> tuple[Tensor, Any]:
-        """Values [B, R] of (observation, action).
+        """Values of (observation, action).
 
         Args:
             inputs: the observation and the action [B, D].
@@ -136,6 +136,10 @@ class MdqCriticNetwork(Network):
             state: returned as it is.
             free_form: the free form instead of the advantage form. It alone has a gradient with
                 regard to the action.
+
+        Returns:
+            The free form [B, R]. Or the advantage form [B, R, D]: the value of the first i
+            dimensions of the action, for each i; the last one is that of the whole action.
         """
         observation, action = inputs
         encoding = self._encode(observation)
@@ -143,19 +147,18 @@ class MdqCriticNetwork(Network):
             scaled = self._scale(action).unsqueeze(1).expand(-1, self._replicas, -1)
             return self._free_form(torch.cat([encoding, scaled], dim=-1)).squeeze(-1), state
         bins = self._action_qt.action_to_ind(action)
-        prefix = self._scale_bins(bins)[:, None, : self._dims - 1] * self._is_before
+        prefix = self._scale_bins(bins)[:, None, None, : self._dims - 1] * self._is_before[:, None]
         values = self._bin_values(encoding, prefix, slice(None))
         first, later = values[:, :1], self._advantages(values[:, 1:], alpha)
         terms = torch.cat([first, later], dim=1)
         chosen = bins[:, :, None, None].expand(-1, -1, self._replicas, 1)
         self._summarize(values, alpha)
-        return terms.gather(-1, chosen).squeeze(-1).sum(dim=1), state
+        return terms.gather(-1, chosen).squeeze(-1).cumsum(dim=1).transpose(1, 2), state
 
     def get_action(self, inputs: Any, alpha: float | Tensor, greedy: bool) -> tuple[Tensor, Tensor]:
-        """Choose the bins of an action, one dimension after another.
+        """Let each replica choose the bins of an action, one dimension after another.
 
-        Bin a_i has probability proportional to exp(min_r Q_r(s, a_1..a_i) / alpha), where r are the
-        replicas.
+        Bin a_i of replica r has probability proportional to exp(Q_r(s, a_1..a_i) / alpha).
 
         Args:
             inputs: the observation.
@@ -163,38 +166,33 @@ class MdqCriticNetwork(Network):
             greedy: take the most probable bin of each dimension instead of sampling it.
 
         Returns:
-            The actions [B, D] that the bins stand for, and the log probabilities [B] of the bins.
+            The actions [B, R, D] that the bins stand for, and the log probability [B, R, D] of each
+            bin given those before.
         """
         encoding = self._encode(inputs)
-        batch_size = encoding.shape[0]
-        prefix = encoding.new_zeros(batch_size, 1, self._dims - 1)
-        value_BR = encoding.new_zeros(batch_size, self._replicas)
-        log_pi = encoding.new_zeros(batch_size)
+        prefix = encoding.new_zeros(encoding.shape[0], 1, self._replicas, self._dims - 1)
         bins: list[Tensor] = []
+        log_pi: list[Tensor] = []
         for i in range(self._dims):
             rows = slice(i * self._replicas, (i + 1) * self._replicas)
             values = self._bin_values(encoding, prefix, rows).squeeze(1)
-            terms = self._advantages(values, alpha) if i else values
-            values = value_BR.unsqueeze(-1) + terms
-            logits = torch.log_softmax(values.amin(dim=1) / alpha, dim=-1)
+            # what the dimensions before are worth is the same for all bins
+            logits = torch.log_softmax(values / alpha, dim=-1)
             if greedy:
                 chosen = logits.argmax(dim=-1, keepdim=True)
             else:
-                chosen = torch.multinomial(logits.exp(), 1)
-            log_pi = log_pi + logits.gather(-1, chosen).squeeze(-1)
-            index = chosen.unsqueeze(1).expand(-1, self._replicas, 1)
-            value_BR = values.gather(-1, index).squeeze(-1)
+                drawn = torch.multinomial(logits.flatten(0, 1).exp(), 1)
+                chosen = drawn.unflatten(0, logits.shape[:2])
+            log_pi.append(logits.gather(-1, chosen))
             bins.append(chosen)
             if i + 1 < self._dims:
-                prefix = torch.cat(
-                    [prefix[:, :, :i], self._scale_bins(chosen)[:, None], prefix[:, :, i + 1 :]],
-                    dim=-1,
-                )
-        return self._action_qt.ind_to_action(torch.cat(bins, dim=-1)), log_pi
+                scaled = self._scale_bins(chosen).unsqueeze(1)
+                prefix = torch.cat([prefix[..., :i], scaled, prefix[..., i + 1 :]], dim=-1)
+        return self._action_qt.ind_to_action(torch.cat(bins, dim=-1)), torch.cat(log_pi, dim=-1)
 
     def get_uniform_prior_logpi(self) -> float:
-        """Log probability of any bins of a whole action under the uniform prior."""
-        return -self._dims * math.log(self._bins)
+        """Log probability of any bin of a dimension under the uniform prior."""
+        return -math.log(self._bins)
 
     def sync_net(self) -> None:
         """Does nothing: :meth:`forward` and :meth:`get_action` use the same parameters."""
@@ -227,14 +225,13 @@ class MdqCriticNetwork(Network):
 
         Args:
             encoding: encoded observations [B, R, size].
-            prefix: scaled bins [B, d, D - 1] of the dimensions before, 0 for the others.
+            prefix: scaled bins [B, d, R, D - 1] of the dimensions before, 0 for the others; R may
+                be 1 for all replicas together.
             rows: of the d R layers that belong to these dimensions.
         """
         batch_size, dims = prefix.shape[:2]
         shape = (batch_size, dims, self._replicas, -1)
-        x = torch.cat(
-            [encoding.unsqueeze(1).expand(shape), prefix.unsqueeze(2).expand(shape)], dim=-1
-        )
+        x = torch.cat([encoding.unsqueeze(1).expand(shape), prefix.expand(shape)], dim=-1)
         x = self._pre(x.flatten(1, 2), rows)
         x = self._mid(x.reshape(batch_size * dims, self._replicas, -1))
         return self._post(x.reshape(batch_size, dims * self._replicas, -1), rows).reshape(shape)

@@ -82,7 +82,9 @@ class _OverOutcomes(ScalarPredictionLoss):
 class _DiscreteRegressionLossBase(_OverOutcomes):
     """Base of predictions over n outcomes, the integers -((n - 1) // 2) ... n // 2.
 
-    A target between two of them counts as a mixture of both that has the right mean.
+    A target between two of them counts as a mixture of both that has the right mean: that of the
+    outcomes themselves with `inverse_after_mean`, otherwise that of what they stand for, their
+    inverse transforms.
     """
 
     @staticmethod
@@ -91,11 +93,23 @@ class _DiscreteRegressionLossBase(_OverOutcomes):
         low = -((n - 1) // 2)
         return torch.arange(low, low + n, device=logits.device, dtype=logits.dtype)
 
-    def _place(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The transformed target counted from the first outcome, within [0, n - 1]."""
-        first = (logits.shape[-1] - 1) // 2
-        place = _transformed(self._transform, target) + first
-        return place.clamp(0, logits.shape[-1] - 1)
+    def _place(
+        self, logits: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outcome below each target, counted from the first, and the weight of the next one.
+
+        Targets beyond the outcomes count as the nearest one.
+        """
+        support = self._support(logits)
+        place = (_transformed(self._transform, target) - support[0]).clamp(0, len(support) - 1)
+        lower = place.floor().long().clamp(max=max(len(support) - 2, 0))
+        if self._transform is None or self._inverse_after_mean:
+            return lower, place - lower
+        values = _restored(self._transform, support)
+        low = values[lower]
+        width = values[(lower + 1).clamp(max=len(support) - 1)] - low
+        weight = (target - low) / torch.where(width > 0, width, torch.ones_like(width))
+        return lower, weight.clamp(0, 1)
 
 
 # How the outcomes are weighted before anything has been learned: the smaller, the more probable.
@@ -118,10 +132,8 @@ class DiscreteRegressionLoss(_DiscreteRegressionLossBase):
     """
 
     def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        place = self._place(pred, target)
-        lower = place.floor().long().clamp(max=max(pred.shape[-1] - 2, 0))
+        lower, weight = self._place(pred, target)
         upper = (lower + 1).clamp(max=pred.shape[-1] - 1)
-        weight = place - lower
         log_probs = F.log_softmax(pred, dim=-1)
         at_lower = log_probs.gather(-1, lower.unsqueeze(-1)).squeeze(-1)
         at_upper = log_probs.gather(-1, upper.unsqueeze(-1)).squeeze(-1)
@@ -138,8 +150,9 @@ class DiscreteRegressionLoss(_DiscreteRegressionLossBase):
 class OrderedDiscreteRegressionLoss(_DiscreteRegressionLossBase):
     """Binary cross entropies; the prediction [B, n] are logits of "at least outcome i".
 
-    The outcomes are the integers -((n - 1) // 2) ... n // 2; the first logit is always right and
-    not used.
+    The outcomes are the integers -((n - 1) // 2) ... n // 2. "At least the first" is always right,
+    and learned like the others. Logits that rise from one outcome to the next contradict each
+    other; the smaller counts.
 
     Args:
         transform: the outcomes are those of the transformed target.
@@ -147,20 +160,20 @@ class OrderedDiscreteRegressionLoss(_DiscreteRegressionLossBase):
     """
 
     def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        index = torch.arange(1, pred.shape[-1], device=pred.device)
-        at_least = (self._place(pred, target).unsqueeze(-1) - (index - 1)).clamp(0, 1)
-        loss = F.binary_cross_entropy_with_logits(pred[..., 1:], at_least, reduction="none")
+        index = torch.arange(pred.shape[-1], device=pred.device)
+        lower, weight = self._place(pred, target)
+        at_least = ((lower + weight).unsqueeze(-1) - (index - 1)).clamp(0, 1)
+        loss = F.binary_cross_entropy_with_logits(pred, at_least, reduction="none")
         return loss.sum(dim=-1)
 
     def calc_expectation(self, logits: torch.Tensor) -> torch.Tensor:
-        at_least = torch.cat([torch.ones_like(logits[..., :1]), logits[..., 1:].sigmoid()], dim=-1)
+        at_least = logits.cummin(dim=-1).values.sigmoid()
         support = self._support(logits)
-        if not self._inverse_after_mean:
-            support = _restored(self._transform, support)
         # E[X] = x_0 + sum_i (x_i - x_{i-1}) P(X >= x_i)
-        steps = torch.cat([support[:1], support.diff()])
-        mean = (steps * at_least).sum(dim=-1)
-        return _restored(self._transform, mean) if self._inverse_after_mean else mean
+        if self._transform is None or self._inverse_after_mean:
+            return _restored(self._transform, at_least.sum(dim=-1) + (support[0] - 1))
+        support = _restored(self._transform, support)
+        return (torch.cat([support[:1], support.diff()]) * at_least).sum(dim=-1)
 
     def initialize_bias(self, bias: torch.Tensor) -> None:
         at_least = _initial_log_probs(bias.shape[0], bias).exp().flip(0).cumsum(0).flip(0)

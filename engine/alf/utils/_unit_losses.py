@@ -41,7 +41,7 @@ def iqn_huber_loss(
     fixed_tau: Any = (),
     sum_over_quantiles: bool = True,
     loss_fn: Callable = huber_function,
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Quantile regression loss between two sets of quantiles.
 
     Dabney et al. 2018, "Distributional Reinforcement Learning with Quantile Regression", equation
@@ -52,27 +52,30 @@ def iqn_huber_loss(
         value: [..., N] estimated quantiles.
         target: [..., M] quantiles (or samples) of the target.
         tau_hat: [..., N], the fraction each quantile of `value` stands for.
-        next_delta_tau: [..., M], the weight of each quantile of the target; `()` for equal ones.
-        fixed_tau: [N], used without `tau_hat`; `()` for the middles of N equal parts of [0, 1].
+        next_delta_tau: [..., M], the weight of each quantile of the target in the mean over j; `()`
+            for weights of one.
+        fixed_tau: [N], needed without `tau_hat`.
         sum_over_quantiles: sum over i as in the papers; otherwise average.
         loss_fn: loss of each u.
 
-    Returns [...].
+    Returns the loss [...], and the differences u [..., N, M].
+
+    Raises:
+        ValueError: if neither `tau_hat` nor `fixed_tau` is given.
     """
     if isinstance(tau_hat, torch.Tensor):
         tau = tau_hat
     elif isinstance(fixed_tau, torch.Tensor):
         tau = fixed_tau
     else:
-        tau = _middles(value)
+        raise ValueError("iqn_huber_loss: tau_hat or fixed_tau is needed, got neither")
     error = target.unsqueeze(-2) - value.unsqueeze(-1)  # [..., N, M]
     weight = (tau.unsqueeze(-1) - (error.detach() < 0).to(value.dtype)).abs()
     loss = weight * loss_fn(error)
     if isinstance(next_delta_tau, torch.Tensor):
-        loss = (loss * next_delta_tau.unsqueeze(-2)).sum(dim=-1)
-    else:
-        loss = loss.mean(dim=-1)
-    return loss.sum(dim=-1) if sum_over_quantiles else loss.mean(dim=-1)
+        loss = loss * next_delta_tau.unsqueeze(-2)
+    loss = loss.mean(dim=-1)
+    return (loss.sum(dim=-1) if sum_over_quantiles else loss.mean(dim=-1)), error
 
 
 @configurable

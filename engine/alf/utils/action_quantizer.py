@@ -17,8 +17,8 @@ class ActionQuantizer:
         action_spec: continuous, bounded and of rank 1.
         sampling_method: only "uniform": bins have equal width.
         action_bins: number of bins.
-        rep_mode: what a bin stands for: its "center", or its "boundary", so that the first and the
-            last one are the limits of the range.
+        rep_mode: what a bin stands for: its "center", or its lower "boundary", so that the first
+            and the last one are the limits of the range.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class ActionQuantizer:
         return low + (action_ind.to(self._dtype) + self._offset) * width
 
     def action_to_ind(self, action: Tensor) -> Tensor:
-        """The bins [B, D] (int64) whose actions are nearest to ``action`` [B, D]."""
+        """The bins [B, D] (int64) that ``action`` [B, D] lies in."""
         low, width = self._low.to(action.device), self._width.to(action.device)
-        index = torch.round((action - low) / width - self._offset)
-        return index.to(torch.int64).clamp(0, self._bins - 1)
+        place = (action - low) / width
+        if self._offset == 0.0:
+            place = place + 1e-4  # a boundary belongs to its bin, in spite of rounding
+        return place.floor().to(torch.int64).clamp(0, self._bins - 1)

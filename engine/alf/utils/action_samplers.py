@@ -1,11 +1,10 @@
-"""Samplers of actions from logits, with and without memory of their noise."""
+"""Samplers of actions from probabilities, with and without memory of their noise."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alf.config_util import configurable
@@ -27,7 +26,7 @@ class EpsilonGreedySampler(nn.Module):
         self._epsilon_greedy = epsilon_greedy
 
     def forward(self, input: Tensor) -> Tensor:
-        """Classes [B] of logits [B, N]."""
+        """Classes [B] of probabilities [B, N]."""
         best, sample = input.argmax(dim=1), _sample(input)
         is_random = torch.rand(len(input), device=input.device) < self._epsilon_greedy
         return torch.where(is_random, sample, best)
@@ -38,12 +37,12 @@ class MultinomialSampler(nn.Module):
     """Samples of classes."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Classes [B] of logits [B, N]."""
+        """Classes [B] of probabilities [B, N]."""
         return _sample(input)
 
 
-def _sample(logits: Tensor) -> Tensor:
-    return torch.multinomial(logits.softmax(dim=1), 1).squeeze(1)
+def _sample(probs: Tensor) -> Tensor:
+    return torch.multinomial(probs, 1).squeeze(1)
 
 
 class _CategoricalSeedSamplerBase(nn.Module):
@@ -80,17 +79,20 @@ class CategoricalSeedSampler(_CategoricalSeedSamplerBase):
     """Samples of classes by noise that a row keeps for some steps.
 
     Over many episodes each class is drawn as often as its probability says; within an episode the
-    same logits mostly give the same class. Drawing is a race: the class of the smallest
+    same probabilities mostly give the same class. Drawing is a race: the class of the smallest
     ``noise / probability`` wins (the exponential form of the Gumbel-max trick).
 
     Args:
         num_classes: N.
         new_noise_prob: chance of new noise in each step.
-        concentration: logits are multiplied by it.
+        concentration: the power of the probabilities by which classes are drawn.
     """
 
     def forward(self, input: Tensor, state: Any) -> tuple[Tensor, Tensor]:
-        """Classes [B] of logits [B, N], and the noise [B, N] as the new state, at first zeros."""
+        """Classes [B] of probabilities [B, N], and the noise [B, N] as the new state.
+
+        At first the state is zeros.
+        """
         noise = self._renew(state)
-        scores = F.log_softmax(self._concentration * input, dim=1) - noise.clamp_min(1e-38).log()
+        scores = self._concentration * input.log() - noise.clamp_min(1e-38).log()
         return scores.argmax(dim=1), noise

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from alf.config_util import configurable
-from alf.data_structures import LossInfo
 from alf.summary import summary_ops as summary
 from alf.utils._matching import cheapest_matching
 from alf.utils._scalar_losses import (
@@ -59,15 +58,15 @@ class MeanSquaredLoss:
         self._debug_summaries = debug_summaries
         self._name = name
 
-    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> LossInfo:
-        """Loss of `pred` against `target`, both [B, ...]: `LossInfo` with loss [B]."""
+    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss [B] of `pred` against `target`, both [B, ...]."""
         error = F.mse_loss(pred, target.to(pred.dtype), reduction="none")
         if error.dim() > self._batch_dims:
             error = error.flatten(self._batch_dims).mean(dim=-1)
         if self._debug_summaries and summary.should_record_summaries():
             with summary.scope(self._name):
                 summary.scalar("loss", error.mean())
-        return LossInfo(loss=error, extra=error)
+        return error
 
     __call__ = forward
 

@@ -174,8 +174,12 @@ def shuffle(values: Any) -> Any:
 
 
 def normalize_min_max(x: torch.Tensor) -> torch.Tensor:
-    """``x`` mapped linearly onto [0, 1]; zeros if all elements are equal."""
-    low, high = x.min(), x.max()
+    """Each row of ``x`` [B, ...] (a vector as a whole) mapped linearly onto [0, 1].
+
+    Zeros where all elements are equal (Schrittwieser et al. 2020, arXiv:1911.08265, appendix G).
+    """
+    dims = tuple(range(min(1, x.ndim - 1), x.ndim))
+    low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
     width = high - low
     return (x - low) / torch.where(width > 0, width, torch.ones_like(width))
 
@@ -227,16 +231,15 @@ class SqrtLinearTransform(InvertibleTransform):
 
 @configurable
 class Log1pTransform(InvertibleTransform):
-    """``sign(x) log(1 + alpha |x|) / log(1 + alpha)``, which keeps -1, 0 and 1 in place."""
+    """``sign(x) alpha log(1 + |x|)``."""
 
     def __init__(self, alpha: float = 20) -> None:
         if alpha <= 0:
             raise ValueError(f"alpha is {alpha}; it must be positive")
         self._alpha = alpha
-        self._scale = torch.log1p(torch.tensor(float(alpha), dtype=torch.float64)).item()
 
     def transform(self, x: torch.Tensor) -> torch.Tensor:
-        return x.sign() * (self._alpha * x.abs()).log1p() / self._scale
+        return self._alpha * x.sign() * x.abs().log1p()
 
     def inverse_transform(self, y: torch.Tensor) -> torch.Tensor:
-        return y.sign() * (self._scale * y.abs()).expm1() / self._alpha
+        return y.sign() * (y.abs() / self._alpha).expm1()

@@ -94,8 +94,7 @@ def explained_variance(
         dim: reduce over this dimension only; default: over all.
 
     Returns:
-        -inf where ``y`` does not vary but is not predicted exactly up to a constant; 1 where
-        it is.
+        0 where ``y`` does not vary, as there is nothing to explain.
     """
     mask = torch.ones_like(y) if valid_mask is None else valid_mask.to(y.dtype).expand_as(y)
     dims = tuple(range(y.ndim)) if dim is None else dim
@@ -105,9 +104,9 @@ def explained_variance(
         mean = (x * mask).sum(dims, keepdim=True) / count
         return ((x - mean).square() * mask).sum(dims) / count.reshape(mask.sum(dims).shape)
 
-    unexplained, total = variance(y - ypred), variance(y)
-    ratio = unexplained / total
-    return 1 - torch.where(unexplained == 0, torch.zeros_like(ratio), ratio)
+    total = variance(y)
+    explained = 1 - variance(y - ypred) / torch.where(total > 0, total, torch.ones_like(total))
+    return torch.where(total > 0, explained, torch.zeros_like(total))
 
 
 def global_norm(tensors: Any) -> torch.Tensor:
@@ -204,23 +203,24 @@ def reverse_cumprod(x: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def append_coordinate(im: torch.Tensor) -> torch.Tensor:
-    """Adds two channels to images [B, C, H, W]: column and row, each from -1 to 1."""
+    """Adds two channels to images [B, C, H, W]: row and column, each in equal steps from -1."""
     batch, _, height, width = im.shape
-    y = torch.linspace(-1, 1, height, dtype=im.dtype, device=im.device)
-    x = torch.linspace(-1, 1, width, dtype=im.dtype, device=im.device)
-    x = x.expand(batch, 1, height, width)
+    y, x = (
+        torch.arange(n, dtype=im.dtype, device=im.device) * (2 / n) - 1 for n in (height, width)
+    )
     y = y.unsqueeze(-1).expand(batch, 1, height, width)
-    return torch.cat((im, x, y), dim=1)
+    x = x.expand(batch, 1, height, width)
+    return torch.cat((im, y, x), dim=1)
 
 
 def spatial_broadcast(z: torch.Tensor, im_shape: Sequence[int]) -> torch.Tensor:
-    """Vectors [B, D] at every pixel, with coordinates: [B, D + 2, H, W].
+    """Vectors [B, D] at every pixel: [B, D, H, W], a view.
 
-    Source: Watters et al. 2019, arXiv:1901.07017.
+    Watters et al. 2019, arXiv:1901.07017, add the coordinates, see :func:`append_coordinate`.
 
     Args:
         z: [B, D].
         im_shape: (..., H, W).
     """
     height, width = im_shape[-2:]
-    return append_coordinate(z[..., None, None].expand(*z.shape, height, width))
+    return z[..., None, None].expand(*z.shape, height, width)

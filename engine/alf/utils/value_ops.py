@@ -122,12 +122,16 @@ def one_step_discounted_return(
     step_types: torch.Tensor,
     discounts: torch.Tensor,
 ) -> torch.Tensor:
-    """`rewards[t+1] + discounts[t+1] * values[t+1]`, and `values[t]` at the end of an episode.
+    """`rewards[t+1] + discounts[t+1] * values[t+1]`, and `discounts[t] * values[t]` at the end.
+
+    The end of an episode is a step of type LAST; its value counts where its discount is not 0, that
+    is where the episode was only cut off.
 
     Arguments and result as of `discounted_return`.
     """
     is_last, rewards, values, discounts = _aligned(step_types, rewards, values, discounts)
-    return torch.where(is_last[:-1], values[:-1], rewards[1:] + discounts[1:] * values[1:])
+    discounted = discounts * values
+    return torch.where(is_last[:-1], discounted[:-1], rewards[1:] + discounted[1:])
 
 
 def generalized_advantage_estimation(
