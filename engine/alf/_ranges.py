@@ -30,7 +30,7 @@ _NAMES: dict[Range, str] = {
         epsilon_greedy_sample.eps
         calc_default_max_entropy.fraction calc_default_target_entropy.min_prob
     """,
-    SHARE: "cropping_fraction",
+    SHARE: "cropping_fraction capacity_ratio",
     BELOW_1: "dropout",
     POSITIVE: """
         speed reward_adapt_speed observation_adapt_speed advantage_clip target_kld_per_dim
@@ -57,7 +57,8 @@ _NAMES: dict[Range, str] = {
         warmup_period warm_up_period noop_max sx sy min_duration
         TemporallyCorrelatedNoiseWrapper.sigma
         padding num_prememory_layers num_memory_layers memory_size delay std_init min_std min_scale
-        max_skipped min_concentration eps epsilon min_var QuantileRegressionLoss.delta
+        max_skipped min_concentration eps epsilon min_var max_iter_num min_capacity
+        QuantileRegressionLoss.delta
         multi_quantile_huber_loss.delta bias_init_range kernel_init_gain keep_stacked_frames
         projection_output_init_gain logits_init_output_factor ensemble_group
     """,
@@ -84,7 +85,7 @@ _NAMES: dict[Range, str] = {
         post_encoding_layer_params free_form_fc_layer_params layers hidden_layers last_layer_size
         embedding_dim num_components FIFOMemory.dim FIFOMemory.size MemoryWithUsage.dim
         MemoryWithUsage.size start_decoding_channels output_height output_width num_layers
-        solution_dim population_size elite_size max_iter_num buffer_size dpi font_size action_bins
+        solution_dim population_size elite_size buffer_size dpi font_size action_bins
         period proj_hidden_size pred_hidden_size batch_dims num_bins
         parallelism RandomCrop.size filters kernel_size render_size
         output_shape

@@ -34,24 +34,29 @@ def test_neurons_keep_mean_zero_and_their_norm() -> None:
     assert bias.abs().max() > 0
 
 
-def test_the_first_step_of_a_bias_is_lr_times_its_scale() -> None:
-    bias = nn.Parameter(torch.tensor([2.0, -4.0]))
-    optimizer = BareNeroPlus([bias], lr=0.1)
-    bias.grad = torch.tensor([5.0, -1e-3])
-    optimizer.step()
-    # mean size 3, direction (1, -1)
-    torch.testing.assert_close(bias.detach(), torch.tensor([1.7, -3.7]), atol=1e-3, rtol=0)
+def test_a_step_is_that_of_adam() -> None:
+    ours, theirs = (nn.Parameter(torch.tensor([2.0, -4.0])) for _ in range(2))
+    ours.opt_args = {"lr_scale": 0.5}  # type: ignore[attr-defined]
+    optimizer = BareNeroPlus([ours], lr=0.2)
+    adam = torch.optim.Adam([theirs], lr=0.1, eps=1e-7)
+    for i in range(3):
+        for p in (ours, theirs):
+            p.grad = torch.tensor([5.0, -1e-3 * i])
+        optimizer.step()
+        adam.step()
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_a_step_by_norm_has_the_length_of_the_learning_rate() -> None:
-    weight = nn.Parameter(torch.randn(3, 6))
+    weight, bias = nn.Parameter(torch.randn(3, 6)), nn.Parameter(torch.randn(5))
     options = {"zero_mean": False, "fixed_norm": False, "max_norm": 10.0}
-    optimizer = BareNeroPlus([weight], lr=0.1, normalizing_grad_by_norm=True, **options)
-    before, scale = weight.detach().clone(), weight.norm(dim=1).mean().item()
-    weight.grad = torch.randn(3, 6)
+    optimizer = BareNeroPlus([weight, bias], lr=0.1, normalizing_grad_by_norm=True, **options)
+    before, bias_before = weight.detach().clone(), bias.detach().clone()
+    weight.grad, bias.grad = torch.randn(3, 6), torch.randn(5)
     optimizer.step()
     moved = (weight.detach() - before).norm(dim=1)
-    torch.testing.assert_close(moved, torch.full((3,), 0.1 * scale), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(moved, torch.full((3,), 0.1), atol=1e-5, rtol=1e-4)
+    assert (bias.detach() - bias_before).norm().item() == pytest.approx(0.1, rel=1e-4)
 
 
 def test_limits_only_shrink_and_parameters_bring_their_own() -> None:
@@ -96,14 +101,19 @@ def test_the_kernel_and_its_gradient_are_those_of_autograd() -> None:
     x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     kernel, kernel_grad = rbf(x.detach())
     distances = torch.cdist(x.detach(), x.detach()).square()
-    median = distances[~torch.eye(4, dtype=torch.bool)].median()
-    width = median / math.log(4)
+    width = distances.median() / math.log(4)  # those of particles from themselves too
     torch.testing.assert_close(kernel, torch.exp(-distances / width))
     fixed = x.detach()
     for i in range(4):
         total = torch.exp(-(x - fixed[i]).square().sum(1) / width).sum()
         (grad,) = torch.autograd.grad(total, x)
         torch.testing.assert_close(kernel_grad[i], grad.sum(0))
+
+
+def test_two_particles_have_a_kernel_too() -> None:
+    kernel, _ = rbf(torch.tensor([[0.0], [3.0]]))
+    # median of the distance 9 alone, as that of 0, 0, 9, 9 is 0
+    assert kernel[0, 1].item() == pytest.approx(math.exp(-math.log(2)))
 
 
 @pytest.mark.parametrize("method", ["svgd", "gfsf"])

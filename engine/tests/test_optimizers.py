@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import alf
-from alf.optimizers import SGD, Adam, AdamTF, AdamW
+from alf.optimizers import SGD, Adam, AdamTF, AdamW, NeroPlus
 from alf.optimizers.trusted_updater import TrustedUpdater
 from alf.optimizers.utils import GradientNoiseScaleEstimator, get_opt_arg
 from alf.utils.schedulers import LinearScheduler, update_progress
@@ -214,12 +214,9 @@ def test_closure_is_evaluated_before_clipping():
     assert p.item() == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(
-    "option", [{"parvi": "minmax"}, {"capacity_ratio": 0.5}, {"masked_out_value": 0.0}]
-)
-def test_options_that_are_not_built_are_refused(option):
-    with pytest.raises(ValueError, match=next(iter(option))):
-        Adam(lr=0.1, **option)
+def test_unknown_particle_methods_are_refused():
+    with pytest.raises(ValueError, match="parvi"):
+        Adam(lr=0.1, parvi="minmax")
 
 
 def test_settings_come_from_the_configuration():
@@ -248,7 +245,92 @@ def test_a_step_is_shortened_until_its_change_is_allowed():
     assert trials > 0
     assert p.norm() ** 2 <= 1.0
     assert torch.allclose(p / p.norm(), torch.tensor([0.6, 0.8]))
+    # 0.9 of the way that would be allowed if the change were proportional: 1 / 25, then it fits
+    assert p.norm().item() == pytest.approx(5 * 0.9 / 25)
     assert updater.adjust_step(change, {"p": 25.0, "q": 100.0})[1] == 0
+
+
+def test_changes_are_absolute_and_hopeless_ones_are_refused():
+    p = torch.nn.Parameter(torch.zeros(1))
+    updater = TrustedUpdater([p])
+    with torch.no_grad():
+        p.sub_(4.0)
+    change, trials = updater.adjust_step(lambda: p.detach()[0], 1.0)
+    assert (float(change), trials) == (-4.0, 1)
+    assert p.item() == pytest.approx(-4 * 0.9 / 4)
+    before = p.item()
+    with torch.no_grad():
+        p.add_(1.0)
+    with pytest.raises(ValueError, match="change is still"):
+        updater.adjust_step(lambda: torch.tensor(5.0), 1.0)
+    assert p.item() == before
+
+
+def _steps(optimizer, params, count=3):
+    optimizer.add_param_group({"params": params})
+    for i in range(count):
+        for p in params:
+            p.grad = torch.sin(torch.arange(p.numel()) * 1.7 + i).reshape(p.shape)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("cls", [Adam, AdamTF, AdamW, SGD])
+def test_a_fixed_norm_stays_and_the_direction_learns(cls):
+    p, q = (torch.nn.Parameter(torch.randn(3, 2)) for _ in range(2))
+    p.opt_args = {"fixed_norm": True}
+    start, norm = p.detach().clone(), p.norm().item()
+    _steps(cls(lr=0.1), [p, q])
+    assert p.norm().item() == pytest.approx(norm, rel=1e-5)
+    assert (p - start).abs().max() > 0.01
+    assert q.norm().item() != pytest.approx(norm, rel=1e-3)
+
+
+@pytest.mark.parametrize("cls", [Adam, AdamTF, AdamW, SGD, NeroPlus])
+def test_a_smaller_capacity_trains_the_same_part_of_each_parameter(cls):
+    options = {"weight_decay": 0.1} if cls is not SGD else {"momentum": 0.9}
+    make = lambda: cls(lr=0.1, capacity_ratio=0.25, min_capacity=100, **options)  # noqa: E731
+    large, small = torch.nn.Parameter(torch.ones(4000)), torch.nn.Parameter(torch.ones(100))
+    _steps(make(), [large, small])
+    moved = large != 1
+    assert moved.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (small != 1).all()  # at least 100 elements of each
+    again = torch.nn.Parameter(torch.ones(4000))
+    _steps(make(), [again, torch.nn.Parameter(torch.ones(100))], 1)
+    assert torch.equal(again != 1, moved)  # after a restart and in other processes too
+    copied = copy.deepcopy(make())
+    assert copied._capacity is not None
+    _steps(copied, [again], 1)
+
+
+def test_elements_out_of_capacity_have_their_value_and_capacity_may_grow():
+    progress = [0.25]
+    optimizer = SGD(
+        lr=1.0, capacity_ratio=lambda: progress[0], min_capacity=1, masked_out_value=7.0
+    )
+    p = torch.nn.Parameter(torch.zeros(1000))
+    optimizer.add_param_group({"params": [p]})
+
+    def step():
+        p.grad = torch.ones(1000)
+        optimizer.step()
+        return p != 7.0
+
+    first = step()
+    assert p.unique().tolist() == [-1.0, 7.0]
+    progress[0] = 0.5
+    second = step()
+    assert (first & ~second).sum() == 0
+    assert second.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    progress[0] = 1.0
+    assert step().all()
+
+
+def test_settings_of_an_optimizer_are_given_by_name():
+    with pytest.raises(TypeError):
+        Adam(0.1)  # would be the clipping of gradients
+    for wrong in (0.0, 1.5):
+        with pytest.raises(ValueError, match="capacity_ratio"):
+            SGD(lr=0.1, capacity_ratio=wrong)
 
 
 def test_noise_scale_is_that_of_known_gradients():

@@ -14,7 +14,6 @@ from absl import flags
 from alf.bin import play
 from alf.environments.process_environment import ProcessEnvironment
 from alf.experience_replayers.replay_buffer import ReplayBuffer
-from alf.optimizers import SGD, Adam, AdamTF, AdamW, NeroPlus
 from alf.tensor_specs import TensorSpec
 
 SPEC = TensorSpec(())
@@ -34,8 +33,6 @@ def _play_selectively() -> None:
 
 
 REFUSED: dict[str, Callable[[], Any]] = {
-    "Adam(capacity_ratio=)": lambda: Adam(capacity_ratio=0.5),
-    "Adam(masked_out_value=)": lambda: Adam(masked_out_value=0.0),
     "ReplayBuffer(allow_multiprocess=)": lambda: ReplayBuffer(SPEC, 1, 2, allow_multiprocess=True),
     "ReplayBuffer.add_batch(blocking=)": lambda: _buffer().add_batch(
         torch.zeros(1), torch.tensor([0]), blocking=True
@@ -54,14 +51,6 @@ def test_an_option_that_is_not_built_is_refused_by_name(option: str) -> None:
     name = re.findall(r"\w+", option)[-1]
     with pytest.raises(ValueError, match=name):
         REFUSED[option]()
-
-
-@pytest.mark.parametrize("optimizer", [SGD, AdamTF, AdamW, NeroPlus])
-def test_all_optimizers_refuse_what_one_refuses(optimizer: Any) -> None:
-    with pytest.raises(ValueError, match=r"capacity_ratio=0\.5"):
-        optimizer(lr=0.1, capacity_ratio=0.5)
-    with pytest.raises(ValueError, match=r"masked_out_value=0\.0"):
-        optimizer(lr=0.1, masked_out_value=0.0)
 
 
 def test_the_readme_lists_exactly_these() -> None:

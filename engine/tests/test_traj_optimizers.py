@@ -40,6 +40,33 @@ def test_cem_converges_within_the_bounds() -> None:
     torch.testing.assert_close(solution, TARGETS.clamp(-1, 1), atol=2e-2, rtol=0)
 
 
+@pytest.mark.parametrize("observation", [TARGETS, {"a": TARGETS, "b": torch.zeros(3)}])
+def test_observations_are_any_nest(observation: object) -> None:
+    def cost(given: object, solutions: Tensor) -> Tensor:
+        assert given is observation
+        return (solutions - TARGETS.unsqueeze(1)).square().sum(-1)
+
+    for optimizer in (
+        RandomOptimizer(2, 3000, cost, 1.0, -1.0),
+        CEMOptimizer(2, 200, cost, 1.0, -1.0, elite_size=20, max_iter_num=20, epsilon=1e-6),
+    ):
+        solution = optimizer.obtain_solution(observation)
+        torch.testing.assert_close(solution, TARGETS.clamp(-1, 1), atol=0.15, rtol=0)
+
+
+def test_cem_stops_where_all_variances_are_small() -> None:
+    calls = []
+
+    def cost(time_step: TimeStep, solutions: Tensor) -> Tensor:
+        calls.append(1)
+        return _cost(time_step, solutions)
+
+    CEMOptimizer(2, 200, cost, 1.0, -1.0, elite_size=5, max_iter_num=50).obtain_solution(TIME_STEP)
+    assert 0 < len(calls) < 15
+    middle = CEMOptimizer(2, 50, cost, 2.0, -1.0, max_iter_num=0).obtain_solution(TIME_STEP)
+    assert torch.equal(middle, torch.full((3, 2), 0.5))
+
+
 def test_rows_do_not_influence_each_other() -> None:
     optimizer = CEMOptimizer(2, 50, _cost, 1.0, -1.0, elite_size=5)
     torch.manual_seed(0)
@@ -54,9 +81,11 @@ def test_rows_do_not_influence_each_other() -> None:
 
 def test_a_narrow_start_stays_as_it_is() -> None:
     optimizer = CEMOptimizer(2, 50, _cost, 1.0, -1.0, elite_size=5)
-    mean = torch.full((3, 2), 0.125)
-    solution = optimizer.obtain_solution(TIME_STEP, init_mean=mean, init_var=torch.tensor(1e-4))
-    assert torch.equal(solution, mean)
+    mean, var = torch.full((3, 1, 2), 0.125), torch.full((3, 1, 2), 1e-4)
+    solution = optimizer.obtain_solution(TIME_STEP, init_mean=mean, init_var=var)
+    assert torch.equal(solution, mean[:, 0])
+    with pytest.raises(ValueError, match=r"init_mean must have the shape \[3, 1, 2\]"):
+        optimizer.obtain_solution(TIME_STEP, init_mean=mean[:, 0])
     optimizer.reset()
 
 

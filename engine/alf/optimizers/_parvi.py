@@ -41,7 +41,9 @@ def _repel_group(params: list[Tensor], method: str, repulsive_weight: float) -> 
     if method == "svgd":
         changed = (kernel @ grads - repulsive_weight * kernel_grad) / len(particles)
     else:
-        # Without the small diagonal two particles at one place would make the matrix singular.
+        # Without the diagonal two particles at one place would make the matrix singular. With a
+        # smaller one the forces of close particles are noise: 30 particles of the standard normal
+        # distribution spread to a deviation of 1.2 (1e-4), 2.6 (1e-6) instead of 1.04.
         ridge = 1e-3 * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
         changed = grads - repulsive_weight * torch.linalg.solve(kernel + ridge, kernel_grad)
     parts = changed.split([p[0].numel() for p in params], dim=1)
@@ -54,13 +56,16 @@ def rbf(x: Tensor) -> tuple[Tensor, Tensor]:
     """Kernel k(x_i, x_j) [n, n] of particles [n, D], and for each i the sum over j of its gradient.
 
     ``exp(-|x - y|^2 / h)`` with h the median of squared distances by log n (Liu and Wang, section
-    5); gradients [n, D] are by x_j.
+    5); gradients [n, D] are by x_j. The distances of particles from themselves count too, unless
+    they make the median 0, as with two or three particles.
     """
     n = len(x)
     difference = x.unsqueeze(0) - x.unsqueeze(1)  # [i, j]: x_j - x_i
     square = difference.square().sum(-1)
-    others = square[~torch.eye(n, dtype=torch.bool, device=x.device)]
-    median = others.median() if n > 1 else square.new_ones(())
+    median = square.median()
+    if n > 1:
+        others = square[~torch.eye(n, dtype=torch.bool, device=x.device)].median()
+        median = torch.where(median > 0, median, others)
     width = (median / torch.log(square.new_tensor(max(n, 2)))).clamp_min(1e-12)
     kernel = torch.exp(-square / width)
     return kernel, -(2 / width) * (kernel.unsqueeze(-1) * difference).sum(1)

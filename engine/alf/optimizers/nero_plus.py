@@ -13,25 +13,23 @@ from alf.optimizers.utils import get_opt_arg
 __all__ = ["NeroPlus"]
 
 _NO_PARAMETERS: list[dict] = [{"params": []}]
-# The size of steps of parameters that are zero (Liu et al., section 4.1: initial biases).
-_SCALE_OF_ZERO = 0.01
 
 
 class NeroPlus(torch.optim.Optimizer):
-    """Nero (Liu et al., arXiv:2102.07227, algorithm 1) with first moments as in Adam.
+    """Adam on the spheres of Nero (Liu et al., arXiv:2102.07227, algorithm 1).
 
     The weights of a neuron, a row of a tensor with more than one axis, have mean 0 and a fixed or
-    limited norm: they are projected when they are added and after each step. A step is relative to
-    the parameters' size. A parameter may bring max_norm, fixed_norm or zero_mean of its own in
-    ``opt_args``.
+    limited norm: they are projected when they are added and after each step. A step is that of
+    Adam. A parameter may bring max_norm, fixed_norm, zero_mean or lr_scale, a factor of the
+    learning rate, of its own in ``opt_args``.
 
     Args:
         params: parameters or parameter groups.
-        lr: size of a step relative to that of the parameters.
+        lr: learning rate.
         betas: decay rates of the two moments.
         eps: added to the root of the second moment.
         normalizing_grad_by_norm: the second moment is that of a neuron's whole gradient as in the
-            paper, else of each of its elements.
+            paper (of a tensor with one axis all of it), else of each of its elements.
         max_norm: the norm of a neuron's weights, or its limit.
         weight_decay: decoupled weight decay, in units of the learning rate.
         l2_regularization: L2 penalty in the gradient.
@@ -110,10 +108,14 @@ class NeroPlus(torch.optim.Optimizer):
 
     def _move(self, p: Tensor, group: dict) -> None:
         assert p.grad is not None
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        by_norm = group["normalizing_grad_by_norm"] and p.ndim > 1
+        lr, (beta1, beta2) = group["lr"] * get_opt_arg(p, "lr_scale", 1.0), group["betas"]
         grad = p.grad.add(p, alpha=group["l2_regularization"])
-        square = _neuron_norm(grad).square() if by_norm else grad.square()
+        if not group["normalizing_grad_by_norm"]:
+            square = grad.square()
+        elif p.ndim > 1:
+            square = _neuron_norm(grad).square()
+        else:
+            square = grad.square().sum()
         state = self.state[p]
         if not state:
             state["step"] = 0
@@ -123,14 +125,8 @@ class NeroPlus(torch.optim.Optimizer):
         t = state["step"]
         first = state["exp_avg"].lerp_(grad, 1 - beta1) / (1 - beta1**t)
         second = state["exp_avg_sq"].lerp_(square, 1 - beta2) / (1 - beta2**t)
-        direction = first / (second.sqrt() + group["eps"])
-        if p.ndim > 1 and not by_norm:
-            # so that the direction of a neuron has about norm 1 in either case
-            direction = direction / p[0].numel() ** 0.5
-        scale = (_neuron_norm(p) if p.ndim > 1 else p.abs()).mean()
-        scale = torch.where(scale == 0, _SCALE_OF_ZERO, scale)
         p.mul_(1 - lr * group["weight_decay"])
-        p.sub_(lr * scale * direction)
+        p.addcdiv_(first, second.sqrt() + group["eps"], value=-lr)
 
 
 def _neuron_norm(x: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 
 from alf.config_util import configurable
 from alf.optimizers import _parvi, adam_tf, nero_plus
+from alf.optimizers._capacity import Capacity
 from alf.summary import summary_ops as summary
-from alf.utils.schedulers import as_scheduler
+from alf.utils.schedulers import Scheduler, as_scheduler
 from alf.utils.tensor_utils import clip_by_global_norm, clip_by_norms
 
 __all__ = ["SGD", "Adam", "AdamTF", "AdamW", "NeroPlus", "wrap_optimizer"]
@@ -23,44 +24,47 @@ _OWN_ATTRIBUTES = (
     "_lr_scheduler",
     "_parvi",
     "_repulsive_weight",
+    "_capacity",
     "_step_supports_amp_scaling",
 )
-_UNSUPPORTED = {"capacity_ratio": 1.0, "masked_out_value": None}
 
 
 def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
     """A subclass of an optimizer that is made without parameters and can clip gradients.
 
-    Its arguments:
+    Its arguments, by name only:
         gradient_clipping: largest norm of gradients; None for no limit.
         clip_by_global_norm: the limit is for all parameters together, not for each of them.
         parvi: "svgd" or "gfsf": parameters of ensembles (such as of `alf.layers.FCBatchEnsemble`)
             are particles which repel each other; see `alf.optimizers._parvi`. None for no such.
         repulsive_weight: weight of that repulsion.
-        capacity_ratio, min_capacity, masked_out_value: training of a part of the parameters; not
-            supported.
+        capacity_ratio: share of each parameter's elements that are trained, may be a scheduler.
+        min_capacity: at least so many elements of each parameter are trained.
+        masked_out_value: what the elements are that are not trained; None: they stay as they are.
+            See `alf.optimizers._capacity`.
         name: name of the optimizer.
         kwargs: arguments of `cls`; `lr` may be a scheduler.
 
     The first parameter group is empty. A parameter may bring options of its own for the optimizer
     in an attribute `opt_args`, e.g. `{"lr": 1e-4}`; an lr given so or with its group is constant.
+    With `{"fixed_norm": True}` the Euclidean norm of all its elements stays what it is.
     """
     has_fused = "fused" in cls.__init__.__code__.co_varnames
 
     class Wrapped(cls):
         def __init__(
             self,
+            *,
             gradient_clipping: float | None = None,
             clip_by_global_norm: bool = False,
             parvi: str | None = None,
             repulsive_weight: float = 1.0,
-            capacity_ratio: float = 1.0,
+            capacity_ratio: float | Scheduler = 1.0,
             min_capacity: int = 8192,
             masked_out_value: float | None = None,
             name: str | None = None,
             **kwargs: Any,
         ) -> None:
-            _refuse_unsupported(cls.__name__, capacity_ratio, masked_out_value)
             if parvi is not None and parvi not in _parvi.METHODS:
                 raise ValueError(f"parvi must be None or one of {_parvi.METHODS}, got {parvi!r}")
             if gradient_clipping is not None and gradient_clipping <= 0:
@@ -71,6 +75,9 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
             self._gradient_clipping = gradient_clipping
             self._clip_by_global_norm = clip_by_global_norm
             self._parvi, self._repulsive_weight = parvi, repulsive_weight
+            self._capacity = None
+            if capacity_ratio != 1.0:
+                self._capacity = Capacity(capacity_ratio, min_capacity, masked_out_value)
             self._lr_scheduler = None
             if "lr" in kwargs:
                 self._lr_scheduler = as_scheduler(kwargs["lr"])
@@ -114,10 +121,26 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
             if self._parvi is not None:
                 params = (p for group in self.param_groups for p in group["params"])
                 _parvi.repel(params, self._parvi, self._repulsive_weight)
+            masked = None
+            if self._capacity is not None:
+                masked = self._capacity.mask_gradients(self.param_groups)
             if self._gradient_clipping is not None:
                 self._clip_gradients()
+            fixed = self._params_of_fixed_norm()
+            norms = [p.detach().norm() for p in fixed]
             super().step()
+            if masked is not None:
+                self._capacity.restore(masked)
+            with torch.no_grad():
+                for p, norm in zip(fixed, norms, strict=True):
+                    p.mul_(norm / p.norm().clamp_min(1e-30))
             return loss
+
+        def _params_of_fixed_norm(self) -> list:
+            if "fixed_norm" in self.defaults:  # the optimizer sees to it itself
+                return []
+            groups = (group for group in self.param_groups if group.get("fixed_norm"))
+            return [p for group in groups for p in group["params"] if p.grad is not None]
 
         @torch.no_grad()
         def _clip_gradients(self) -> None:
@@ -137,14 +160,6 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
         f"`{cls.__module__}.{cls.__name__}`, made without parameters; see `wrap_optimizer`."
     )
     return Wrapped
-
-
-def _refuse_unsupported(name: str, *values: Any) -> None:
-    for (option, allowed), value in zip(_UNSUPPORTED.items(), values, strict=True):
-        if value != allowed:
-            raise ValueError(
-                f"{name}: {option}={value!r} is not supported by this engine (allowed: {allowed!r})"
-            )
 
 
 def _split_by_options(param_group: dict) -> list[dict]:

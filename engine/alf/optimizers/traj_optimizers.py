@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from alf.config_util import configurable
-from alf.data_structures import TimeStep
+from alf.data_structures import TimeStep  # importable from here as in ALF
+from alf.nest import nest
 from alf.utils.finite_checks import check_later
 
 __all__ = ["CEMOptimizer", "RandomOptimizer", "TimeStep", "TrajOptimizer"]
 
-CostFunction = Callable[[TimeStep, Tensor], Tensor]
+CostFunction = Callable[[Any, Tensor], Tensor]
 
 
 class TrajOptimizer(abc.ABC):
@@ -52,7 +53,7 @@ class _SamplingOptimizer(TrajOptimizer):
         self._dim, self._population_size = solution_dim, population_size
         self._cost_func = cost_func
 
-    def _costs(self, observation: TimeStep, population: Tensor) -> Tensor:
+    def _costs(self, observation: Any, population: Tensor) -> Tensor:
         costs = self._cost_func(observation, population)
         if costs.shape != population.shape[:2]:
             raise ValueError(
@@ -64,6 +65,10 @@ class _SamplingOptimizer(TrajOptimizer):
         return costs
 
 
+def _batch_size(observation: Any) -> int:
+    return nest.flatten(observation)[0].shape[0]
+
+
 @configurable
 class RandomOptimizer(_SamplingOptimizer):
     """The best of ``population_size`` uniform samples (random shooting).
@@ -71,15 +76,16 @@ class RandomOptimizer(_SamplingOptimizer):
     Args:
         solution_dim: D.
         population_size: K.
-        cost_func: maps a time step [B, ...] and solutions [B, K, D] to costs [B, K].
+        cost_func: maps what ``obtain_solution`` is given, a nest of tensors [B, ...], and solutions
+            [B, K, D] to costs [B, K].
         upper_bound: of a solution, a number or [D].
         lower_bound: the same.
     """
 
-    def obtain_solution(self, observation: TimeStep) -> Tensor:  # type: ignore[override]
-        """The best solution [B, D] for each row of ``observation``."""
+    def obtain_solution(self, observation: Any) -> Tensor:  # type: ignore[override]
+        """The best solution [B, D] for each row of ``observation``, a nest of tensors [B, ...]."""
         low, high = self._low, self._high
-        shape = (observation.step_type.shape[0], self._population_size, self._dim)
+        shape = (_batch_size(observation), self._population_size, self._dim)
         population = low + (high - low) * torch.rand(shape, dtype=low.dtype, device=low.device)
         best = self._costs(observation, population).argmin(dim=1)
         return population[torch.arange(shape[0], device=best.device), best]
@@ -94,11 +100,12 @@ class CEMOptimizer(_SamplingOptimizer):
     Args:
         solution_dim: D.
         population_size: K.
-        cost_func: maps a time step [B, ...] and solutions [B, K, D] to costs [B, K].
+        cost_func: maps what ``obtain_solution`` is given, a nest of tensors [B, ...], and solutions
+            [B, K, D] to costs [B, K].
         upper_bound: of a solution, a number or [D].
         lower_bound: the same.
         elite_size: number of best samples the distribution is fitted to.
-        max_iter_num: number of iterations.
+        max_iter_num: number of iterations; 0 for the initial mean.
         epsilon: a row whose largest variance is below this stays as it is.
         tau: share of the new mean and variance in an update.
         min_var: lower limit of variances.
@@ -126,28 +133,35 @@ class CEMOptimizer(_SamplingOptimizer):
         self._epsilon, self._tau, self._min_var = epsilon, tau, min_var
 
     def obtain_solution(  # type: ignore[override]
-        self, observation: TimeStep, init_mean: Tensor | None = None, init_var: Tensor | None = None
+        self, observation: Any, init_mean: Tensor | None = None, init_var: Tensor | None = None
     ) -> Tensor:
         """The mean [B, D] after the last iteration.
 
         Args:
-            observation: time step [B, ...].
-            init_mean: [B, D]; None for the middle of the bounds.
-            init_var: [B, D]; None for the square of a quarter of their distance.
+            observation: nest of tensors [B, ...].
+            init_mean: [B, 1, D]; None for the middle of the bounds.
+            init_var: [B, 1, D]; None for the square of a quarter of their distance.
         """
-        shape = (observation.step_type.shape[0], self._dim)
-        mean = (self._low + self._high) / 2 if init_mean is None else init_mean
-        var = ((self._high - self._low) / 4) ** 2 if init_var is None else init_var
+        shape = (_batch_size(observation), self._dim)
+        for name, given in (("init_mean", init_mean), ("init_var", init_var)):
+            if given is not None and given.shape != (shape[0], 1, shape[1]):
+                raise ValueError(
+                    f"{name} must have the shape {[shape[0], 1, shape[1]]}, got {list(given.shape)}"
+                )
+        mean = (self._low + self._high) / 2 if init_mean is None else init_mean.squeeze(1)
+        var = ((self._high - self._low) / 4) ** 2 if init_var is None else init_var.squeeze(1)
         mean, var = mean.expand(shape), var.expand(shape).clamp_min(self._min_var)
         for _ in range(self._max_iter_num):
-            new_mean, new_var = self._fit(observation, mean, var)
             is_open = (var.amax(dim=1) > self._epsilon).unsqueeze(1)
+            if not bool(is_open.any()):
+                break
+            new_mean, new_var = self._fit(observation, mean, var)
             mean = torch.where(is_open, torch.lerp(mean, new_mean, self._tau), mean)
             var = torch.where(is_open, torch.lerp(var, new_var, self._tau), var)
             var = var.clamp_min(self._min_var)
         return mean
 
-    def _fit(self, observation: TimeStep, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def _fit(self, observation: Any, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance [B, D] of the best of a new population."""
         shape = (mean.shape[0], self._population_size, self._dim)
         noise = torch.randn(shape, dtype=mean.dtype, device=mean.device)

@@ -31,25 +31,33 @@ class TrustedUpdater:
     def adjust_step(self, change_f: Callable[[], Any], max_change: Any) -> tuple[Any, int]:
         """Shorten the step until no change is larger than allowed.
 
-        Each trial scales the step by the smallest ratio of allowed to measured change, as if the
-        change were proportional to the step.
+        Each trial scales the step by 0.9 times the smallest ratio of allowed to measured change, as
+        if the change were proportional to the step.
 
         Args:
-            change_f: measures what the present parameters change: nest of numbers or tensors [].
+            change_f: measures what the present parameters change: nest of numbers or tensors [], of
+                which the absolute values count.
             max_change: nest of positive numbers like what `change_f` returns.
 
         Returns the changes before shortening, and how many times the step was shortened.
+
+        Raises:
+            ValueError: if a change stays too large however short the step is. The parameters are
+                then those from before the step.
         """
         first = change = change_f()
         trials = 0
         ratio = _smallest_ratio(change, max_change)
         while ratio < 1 and trials < _MAX_TRIALS:
-            # A little more, so that a change that is exactly proportional ends within the limit.
-            torch._foreach_lerp_(self._parameters, self._before, 1 - 0.99 * ratio)
+            torch._foreach_lerp_(self._parameters, self._before, 1 - 0.9 * ratio)
             trials += 1
             ratio = _smallest_ratio(change_f(), max_change)
         if ratio < 1:
             torch._foreach_copy_(self._parameters, self._before)
+            raise ValueError(
+                f"TrustedUpdater: after shortening the step {trials} times the change is still "
+                f"{change_f()}, allowed is {max_change}"
+            )
         torch._foreach_copy_(self._before, self._parameters)
         return first, trials
 
@@ -57,4 +65,4 @@ class TrustedUpdater:
 def _smallest_ratio(change: Any, max_change: Any) -> float:
     nest.assert_same_structure(change, max_change)
     pairs = zip(nest.flatten(change), nest.flatten(max_change), strict=True)
-    return min((float(m) / max(float(c), 1e-30) for c, m in pairs), default=1.0)
+    return min((float(m) / max(abs(float(c)), 1e-30) for c, m in pairs), default=1.0)
