@@ -255,7 +255,7 @@ def test_changes_are_absolute_and_hopeless_ones_are_refused():
     updater = TrustedUpdater([p])
     with torch.no_grad():
         p.sub_(4.0)
-    change, trials = updater.adjust_step(lambda: p.detach()[0], 1.0)
+    change, trials = updater.adjust_step(lambda: p.detach()[0].clone(), 1.0)
     assert (float(change), trials) == (-4.0, 1)
     assert p.item() == pytest.approx(-4 * 0.9 / 4)
     before = p.item()
