@@ -286,15 +286,15 @@ def test_strict_load_refuses_a_missing_entry(tmp_path):
 
 def test_what_need_not_fit_only_warns(tmp_path, caplog):
     Checkpointer(str(tmp_path), algorithm=_Algorithm(), metrics=nn.Linear(1, 1)).save(1)
-    metrics = LoadedIfItFits(nn.Linear(2, 2))
+    metrics = LoadedIfItFits(nn.Linear(2, 2), "metrics")
     with caplog.at_level(logging.WARNING, "absl"):
         Checkpointer(
             str(tmp_path),
             algorithm=_Algorithm(),
             metrics=metrics,
-            late=LoadedIfItFits(nn.Linear(1, 1)),
+            late=LoadedIfItFits(nn.Linear(1, 1), "late"),
         ).load()
-    assert "Linear in the checkpoint does not fit" in caplog.text
+    assert "the metrics of the checkpoint do not fit" in caplog.text
     assert "no 'late'" in caplog.text
 
 

@@ -7,7 +7,8 @@ depth first. So are parameters which several modules share.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from alf.utils.checkpoint_utils import is_checkpoint_enabled
 
 # The name of the list of optimizers in the keys: `<path>_optimizers.<i>`.
 _OPTIMIZERS = "_optimizers"
+_MOST_CHARACTERS = 200
 
 
 class IncompatibleKeys(NamedTuple):
@@ -113,6 +115,7 @@ def load(
     Raises:
         RuntimeError: a value does not fit; or a key is missing or unexpected, and `strict` is true.
     """
+    state_dict = dict(state_dict)  # buffers replace entries by what fits
     missing: list[str] = []
     errors: list[str] = []
     known: set[str] = set()
@@ -144,8 +147,21 @@ def load(
     if strict and (missing or unknown):
         errors.append(f"missing keys: {_some(missing)}; unexpected keys: {_some(unknown)}")
     if errors:
-        raise RuntimeError(f"the state does not fit {type(root).__name__}: " + "; ".join(errors))
+        raise RuntimeError(f"the state does not fit {type(root).__name__}: {in_short(errors)}")
     return IncompatibleKeys(missing, unknown)
+
+
+_SIZES = re.compile(
+    r"size mismatch for (\S+): copying a param with shape (?:torch\.Size\()?(.*?)\)? "
+    r"from checkpoint, the shape in current model is (?:torch\.Size\()?(.*?)\)?\.?"
+)
+
+
+def in_short(errors: Sequence[str], most: int = 3) -> str:
+    """What torch says of entries that do not fit, for people: the first few, and how many."""
+    texts = [_SIZES.sub(r"\1 is \2 in the checkpoint and \3 here", e.strip()) for e in errors]
+    listed = "; ".join(text[:_MOST_CHARACTERS] for text in texts[:most])
+    return listed if len(texts) <= most else f"{listed}; and {len(texts) - most} more"
 
 
 def _is_own(key: str, path: str, module: nn.Module) -> bool:
@@ -165,6 +181,6 @@ def _load_optimizer(
         errors.append(f"{key}: {error}")
 
 
-def _some(keys: list[str], most: int = 20) -> str:
+def _some(keys: list[str], most: int = 4) -> str:
     listed = ", ".join(keys[:most]) or "none"
     return listed if len(keys) <= most else f"{listed} and {len(keys) - most} more"

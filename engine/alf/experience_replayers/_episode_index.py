@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
+from alf.utils import _ring_state
 from alf.utils._reverse_scan import reverse_linear_scan
 
 
@@ -29,6 +32,33 @@ class EpisodeIndex(nn.Module):
             ("_newest", (num_environments,)),
         ):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.int64, device=device))
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Without the columns that were never written to."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in ("_number", "_begin"):
+            destination[prefix + name] = _ring_state.used(destination[prefix + name], 0)
+
+    def fit(
+        self,
+        state_dict: dict,
+        prefix: str,
+        num_slots: int,
+        pos: torch.Tensor,
+        size: torch.Tensor,
+    ) -> None:
+        """Replace saved entries by those of rings of this length; see `RingBuffer`."""
+        if any(prefix + name not in state_dict for name in ("_number", "_begin", "_newest")):
+            return
+        number = _ring_state.padded(state_dict[prefix + "_number"], num_slots, 0)
+        _ring_state.move(number, self._number, pos, size)
+        # Numbers begin with 1, so that one more than the slots in use may have been given.
+        begin = _ring_state.padded(state_dict[prefix + "_begin"], num_slots, 0)
+        end = state_dict[prefix + "_newest"] + 1
+        kept = end.clamp(max=min(begin.shape[1], self._max_length))
+        _ring_state.move(begin, self._begin, end, kept)
+        state_dict[prefix + "_number"] = self._number
+        state_dict[prefix + "_begin"] = self._begin
 
     def _row(self, env_ids: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return env_ids * self._max_length + x % self._max_length
@@ -92,6 +122,27 @@ class EpisodicReturns(nn.Module):
         self._gamma = gamma
         self._reward_clip = reward_clip
         self.register_buffer("_returns", torch.full_like(storage, default_return))
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Without the columns that hold no return."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        saved = _ring_state.used(destination[prefix + "_returns"], self._default_return)
+        destination[prefix + "_returns"] = saved
+
+    def fit(
+        self,
+        state_dict: dict,
+        prefix: str,
+        num_slots: int,
+        pos: torch.Tensor,
+        size: torch.Tensor,
+    ) -> None:
+        """Replace saved returns by those of rings of this length; see `RingBuffer`."""
+        saved = state_dict.get(prefix + "_returns")
+        if saved is not None:
+            saved = _ring_state.padded(saved, num_slots, self._default_return)
+            _ring_state.move(saved, self._returns, pos, size)
+            state_dict[prefix + "_returns"] = self._returns
 
     def add(self, env_ids: torch.Tensor, slot: torch.Tensor) -> None:
         """Enter new records, whose returns are not known yet."""

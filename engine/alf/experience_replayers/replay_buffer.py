@@ -378,6 +378,26 @@ class ReplayBuffer(IndexedRing):
 
     # ---- Restoring --------------------------------------------------------------------------
 
+    def _misfit(self, state_dict: dict, prefix: str) -> tuple[str, str] | None:
+        reason = super()._misfit(state_dict, prefix)
+        if reason is not None or self._priorities is None:
+            return reason
+        own = self._priorities.state_dict(prefix=prefix + "_priorities.")
+        if all(state_dict[k].shape == v.shape for k, v in own.items() if k in state_dict):
+            return None
+        return self.name, (
+            f"rings of {self._max_length} records, other ones in the checkpoint, with priorities "
+            "(TrainerConfig.replay_buffer_length)"
+        )
+
+    def _fit(self, state_dict: dict, prefix: str, num_slots: int) -> None:
+        super()._fit(state_dict, prefix, num_slots)
+        pos, size = state_dict[prefix + "_current_pos"], state_dict[prefix + "_current_size"]
+        if self._episodes is not None:
+            self._episodes.fit(state_dict, prefix + "_episodes.", num_slots, pos, size)
+        if self._returns is not None:
+            self._returns.fit(state_dict, prefix + "_returns.", num_slots, pos, size)
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if prefix + "_current_pos" in state_dict and self._leaf_of["step_type"] is not None:

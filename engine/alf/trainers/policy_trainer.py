@@ -110,10 +110,14 @@ class Trainer:
         self._checkpointer = Checkpointer(
             self._checkpoint_dir,
             algorithm=self._algorithm,
-            metrics=LoadedIfItFits(nn.ModuleList(self._metrics())),
+            metrics=LoadedIfItFits(nn.ModuleList(self._metrics()), "metrics"),
             trainer_progress=self._progress,
-            rng=LoadedIfItFits(RngState()),
-            **({"loss_scales": LoadedIfItFits(LossScales(self._algorithm))} if is_mixed else {}),
+            rng=LoadedIfItFits(RngState(), "random generators"),
+            **(
+                {"loss_scales": LoadedIfItFits(LossScales(self._algorithm), "loss scales")}
+                if is_mixed
+                else {}
+            ),
         )
         self._requests = SignalRequests()
         self._keeper = CheckpointKeeper(

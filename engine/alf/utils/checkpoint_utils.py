@@ -20,6 +20,7 @@ from alf.utils.finite_checks import check_savable
 _ENABLED_ATTRIBUTE = "_checkpoint_enabled"
 _logger = logging.getLogger("absl")
 _MOST_PROBLEMS = 3
+_MOST_CHARACTERS = 160
 
 
 def enable_checkpoint(module: nn.Module, flag: bool = True) -> None:
@@ -99,10 +100,12 @@ class LoadedIfItFits:
 
     Args:
         module: anything with `state_dict()` and `load_state_dict()`.
+        name: what it is, in the warning.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, name: str) -> None:
         self._module = module
+        self._name = name
 
     def state_dict(self) -> dict[str, Any]:
         """State of the object."""
@@ -113,8 +116,11 @@ class LoadedIfItFits:
         try:
             self._module.load_state_dict(state_dict, strict=strict)
         except (RuntimeError, KeyError) as error:
-            name = type(self._module).__name__
-            _logger.warning("%s in the checkpoint does not fit and is left out: %s", name, error)
+            lines = [line.strip() for line in str(error).splitlines()]
+            what = lines[1 if len(lines) > 1 else 0][:_MOST_CHARACTERS]
+            _logger.warning(
+                "the %s of the checkpoint do not fit, so they begin anew: %s", self._name, what
+            )
 
 
 class Checkpointer:
@@ -357,6 +363,6 @@ def _load_module(
         )
 
 
-def _some(keys: list[str], most: int = 8) -> str:
+def _some(keys: list[str], most: int = 4) -> str:
     listed = ", ".join(keys[:most]) or "nothing"
     return listed if len(keys) <= most else f"{listed} and {len(keys) - most} more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,11 @@ from alf.device_ctx import get_default_device
 from alf.nest import nest
 from alf.nest._order import flatten_in_order
 from alf.tensor_specs import TensorSpec
+from alf.utils import _ring_state
 
 __all__ = ["DataBuffer", "RingBuffer", "atomic"]
 
+_logger = logging.getLogger("absl")
 # Up to this many ids a Python set finds duplicates faster than a tensor operation does.
 _SMALL_BATCH = 64
 
@@ -136,9 +139,56 @@ class RingBuffer(nn.Module):
         self._refresh_rows()
         return self
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Only the slots that were ever written to."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        num_used = max(int(self._current_pos.max()), 1)
+        for name in self._leaf_names:
+            destination[prefix + name] = destination[prefix + name][:, :num_used]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Keep the newest records that fit, or none where the environments are others.
+
+        Entries of `state_dict` are replaced by those that fit this buffer.
+        """
+        pos = state_dict.get(prefix + "_current_pos")
+        storages = [state_dict.get(prefix + name) for name in self._leaf_names]
+        if pos is not None and all(s is not None and s.dim() > 1 for s in storages):
+            reason = self._misfit(state_dict, prefix)
+            if reason:
+                _logger.warning("%s: %s; its records in the checkpoint are left out", *reason)
+                self._leave_out(state_dict, prefix)
+            else:
+                self._fit(state_dict, prefix, storages[0].shape[1])
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self._refresh_rows()
+
+    def _misfit(self, state_dict: dict, prefix: str) -> tuple[str, str] | None:
+        """Name of the buffer and why no record fits; None: they fit."""
+        saved = state_dict[prefix + "_current_pos"].shape[0]
+        if saved == self._num_envs:
+            return None
+        option = "create_environment.num_parallel_environments"
+        return self.name, f"{self._num_envs} environments, {saved} in the checkpoint ({option})"
+
+    def _leave_out(self, state_dict: dict, prefix: str) -> None:
+        own = self.state_dict(prefix=prefix)
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            del state_dict[key]
+        state_dict.update(own)
+        self._fit(state_dict, prefix, state_dict[prefix + self._leaf_names[0]].shape[1])
+
+    def _fit(self, state_dict: dict, prefix: str, num_slots: int) -> None:
+        """Replace the entries by those of a ring of this length; `num_slots` are in the file."""
+        pos = state_dict[prefix + "_current_pos"]
+        size = state_dict[prefix + "_current_size"].clamp(max=self._max_length)
+        state_dict[prefix + "_current_size"] = size
+        for name in self._leaf_names:
+            storage, own = state_dict[prefix + name], self._buffers[name]
+            assert own is not None, name
+            if storage.shape[2:] == own.shape[2:] and storage.shape[1] == num_slots:
+                _ring_state.move(storage, own, pos, size)
+                state_dict[prefix + name] = own
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has to make its own views: copied ones would show memory of their own."""
