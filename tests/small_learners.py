@@ -168,7 +168,7 @@ def small_config() -> TrainerConfig:
 
 
 def make_agent(levels: list[Any], action_type: ActionType, joints: Any = ()) -> HierarchyAgent:
-    env = PolicyUnittestEnv(16, 5, action_type=action_type)
+    env = PolicyUnittestEnv(16, 6, action_type=action_type)
     return HierarchyAgent(
         env.observation_spec(),
         env.action_spec(),
@@ -182,7 +182,7 @@ def make_agent(levels: list[Any], action_type: ActionType, joints: Any = ()) -> 
 @torch.no_grad()
 def mean_reward(agent: HierarchyAgent, action_type: ActionType) -> float:
     """Of the greedy policy, per step; a random one gets 0.5."""
-    env = PolicyUnittestEnv(32, 5, action_type=action_type)
+    env = PolicyUnittestEnv(32, 6, action_type=action_type)
     step, total = env.reset(), 0.0
     state = agent.get_initial_predict_state(32)
     for _ in range(5):

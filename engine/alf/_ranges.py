@@ -90,7 +90,7 @@ _NAMES: dict[Range, str] = {
         parallelism RandomCrop.size filters kernel_size render_size
         output_shape
     """,
-    Range(-1): "td_steps parameter_reset_period",
+    Range(-1): "td_steps parameter_reset_period PeriodicReset.period",
     FINITE: """
         intrinsic_reward_coef extrinsic_reward_coef entropy_regularization initial_log_alpha
         max_log_alpha loss_weight RewardScaling.scale RewardShifting.bias default_return

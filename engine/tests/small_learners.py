@@ -210,7 +210,7 @@ def whole(**settings: Any) -> TrainerConfig:
 
 def bandit(action_type: ActionType, num_envs: int = 16) -> PolicyUnittestEnv:
     """Says which of two actions pays next; an episode lasts five steps."""
-    return PolicyUnittestEnv(num_envs, 5, action_type=action_type)
+    return PolicyUnittestEnv(num_envs, 6, action_type=action_type)
 
 
 def make(ctor: Any, env: Any, config: TrainerConfig) -> RLAlgorithm:

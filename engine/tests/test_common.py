@@ -234,7 +234,7 @@ def test_intervals_of_environment_steps_count_the_environments_there_are() -> No
         alf.config("create_environment", num_parallel_environments=3)
         assert common.compute_summary_or_eval_interval(config, 10) == 200
         assert common.compute_summary_or_eval_interval(queued, 10) == 100
-        alf.config("create_environment", nonparallel=True)
+        alf.config("create_environment", nonparallel=True, raise_if_used=False)
         assert common.compute_summary_or_eval_interval(config, 10) == 600
     finally:
         alf.reset_configs()

@@ -19,6 +19,7 @@ from alf.environments.fast_parallel_environment import FastParallelEnvironment
 from alf.environments.parallel_environment import ParallelAlfEnvironment
 from alf.environments.random_alf_environment import RandomAlfEnvironment
 from alf.environments.suite_gym import wrap_env
+from alf.environments.thread_environment import ThreadEnvironment
 from alf.environments.utils import UnwrappedEnvChecker, create_environment
 from alf.utils.seeds import independent_seeds
 
@@ -405,7 +406,7 @@ def test_a_batched_load_function_is_called_in_each_process(flatten):
         steps = walk(env, 5, torch.zeros(5, 4, dtype=torch.int64))
         assert (len(env.envs), env.batch_size) == (2, 4)
     step_types = [s.step_type.tolist() for s in steps[2:]]
-    assert step_types == [[M] * 4, [L, L, M, M], [F, F, L, L]]
+    assert step_types == [[L, L, M, M], [F, F, L, L], [M, M, F, F]]
     assert steps[1].env_id.tolist() == [0, 1, 2, 3]
 
 
@@ -505,10 +506,28 @@ def test_several_names_make_a_multitask_environment():
     env.reset()
     action = {"task_id": torch.tensor([1, 0]), "action": torch.zeros(2, 1)}
     steps = [env.step(action) for _ in range(5)]
-    # both start with task 0, an episode of one step; environment 0 goes on with task 1
-    assert [s.step_type.tolist() for s in steps] == [[L, L], [F, F], [M, L], [M, F], [L, L]]
-    assert [s.prev_action["task_id"].tolist() for s in steps][2:] == [[1, 0], [1, 0], [1, 0]]
+    # the action chooses at once: episodes of three steps, and of one
+    assert [s.step_type.tolist() for s in steps] == [[M, L], [M, F], [L, L], [F, F], [M, L]]
+    tasks = [s.prev_action["task_id"].tolist() for s in steps]
+    assert tasks == [[1, 0], [1, 0], [1, 0], [0, 0], [1, 0]]
     assert steps[0].env_id.tolist() == [0, 1]
+
+
+def test_tasks_change_in_the_middle_of_an_episode_and_wait_where_they_are():
+    envs = [AlfGymWrapper(Teleport(length=n)) for n in (3, 2)]
+    env = alf_wrappers.MultitaskWrapper(envs, ["a", "b"])
+    env.reset()
+    move = np.zeros(1, np.float32)
+    steps = [env.step({"task_id": np.int64(task), "action": move}) for task in (1, 0, 0, 1, 0, 0)]
+    # b's 1st step, a's 1st and 2nd, b's 2nd ends; after an end the chosen task begins anew
+    assert [int(s.step_type) for s in steps] == [M, M, M, L, F, M]
+    assert [len(e.gym.actions) for e in envs] == [1 + 2 + 1, 1 + 2]
+    with pytest.raises(ValueError, match="different from each other"):
+        alf_wrappers.MultitaskWrapper(envs, ["a", "a"])
+    loaded = alf_wrappers.MultitaskWrapper.load(
+        lambda name, length: AlfGymWrapper(Teleport(length=length)), ["a", "b"], length=2
+    )
+    assert loaded.task_names == ["a", "b"]
 
 
 def test_a_curriculum_chooses_tasks_and_hides_them():
@@ -524,13 +543,21 @@ def test_a_curriculum_chooses_tasks_and_hides_them():
     )
     assert env.action_spec() == load("1", 0).action_spec()
     step = env.reset()
-    lengths = set()
+    lengths, ended = set(), 0
     for _ in range(30):
         spec = alf.nest.map_structure(lambda s: s.shape, env.env_info_spec())
         assert alf.nest.map_structure(lambda x: x.shape[1:], step.env_info) == spec
-        lengths |= set(step.env_info["env_info"]["t"][step.is_last()].tolist())
+        last, info = step.is_last(), step.env_info
+        lengths |= set(info["t"][last].tolist())
+        if last.any():
+            prob = torch.stack(list(info["curriculum_task_prob"].values()))
+            torch.testing.assert_close(prob.sum(0), last.float())
+            counts = sum(x[last] for x in info["curriculum_task_count"].values())
+            ended += int(last.sum())
+            assert counts.tolist() == [ended] * int(last.sum())
         step = env.step(torch.zeros(4, 1))
     assert lengths == {1, 2}
+    assert ended > 20
 
 
 @pytest.mark.parametrize(
@@ -602,6 +629,9 @@ def test_reward_vectors_become_weighted_sums():
     step = env.step({"move": np.ones(2, np.float32), "pick": np.int64(0)})
     assert step.reward == 8
     assert env.reward_spec() == alf.TensorSpec(())
+    first = alf_wrappers.ScalarRewardWrapper(AlfGymWrapper(Nested()))
+    first.reset()
+    assert first.step({"move": np.ones(2, np.float32), "pick": np.int64(0)}).reward == 1
     with pytest.raises(ValueError, match="vector"):
         alf_wrappers.ScalarRewardWrapper(AlfGymWrapper(Teleport()))
 
@@ -648,6 +678,48 @@ def test_correlated_noise_stays_in_bounds_and_starts_anew():
     noise = np.array(env.gym.actions[1:])[:, 0].reshape(3, 3)
     assert (np.abs(noise) <= 2).all()
     assert len(np.unique(noise)) > 6
+
+
+def test_noise_is_of_this_and_the_previous_step_and_does_not_add_up():
+    inner = AlfGymWrapper(Teleport(length=10_000))
+    env = alf_wrappers.TemporallyCorrelatedNoiseWrapper(inner, sigma=0.1, past_noise_weight=0.5)
+    env.seed(0)
+    env.reset()
+    for _ in range(4000):
+        env.step(np.zeros(1, np.float32))
+    noise = np.array(env.gym.actions[1:])[:, 0]
+    # d_t + 0.5 d_{t-1}: variance 1.25 sigma^2, covariance 0.5 at lag 1 and 0 at lag 2
+    assert np.var(noise) == pytest.approx(0.0125, rel=0.1)
+    lags = [np.mean(noise[k:] * noise[:-k]) / 0.01 for k in (1, 2, 5)]
+    assert lags == pytest.approx([0.5, 0, 0], abs=0.06)
+
+
+def test_a_time_limit_takes_tensors_of_one_row():
+    limited = alf_wrappers.TimeLimit(
+        alf_wrappers.BatchedTensorWrapper(AlfGymWrapper(Teleport(length=9))), 2
+    )
+    steps = walk(limited, 4, torch.zeros(4, 1, 1))
+    assert [s.step_type.tolist() for s in steps] == [[F], [M], [L], [F]]
+    assert steps[2].discount.tolist() == [1]
+    with pytest.raises(ValueError, match="batch_size=2"):
+        alf_wrappers.TimeLimit(suite_unittest.ValueUnittestEnv(2, 3), 2)
+
+
+def test_a_thread_environment_takes_actions_with_and_without_a_batch_axis():
+    env = ThreadEnvironment(lambda: AlfGymWrapper(Teleport()))
+    env.reset()
+    for action in (torch.ones(1), torch.ones(1, 1)):
+        assert env.step(action).prev_action.tolist() == [[1.0]]
+    env.seed(5)
+    with pytest.raises(ValueError, match="2 seeds"):
+        env.seed([1, 2])
+
+
+def test_there_is_no_info_before_the_first_reset():
+    env = AlfGymWrapper(Teleport())
+    assert env.get_info() is None
+    env.reset()
+    assert env.get_info() is not None
 
 
 def test_a_profiler_reports_every_few_steps():
@@ -730,7 +802,7 @@ def test_the_policy_environment_rewards_the_shown_action():
 
 
 def test_the_memory_environment_rewards_what_was_shown_at_first():
-    env = suite_unittest.RNNPolicyUnittestEnv(6, 5, gap=2)
+    env = suite_unittest.RNNPolicyUnittestEnv(6, 6, gap=2)
     first = env.reset()
     wanted = (first.observation[:, 0] > 0).long()
     steps = [env.step(wanted) for _ in range(5)]
@@ -741,7 +813,33 @@ def test_the_memory_environment_rewards_what_was_shown_at_first():
 
 def test_environments_of_the_value_test_give_one_each_step():
     env = suite_unittest.ValueUnittestEnv(2, 3, reward_dim=2)
-    env.reset()
+    assert env.reset().reward.tolist() == [[1, 1], [1, 1]]
     assert env.step(torch.zeros(2)).reward.tolist() == [[1, 1], [1, 1]]
     with pytest.raises(ValueError, match="allowed"):
         suite_unittest.load("NoSuchEnv")
+
+
+def test_pairs_of_actions_are_rewarded_where_they_agree():
+    env = suite_unittest.MixedPolicyUnittestEnv(3, 10, obs_dim=4)
+    assert env.reset().observation.shape == (3, 4)
+    options = torch.tensor([0, 1, 1])
+    step = env.step([options, torch.tensor([[0.2], [0.9], [0.1]])])
+    assert step.reward.tolist() == [1, 1, 0]
+    assert [len(env.action_spec()), env.action_spec()[1].maximum] == [2, 1.0]
+
+
+@pytest.mark.parametrize("name", ["Value", "Policy", "MixedPolicy", "RNNPolicy"])
+def test_an_episode_has_as_many_time_steps_as_it_is_long(name):
+    env = suite_unittest.load(f"{name}UnittestEnv", batch_size=2, episode_length=4)
+    action = alf.nest.map_structure(lambda s: s.zeros((2,)), env.action_spec())
+    kinds = [int(env.reset().step_type[0])] + [int(env.step(action).step_type[0]) for _ in range(5)]
+    assert kinds == [F, M, M, L, F, M]
+
+
+def test_the_observation_may_be_a_list_of_two():
+    env = suite_unittest.PolicyUnittestEnv(3, 4, nested_observation=True, reward_dim=2)
+    step = env.reset()
+    assert len(env.observation_spec()) == 2
+    step = env.step(step.observation[1].long().reshape(3))
+    assert step.reward.tolist() == [[1, 1]] * 3
+    assert torch.equal(*step.observation)

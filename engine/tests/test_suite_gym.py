@@ -11,6 +11,7 @@ from gymnasium import spaces
 import alf
 from alf.data_structures import StepType
 from alf.environments import gym_wrappers, suite_gym
+from alf.environments.alf_gym_wrapper import tensor_spec_from_gym_space
 from alf.environments.utils import create_environment, load_with_random_max_episode_steps
 
 
@@ -194,8 +195,10 @@ def test_frames_of_nested_fields_are_stacked_apart():
 def test_skipped_frames_sum_their_rewards_and_stop_at_the_end():
     env = gym_wrappers.FrameSkip(Camera(), 3)
     env.reset()
-    assert env.step(0)[1:3] == (3.0, False)
-    assert env.step(0)[1:3] == (2.0, True)
+    for expected, frames in (((3.0, False), 3), ((2.0, True), 2)):
+        step = env.step(0)
+        assert step[1:3] == expected
+        assert step[4]["num_env_frames"] == frames
 
 
 def test_frames_are_cropped_flipped_resized_and_made_gray():
@@ -230,11 +233,82 @@ def test_random_crops_stay_for_an_episode_and_follow_the_seed():
     assert len(set(corners(0))) > 5
 
 
-def test_a_non_episodic_environment_is_only_ever_cut_off():
+def test_a_non_episodic_environment_never_ends():
     env = gym_wrappers.NonEpisodicEnv(Camera())
     env.reset()
-    ends = [env.step(0)[2:4] for _ in range(5)]
-    assert ends == [(False, False)] * 4 + [(False, True)]
+    assert [env.step(0)[2:4] for _ in range(7)] == [(False, False)] * 7
+
+
+def test_vectors_of_options_are_stacked():
+    class Dice(gymnasium.Env):
+        observation_space = gymnasium.spaces.MultiDiscrete([6, 4])
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, **kwargs):
+            return np.array([1, 2]), {}
+
+        def step(self, action):
+            return np.array([5, 3]), 0.0, False, False, {}
+
+    env = gym_wrappers.FrameStack(Dice(), stack_size=2)
+    assert env.observation_space == gymnasium.spaces.MultiDiscrete([6, 4, 6, 4])
+    assert env.reset()[0].tolist() == [1, 2, 1, 2]
+    assert env.step(0)[0].tolist() == [1, 2, 5, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_images_of_any_kind_are_resized(dtype):
+    class Ramp(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(0, 1, (4, 8, 2), dtype)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, **kwargs):
+            left = np.arange(8) < 4
+            return np.broadcast_to(left[None, :, None], (4, 8, 2)).astype(dtype), {}
+
+    env = gym_wrappers.FrameResize(Ramp(), width=2, height=2)
+    frame = env.reset()[0]
+    assert frame.dtype == env.observation_space.dtype == dtype
+    assert frame[:, :, 0].tolist() == [[1, 0], [1, 0]]
+
+
+def test_what_wrapping_does_can_be_chosen():
+    def wrapped(**options):
+        return suite_gym.wrap_env(gymnasium.make("Pendulum-v1"), **options)
+
+    assert wrapped().action_spec().maximum == 1
+    plain = wrapped(normalize_action=False)
+    assert plain.action_spec().maximum == 2
+    limited = wrapped(max_episode_steps=2)
+    limited.reset()
+    action = np.zeros(1, np.float32)
+    steps = [limited.step(action) for _ in range(3)]
+    assert [(int(s.step_type), float(s.discount)) for s in steps] == [(1, 1), (2, 1), (0, 1)]
+    calls = []
+    wrapped(max_episode_steps=3, time_limit_wrapper=lambda e, n: calls.append(n) or e)
+    assert calls == [3]
+    once = wrapped(max_episode_steps=0, auto_reset=False)
+    once.reset()
+    for _ in range(200):
+        step = once.step(action)
+    assert step.step_type == 2
+    with pytest.raises(ValueError, match="auto_reset is off"):
+        once.step(action)
+    far = wrapped(normalize_action=False, clip_action=False)
+    far.reset()
+    assert far.step(np.array([9.0], np.float32)).prev_action == 9
+    clipped = wrapped(normalize_action=False)
+    clipped.reset()
+    clipped.step(np.array([9.0], np.float32))
+
+
+def test_spaces_keep_their_dtype_if_asked_to_and_options_have_one_minimum():
+    space = gymnasium.spaces.Box(-1, 1, (2,), np.float64)
+    assert tensor_spec_from_gym_space(space).dtype == torch.float32
+    assert tensor_spec_from_gym_space(space, float_dtype=None).dtype == torch.float64
+    options = tensor_spec_from_gym_space(gymnasium.spaces.MultiDiscrete([2, 3]))
+    assert options.minimum.shape == ()
+    assert options.maximum.tolist() == [1, 2]
 
 
 class Game(Camera):

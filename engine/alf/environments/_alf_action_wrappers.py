@@ -119,10 +119,11 @@ class DiscreteActionWrapper(_ActionWrapper):
 
 @configurable
 class TemporallyCorrelatedNoiseWrapper(_ActionWrapper):
-    """Adds noise to continuous actions which is carried over from step to step.
+    """Adds noise to continuous actions, of this and the previous step.
 
-    `noise_t = past_noise_weight * noise_{t-1} + sigma * N(0, 1)`, from 0 in each episode; the sum
-    is clipped to the action's bounds. `prev_action` is the action without noise.
+    With draws `d_t = sigma * N(0, 1)` and `d_0 = 0` in each episode the noise is
+    `past_noise_weight * d_{t-1} + d_t`: it does not add up, so that actions do not stay at a bound.
+    The noisy action is clipped to the bounds. `prev_action` is the action without noise.
     """
 
     def __init__(
@@ -133,33 +134,34 @@ class TemporallyCorrelatedNoiseWrapper(_ActionWrapper):
         self._sigma = sigma
         self._weight = past_noise_weight
         self._rng = np.random.default_rng(random.getrandbits(32))
-        self._noise = nest.map_structure(lambda spec: spec.numpy_zeros(), env.action_spec())
-        self._zero_noise = self._noise
+        self._draw = nest.map_structure(lambda spec: spec.numpy_zeros(), env.action_spec())
+        self._zero_draw = self._draw
 
     def seed(self, seed: int) -> Any:
         self._rng = wrapper_generator(seed, self)
         return super().seed(seed)
 
     def _reset(self) -> TimeStep:
-        self._noise = self._zero_noise
+        self._draw = self._zero_draw
         return super()._reset()
 
     def _step(self, action: Any) -> TimeStep:
         time_step = super()._step(action)
         if time_step.step_type == StepType.FIRST:
-            self._noise = self._zero_noise
+            self._draw = self._zero_draw
         return time_step
 
     def _inner_action(self, action: Any) -> Any:
-        self._noise = nest.map_structure(self._next_noise, self._noise)
-        return nest.map_structure(self._noisy, action, self._noise, self.action_spec())
+        past, self._draw = self._draw, nest.map_structure(self._next_draw, self._draw)
+        return nest.map_structure(self._noisy, action, past, self._draw, self.action_spec())
 
-    def _next_noise(self, noise: np.ndarray) -> np.ndarray:
-        draw = self._rng.normal(size=noise.shape).astype(noise.dtype)
-        return self._weight * noise + self._sigma * draw
+    def _next_draw(self, like: np.ndarray) -> np.ndarray:
+        return self._sigma * self._rng.normal(size=like.shape).astype(like.dtype)
 
-    @staticmethod
-    def _noisy(action: np.ndarray, noise: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    def _noisy(
+        self, action: np.ndarray, past: np.ndarray, draw: np.ndarray, spec: TensorSpec
+    ) -> np.ndarray:
         if spec.is_discrete:
             return action
+        noise = self._weight * past + draw
         return np.clip(action + noise, spec.minimum, spec.maximum).astype(spec.dtype_str)

@@ -129,7 +129,10 @@ def _image_fields(space: spaces.Space, path: str) -> list[str]:
 
 @configurable
 class FrameStack(BaseObservationWrapper):
-    """Joins the last `stack_size` frames along the channel axis; the first one is repeated."""
+    """Joins the last `stack_size` frames along the channel axis; the first one is repeated.
+
+    Vectors of options (MultiDiscrete) are joined, too.
+    """
 
     def __init__(
         self,
@@ -144,9 +147,13 @@ class FrameStack(BaseObservationWrapper):
         super().__init__(env, fields)
 
     def transform_space(self, observation_space: spaces.Space) -> spaces.Space:
-        return _mapped_box(
-            observation_space, lambda x: np.concatenate([x] * self._stack_size, self._axis)
-        )
+        def stack(x: np.ndarray) -> np.ndarray:
+            return np.concatenate([x] * self._stack_size, self._axis)
+
+        if isinstance(observation_space, spaces.MultiDiscrete):
+            sizes, start = stack(observation_space.nvec), stack(observation_space.start)
+            return spaces.MultiDiscrete(sizes, dtype=observation_space.dtype, start=start)
+        return _mapped_box(observation_space, stack)
 
     def transform_observation(self, observation: Any, field: str | None = None) -> Any:
         field = self._field if field is None else field
@@ -163,7 +170,10 @@ class FrameStack(BaseObservationWrapper):
 
 @configurable
 class FrameSkip(gymnasium.Wrapper):
-    """Repeats each action `skip` times (fewer at an episode's end) and sums the rewards."""
+    """Repeats each action `skip` times (fewer at an episode's end) and sums the rewards.
+
+    The info has the number of frames as `num_env_frames`.
+    """
 
     def __init__(self, env: gymnasium.Env, skip: int) -> None:
         super().__init__(env)
@@ -173,12 +183,14 @@ class FrameSkip(gymnasium.Wrapper):
 
     def step(self, action: Any) -> Any:
         total: Any = 0.0
+        frames = 0
         for _ in range(self._skip):
+            frames += 1
             observation, reward, terminated, truncated, info = self.env.step(action)
             total = total + reward
             if terminated or truncated:
                 break
-        return observation, total, terminated, truncated, info
+        return observation, total, terminated, truncated, {**info, "num_env_frames": frames}
 
 
 @configurable
@@ -205,18 +217,27 @@ class FrameResize(BaseObservationWrapper):
     def transform_space(self, observation_space: spaces.Space) -> spaces.Space:
         box = _as_box(observation_space)
         shape = (self._size[1], self._size[0], *box.shape[2:])
-        return spaces.Box(box.low.min(), box.high.max(), shape, np.uint8)
+        return spaces.Box(box.low.min(), box.high.max(), shape, box.dtype)
 
     def transform_observation(self, observation: Any) -> Any:
         return resize_image(observation, self._size, self._interpolation)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: int = 3) -> np.ndarray:
-    """A uint8 image `[H, W]` or `[H, W, C]` resized to `size = (width, height)`."""
+    """An image `[H, W]` or `[H, W, C]` resized to `size = (width, height)`: uint8, or floats."""
     from PIL import Image
 
     kinds = Image.Resampling
     kind = (kinds.NEAREST, kinds.BILINEAR, kinds.BICUBIC, kinds.BOX)[interpolation]
+    if image.dtype != np.uint8:  # Pillow's floats have 32 bits
+        dtype, image = image.dtype, image.astype(np.float32)
+        return _resized(image, size, kind).astype(dtype)
+    return _resized(image, size, kind)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int], kind: Any) -> np.ndarray:
+    from PIL import Image
+
     if image.ndim == 2:
         return np.asarray(Image.fromarray(image).resize(size, kind))
     channels = [
@@ -364,8 +385,8 @@ class FrameFlip(BaseObservationWrapper):
 
 @configurable
 class NonEpisodicEnv(gymnasium.Wrapper):
-    """Never terminates: an end is reported as cut off, so that the agent bootstraps there."""
+    """Never ends an episode: steps go on behind what the environment calls its end."""
 
     def step(self, action: Any) -> Any:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, False, terminated or truncated, info
+        observation, reward, _, _, info = self.env.step(action)
+        return observation, reward, False, False, info

@@ -107,13 +107,27 @@ def needs_single(env: AlfEnvironment, wrapper: AlfEnvironmentBaseWrapper) -> Non
         )
 
 
+def _last_like(step_type: Any) -> Any:
+    """LAST in the form of `step_type`: a number, or an array or tensor of one row."""
+    if isinstance(step_type, torch.Tensor):
+        return torch.full_like(step_type, StepType.LAST)
+    return np.full_like(step_type, StepType.LAST)[()]
+
+
 @configurable
 class TimeLimit(AlfEnvironmentBaseWrapper):
-    """Cuts episodes off after `duration` steps; their discount stays what the environment says."""
+    """Cuts episodes off after `duration` steps; their discount stays what the environment says.
+
+    Of batched environments it takes those with one row: a row cannot be reset by itself.
+    """
 
     def __init__(self, env: AlfEnvironment, duration: int) -> None:
         super().__init__(env)
-        needs_single(env, self)
+        if env.batch_size != 1:
+            raise ValueError(
+                f"TimeLimit wraps single environments and batches of one; {env} has "
+                f"batch_size={env.batch_size}"
+            )
         if duration < 1:
             raise ValueError(f"duration must be at least 1; got {duration}")
         self._duration = duration
@@ -134,7 +148,7 @@ class TimeLimit(AlfEnvironmentBaseWrapper):
         time_step = self._env.step(action)
         self._num_steps += 1
         if self._num_steps >= self._duration:
-            time_step = time_step._replace(step_type=_LAST)
+            time_step = time_step._replace(step_type=_last_like(time_step.step_type))
         return time_step
 
 
@@ -198,14 +212,15 @@ class NonEpisodicAgent(AlfEnvironmentBaseWrapper):
 
 @configurable
 class ScalarRewardWrapper(AlfEnvironmentBaseWrapper):
-    """Replaces a reward vector by its weighted sum; the weights are 1 if none are given."""
+    """Replaces a reward vector by its weighted sum; without weights by its first component."""
 
     def __init__(self, env: AlfEnvironment, reward_weights: Sequence[float] | None = None) -> None:
         super().__init__(env)
         spec = env.reward_spec()
         if spec.ndim != 1:
             raise ValueError(f"ScalarRewardWrapper needs a reward vector; reward_spec is {spec}")
-        weights = np.ones(spec.numel) if reward_weights is None else np.asarray(reward_weights)
+        first_only = np.eye(1, spec.numel)[0]
+        weights = first_only if reward_weights is None else np.asarray(reward_weights)
         if weights.shape != tuple(spec.shape):
             raise ValueError(
                 f"reward_weights has shape {weights.shape}; rewards have {tuple(spec.shape)}"

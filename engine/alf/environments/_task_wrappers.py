@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.seeds import wrapper_generator
+
+_CURRICULUM_INFO = ("curriculum_task_count", "curriculum_task_score", "curriculum_task_prob")
 
 PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
 
@@ -79,10 +82,11 @@ class BatchedTensorWrapper(AlfEnvironmentBaseWrapper):
 
 @configurable
 class MultitaskWrapper(AlfEnvironment):
-    """One environment out of several ones, chosen by the action at the start of each episode.
+    """One environment out of several ones, chosen by each action.
 
-    The action is `dict(task_id=int64, action=<the environments' action>)`. The `task_id` of the
-    action that is given at a LAST step (and otherwise ignored) is the next episode's task.
+    The action is `dict(task_id=int64, action=<the environments' action>)`. Its `task_id` says which
+    environment makes the step, in the middle of an episode too; the others wait where they are.
+    After a LAST step the environment chosen begins a new episode. `reset` begins one everywhere.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class MultitaskWrapper(AlfEnvironment):
         super().__init__()
         if not envs or len(envs) != len(task_names):
             raise ValueError(f"there are {len(envs)} envs and {len(task_names)} task_names")
+        if len(set(task_names)) < len(task_names):
+            raise ValueError(f"task_names have to be different from each other: {task_names}")
         for env in envs:
             if env.batched or env.is_tensor_based:
                 raise ValueError(f"MultitaskWrapper takes numpy based single environments: {env}")
@@ -116,8 +122,13 @@ class MultitaskWrapper(AlfEnvironment):
         env_id: int | None = None,
         **kwargs: Any,
     ) -> MultitaskWrapper:
-        """One task for each name, loaded by `load_fn(name, env_id=env_id, **kwargs)`."""
-        envs = [load_fn(name, env_id=env_id, **kwargs) for name in environment_name]
+        """One task for each name, loaded by `load_fn(name, **kwargs)`.
+
+        A `load_fn` with a parameter `env_id` gets that, too.
+        """
+        if "env_id" in inspect.signature(load_fn).parameters:
+            kwargs["env_id"] = env_id
+        envs = [load_fn(name, **kwargs) for name in environment_name]
         return MultitaskWrapper(envs, environment_name, env_id)
 
     @property
@@ -157,15 +168,18 @@ class MultitaskWrapper(AlfEnvironment):
             env.close()
 
     def _reset(self) -> TimeStep:
-        return self._labelled(self._envs[self._task].reset(), 0)
+        time_steps = [env.reset() for env in self._envs]
+        return self._labelled(time_steps[self._task])
 
     def _step(self, action: Any) -> TimeStep:
+        self._task = int(action["task_id"])
+        env = self._envs[self._task]
         if self._current_time_step.step_type == StepType.LAST:
-            self._task = int(action["task_id"])
-            return self._reset()
-        return self._labelled(self._envs[self._task].step(action["action"]), self._task)
+            return self._labelled(env.reset())
+        return self._labelled(env.step(action["action"]))
 
-    def _labelled(self, time_step: TimeStep, task: int) -> TimeStep:
+    def _labelled(self, time_step: TimeStep) -> TimeStep:
+        task = 0 if time_step.step_type == StepType.FIRST else self._task
         prev_action = {"task_id": np.int64(task), "action": time_step.prev_action}
         return time_step._replace(env_id=self._env_id, prev_action=prev_action)
 
@@ -178,6 +192,10 @@ class CurriculumWrapper(AlfEnvironmentBaseWrapper):
     drawn with a probability proportional to `1 + progress_favor * p`, where `p` in [0, 1] is how
     much the fast average exceeds the slow one, relative to the task that progresses most. Until
     a task has had `warmup_period` episodes its `p` is 0.
+
+    At LAST steps (elsewhere they are 0) `env_info` has for each task the number of its episodes
+    so far (`curriculum_task_count`), its fast average (`curriculum_task_score`) and the probability
+    of drawing it (`curriculum_task_prob`), beside what the environment says.
     """
 
     def __init__(
@@ -208,8 +226,8 @@ class CurriculumWrapper(AlfEnvironmentBaseWrapper):
         return self._env.action_spec()["action"]
 
     def env_info_spec(self) -> Any:
-        scores = {f"{name}_score": TensorSpec(()) for name in self.task_names}
-        return {"env_info": self._env.env_info_spec(), "curriculum": scores}
+        of_tasks = {name: TensorSpec(()) for name in self.task_names}
+        return {**self._env.env_info_spec(), **{key: dict(of_tasks) for key in _CURRICULUM_INFO}}
 
     def seed(self, seed: Any) -> Any:
         self._rng = wrapper_generator(seed, self)
@@ -249,22 +267,21 @@ class CurriculumWrapper(AlfEnvironmentBaseWrapper):
             self._episodes[task] += 1
         return time_step._replace(
             prev_action=time_step.prev_action["action"],
-            env_info={
-                "env_info": time_step.env_info,
-                "curriculum": self._score_info(step_type, time_step),
-            },
+            env_info={**time_step.env_info, **self._task_info(step_type, time_step)},
         )
 
-    def _score_info(self, step_type: np.ndarray, time_step: TimeStep) -> dict[str, Any]:
-        """The fast average of each task at LAST steps, 0 elsewhere."""
+    def _task_info(self, step_type: np.ndarray, time_step: TimeStep) -> dict[str, dict[str, Any]]:
+        """The values of each task at LAST steps, 0 elsewhere."""
         last = (step_type == StepType.LAST).astype(np.float32)
-        info: dict[str, Any] = {}
-        for i, name in enumerate(self.task_names):
-            value: Any = last * np.float32(self._scores[0, i])
+
+        def of_tasks(values: np.ndarray) -> dict[str, Any]:
+            rows: list[Any] = [last * np.float32(value) for value in values]
             if self.is_tensor_based:
-                value = torch.as_tensor(value, device=time_step.reward.device)
-            info[f"{name}_score"] = value
-        return info
+                rows = [torch.as_tensor(row, device=time_step.reward.device) for row in rows]
+            return dict(zip(self.task_names, rows, strict=True))
+
+        values = (self._episodes, self._scores[0], self._probabilities())
+        return {key: of_tasks(v) for key, v in zip(_CURRICULUM_INFO, values, strict=True)}
 
 
 def _as_numpy(x: Any) -> np.ndarray:

@@ -178,10 +178,13 @@ class BatchEnvironmentWrapper(AlfEnvironment):
     def reward_spec(self) -> TensorSpec:
         return self._envs[0].reward_spec()
 
-    def seed(self, seed: Sequence[int]) -> None:
-        if len(seed) != len(self._envs):
-            raise ValueError(f"there are {len(self._envs)} environments but {len(seed)} seeds")
-        for env, one in zip(self._envs, seed, strict=True):
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Seed each environment: with its own number, or from `seed * batch_size` on."""
+        count = len(self._envs)
+        seeds = range(seed * count, (seed + 1) * count) if isinstance(seed, int) else seed
+        if len(seeds) != count:
+            raise ValueError(f"there are {count} environments but {len(seeds)} seeds")
+        for env, one in zip(self._envs, seeds, strict=True):
             env.seed(one)
 
     def render(self, mode: str = "rgb_array") -> Any:

@@ -32,7 +32,7 @@ def tensor_spec_from_gym_space(
 
     Args:
         simplify_box_bounds: bounds which are the same for all components become scalars.
-        float_dtype: dtype of continuous values, whatever the space says.
+        float_dtype: dtype of continuous values, whatever the space says; None: what it says.
     """
     from gymnasium import spaces
 
@@ -42,11 +42,14 @@ def tensor_spec_from_gym_space(
     if isinstance(space, spaces.MultiDiscrete):
         low = np.asarray(space.start, np.int64)
         high = low + np.asarray(space.nvec, np.int64) - 1
-        return BoundedTensorSpec(space.shape, torch.int64, *_simplified(low, high, True))
+        if low.size and (low == low.flat[0]).all():
+            low = low.flat[0]
+        return BoundedTensorSpec(space.shape, torch.int64, low, high)
     if isinstance(space, spaces.MultiBinary):
         return BoundedTensorSpec(space.shape, torch.int8, minimum=0, maximum=1)
     if isinstance(space, spaces.Box):
-        dtype = np.dtype(float_dtype if np.issubdtype(space.dtype, np.floating) else space.dtype)
+        is_converted = float_dtype is not None and np.issubdtype(space.dtype, np.floating)
+        dtype = np.dtype(float_dtype if is_converted else space.dtype)
         with np.errstate(over="ignore"):
             low, high = space.low.astype(dtype), space.high.astype(dtype)
         low, high = _simplified(low, high, simplify_box_bounds)
@@ -88,6 +91,7 @@ class AlfGymWrapper(AlfEnvironment):
         discount: float = 1.0,
         auto_reset: bool = True,
         simplify_box_bounds: bool = True,
+        check_actions: bool = True,
     ) -> None:
         """
         Args:
@@ -95,6 +99,8 @@ class AlfGymWrapper(AlfEnvironment):
             env_id: reported with each time step; 0 if None.
             discount: of all steps but terminating ones.
             auto_reset: reset in the step after a LAST one. Without it, that step is an error.
+            simplify_box_bounds: bounds which are the same for all components become scalars.
+            check_actions: refuse continuous actions outside their bounds, if nothing clips them.
         """
         super().__init__()
         self._gym_env = gym_env
@@ -112,10 +118,10 @@ class AlfGymWrapper(AlfEnvironment):
         self._zero_action = nest.map_structure(lambda s: s.numpy_zeros(), self._action_spec)
         self._to_observation = _converter(self._observation_spec)
         self._to_gym_action = _gym_action_converter(gym_env.action_space)
-        self._check_action = _action_checker(self._action_spec, gym_env)
+        self._check_action = _action_checker(self._action_spec, gym_env, check_actions)
         self._done = True
         self._seed: int | None = None
-        self._gym_info: dict[str, Any] = {}
+        self._gym_info: dict[str, Any] | None = None
         self._ignored_keys: set[str] = set()
         self._env_info_spec, self._zero_info, self._info_dtypes = self._probe_info()
 
@@ -133,8 +139,8 @@ class AlfGymWrapper(AlfEnvironment):
     def is_tensor_based(self) -> bool:
         return False
 
-    def get_info(self) -> dict[str, Any]:
-        """Gymnasium's info of the last step or reset."""
+    def get_info(self) -> dict[str, Any] | None:
+        """Gymnasium's info of the last step or reset; None before the first one."""
         return self._gym_info
 
     def env_info_spec(self) -> Any:
@@ -307,11 +313,13 @@ def _gym_action_converter(space: gymnasium.Space) -> Callable[[Any], Any]:
     return lambda x: np.asarray(x, dtype)
 
 
-def _action_checker(action_spec: Any, gym_env: gymnasium.Env) -> Callable[[Any], None]:
-    """Function which raises a ValueError for actions that are NaN or outside their bounds."""
+def _action_checker(
+    action_spec: Any, gym_env: gymnasium.Env, check_bounds: bool
+) -> Callable[[Any], None]:
+    """Function which raises a ValueError for actions that are NaN or outside bounds that matter."""
     from alf.environments.gym_wrappers import clips_actions
 
-    clipped = clips_actions(gym_env)
+    clipped = clips_actions(gym_env) or not check_bounds
     specs = nest.flatten(action_spec)
     checks = [_leaf_checker(spec, clipped, gym_env) for spec in specs]
     if isinstance(action_spec, TensorSpec):

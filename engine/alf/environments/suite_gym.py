@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alf.config_util import configurable
+from alf.environments._single_wrappers import TimeLimit
 from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.alf_gym_wrapper import AlfGymWrapper
 
@@ -42,21 +43,44 @@ def load(
         _make(environment_name, max_episode_steps),
         env_id,
         discount,
-        gym_env_wrappers,
-        alf_env_wrappers,
-        image_channel_first,
+        gym_env_wrappers=gym_env_wrappers,
+        alf_env_wrappers=alf_env_wrappers,
+        image_channel_first=image_channel_first,
     )
 
 
+@configurable
 def wrap_env(
     gym_env: gymnasium.Env,
     env_id: int | None = None,
     discount: float = 1.0,
+    max_episode_steps: int | None = 0,
     gym_env_wrappers: Sequence[Callable[[Any], Any]] = (),
+    time_limit_wrapper: Callable[..., AlfEnvironment] = TimeLimit,
+    normalize_action: bool = True,
+    clip_action: bool = True,
     alf_env_wrappers: Sequence[Callable[[Any], Any]] = (),
     image_channel_first: bool = True,
+    auto_reset: bool = True,
 ) -> AlfEnvironment:
-    """What `load()` does with the gymnasium environment it has made."""
+    """A gymnasium environment as an ALF environment (numpy based, not batched).
+
+    Args:
+        gym_env: the environment.
+        env_id: number of the environment among those that run in parallel.
+        discount: of all but terminating steps.
+        max_episode_steps: where episodes are cut off; 0 or None: where `gym_env` says.
+        gym_env_wrappers: each is called with the gymnasium environment and returns a new one.
+        time_limit_wrapper: called with the ALF environment and `max_episode_steps`, if that is
+            positive.
+        normalize_action: map continuous actions with finite bounds to [-1, 1].
+        clip_action: clip continuous actions to their bounds; otherwise they go to `gym_env` as they
+            are.
+        alf_env_wrappers: each is called with the ALF environment and returns a new one.
+        image_channel_first: images come as `[C, H, W]`.
+        auto_reset: begin a new episode in the step after a LAST one.
+    """
+    # imported here, so that reading a configuration does not import gymnasium
     from alf.environments import gym_wrappers
 
     for wrapper in gym_env_wrappers:
@@ -64,9 +88,19 @@ def wrap_env(
     if image_channel_first:
         gym_env = gym_wrappers.ImageChannelFirst(gym_env)
     if gym_wrappers.has_continuous_actions(gym_env.action_space):
-        gym_env = gym_wrappers.NormalizedAction(gym_env)
-        gym_env = gym_wrappers.ContinuousActionClip(gym_env)
-    env: AlfEnvironment = AlfGymWrapper(gym_env, env_id=env_id, discount=discount)
+        if normalize_action:
+            gym_env = gym_wrappers.NormalizedAction(gym_env)
+        if clip_action:
+            gym_env = gym_wrappers.ContinuousActionClip(gym_env)
+    env: AlfEnvironment = AlfGymWrapper(
+        gym_env,
+        env_id=env_id,
+        discount=discount,
+        auto_reset=auto_reset,
+        check_actions=clip_action,
+    )
+    if max_episode_steps is not None and max_episode_steps > 0:
+        env = time_limit_wrapper(env, max_episode_steps)
     for wrapper in alf_env_wrappers:
         env = wrapper(env)
     return env

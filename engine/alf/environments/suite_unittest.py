@@ -22,6 +22,10 @@ class ActionType(enum.Enum):
     Continuous = 1
 
 
+_OPTIONS = BoundedTensorSpec((), torch.int64, minimum=0, maximum=1)
+_NUMBER = BoundedTensorSpec((1,), minimum=0.0, maximum=1.0)
+
+
 class UnittestEnv(AlfEnvironment):
     """Base: batched, tensor based, all episodes have the same length and terminate."""
 
@@ -32,22 +36,30 @@ class UnittestEnv(AlfEnvironment):
         obs_dim: int = 1,
         action_type: ActionType = ActionType.Discrete,
         reward_dim: int = 1,
+        nested_observation: bool = False,
     ) -> None:
         """
         Args:
             batch_size: number of environments.
-            episode_length: number of steps after the FIRST one.
+            episode_length: number of time steps of an episode, the FIRST and the LAST one included.
+            obs_dim: number of components of the observation.
+            action_type: kind of the action.
+            reward_dim: number of components of the reward; 1: a scalar.
+            nested_observation: observations are lists of two equal tensors.
         """
         super().__init__()
+        if episode_length < 2:
+            raise ValueError(f"episode_length is {episode_length}; allowed: 2 or more")
         self._batch_size = batch_size
         self._episode_length = episode_length
-        self._observation_spec = BoundedTensorSpec((obs_dim,), minimum=-10.0, maximum=10.0)
+        self._leaf_spec = TensorSpec((obs_dim,))
+        self._nested = nested_observation
         self._reward_spec = TensorSpec(() if reward_dim == 1 else (reward_dim,))
-        if action_type is ActionType.Discrete:
-            self._action_spec = BoundedTensorSpec((), torch.int64, minimum=0, maximum=1)
-        else:
-            self._action_spec = BoundedTensorSpec((1,), minimum=0.0, maximum=1.0)
+        self._action_spec = self._make_action_spec(action_type)
         self._step_number = 0
+
+    def _make_action_spec(self, action_type: ActionType) -> Any:
+        return _OPTIONS if action_type is ActionType.Discrete else _NUMBER
 
     @property
     def batched(self) -> bool:
@@ -65,7 +77,7 @@ class UnittestEnv(AlfEnvironment):
         return {}
 
     def observation_spec(self) -> Any:
-        return self._observation_spec
+        return [self._leaf_spec] * 2 if self._nested else self._leaf_spec
 
     def action_spec(self) -> Any:
         return self._action_spec
@@ -82,22 +94,21 @@ class UnittestEnv(AlfEnvironment):
         return self._next(StepType.FIRST, action)
 
     def _step(self, action: Any) -> TimeStep:
-        if self._step_number == self._episode_length:
+        if self._step_number == self._episode_length - 1:
             return self._reset()
         self._step_number += 1
-        last = self._step_number == self._episode_length
+        last = self._step_number == self._episode_length - 1
         return self._next(StepType.LAST if last else StepType.MID, action)
 
     def _next(self, step_type: int, action: Any) -> TimeStep:
         size = (self._batch_size,)
         observation, reward = self._observe(step_type, action)
-        if step_type == StepType.FIRST:
-            reward = self._reward_spec.zeros(size)
+        self._shown_last = observation
         return TimeStep(
             step_type=torch.full(size, step_type, dtype=torch.int32),
             reward=reward,
             discount=torch.full(size, 0.0 if step_type == StepType.LAST else 1.0),
-            observation=observation,
+            observation=[observation, observation.clone()] if self._nested else observation,
             prev_action=action,
             env_id=torch.arange(self._batch_size, dtype=torch.int32),
             env_info={},
@@ -108,12 +119,21 @@ class UnittestEnv(AlfEnvironment):
         raise NotImplementedError(type(self).__name__)
 
     def _zeros(self) -> torch.Tensor:
-        return torch.zeros(self._batch_size, *self._observation_spec.shape)
+        return torch.zeros(self._batch_size, *self._leaf_spec.shape)
+
+    def _rewards(self, reward: torch.Tensor) -> torch.Tensor:
+        """A reward `[B]` in every component."""
+        size = self._batch_size
+        reward = reward.reshape(size, *[1] * self._reward_spec.ndim)
+        return reward.expand(size, *self._reward_spec.shape).clone()
 
 
 @configurable
 class ValueUnittestEnv(UnittestEnv):
-    """Every step has reward 1, whatever the action: the value is the discounted number of steps."""
+    """Every step has reward 1, whatever the action: the value is the discounted number of steps.
+
+    So has the FIRST one, as in ALF.
+    """
 
     def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.ones_like(self._zeros()), self._reward_spec.ones((self._batch_size,))
@@ -127,16 +147,32 @@ class PolicyUnittestEnv(UnittestEnv):
     """
 
     def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        size = self._batch_size
         if step_type == StepType.FIRST:
-            reward = self._reward_spec.zeros((size,))
+            reward = torch.zeros(self._batch_size)
         else:
-            shown = self._current_time_step.observation[:, 0]
-            reward = 1 - (action.reshape(size).to(torch.float32) - shown).abs()
-            reward = reward.reshape(size, *[1] * self._reward_spec.ndim)
-            reward = reward.expand(size, *self._reward_spec.shape).clone()
-        shape = (size, *self._observation_spec.shape)
-        return torch.randint(0, 2, shape).to(torch.float32), reward
+            reward = self._reward_of(action, self._shown_last[:, 0])
+        return torch.randint(0, 2, self._zeros().shape).to(torch.float32), self._rewards(reward)
+
+    def _reward_of(self, action: Any, shown: torch.Tensor) -> torch.Tensor:
+        return 1 - (action.reshape(self._batch_size).to(torch.float32) - shown).abs()
+
+
+@configurable
+class MixedPolicyUnittestEnv(PolicyUnittestEnv):
+    """Actions are pairs of an option (0 or 1) and a number in [0, 1].
+
+    The reward is 1 where the number lies in the option's half of [0, 1] (1: above 0.5), else 0.
+    """
+
+    def __init__(self, batch_size: int, episode_length: int, obs_dim: int = 1) -> None:
+        super().__init__(batch_size, episode_length, obs_dim)
+
+    def _make_action_spec(self, action_type: ActionType) -> Any:
+        return [_OPTIONS, _NUMBER]
+
+    def _reward_of(self, action: Any, shown: torch.Tensor) -> torch.Tensor:
+        option, number = (part.reshape(self._batch_size) for part in action)
+        return (option == (number > 0.5)).to(torch.float32)
 
 
 @configurable
@@ -176,6 +212,7 @@ class StochasticBranchUnittestEnv(UnittestEnv):
 
     Action 0 leads to a state that pays 0.5; action 1 leads with probability `chance` to one that
     pays 1, else to one that pays 0. The observation is one-hot: start, sure, lucky, unlucky.
+    `episode_length` counts the steps after the FIRST one.
     """
 
     def __init__(self, batch_size: int, episode_length: int = 2, chance: float = 0.75) -> None:
@@ -183,7 +220,7 @@ class StochasticBranchUnittestEnv(UnittestEnv):
             raise ValueError(
                 f"episode_length is {episode_length}, at least 2; chance is {chance}, from 0 to 1"
             )
-        super().__init__(batch_size, episode_length, obs_dim=4)
+        super().__init__(batch_size, episode_length + 1, obs_dim=4)
         self._chance = chance
         self._state = torch.zeros(batch_size, dtype=torch.int64)
         self._pays = torch.tensor([0.0, 0.5, 1.0, 0.0])
@@ -209,7 +246,13 @@ def load(
     environment_name: str, batch_size: int = 1, episode_length: int = 5, **kwargs: Any
 ) -> AlfEnvironment:
     """One of the environments of this file by its class name."""
-    kinds = (ValueUnittestEnv, PolicyUnittestEnv, RNNPolicyUnittestEnv, StochasticBranchUnittestEnv)
+    kinds = (
+        ValueUnittestEnv,
+        PolicyUnittestEnv,
+        MixedPolicyUnittestEnv,
+        RNNPolicyUnittestEnv,
+        StochasticBranchUnittestEnv,
+    )
     classes = {c.__name__: c for c in kinds}
     if environment_name not in classes:
         raise ValueError(f"there is no {environment_name!r}; allowed: {sorted(classes)}")

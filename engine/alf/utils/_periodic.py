@@ -176,7 +176,7 @@ class PeriodicReset(_Counted):
 
     Args:
         models: module or parameter, or a list of them.
-        period: how often.
+        period: how often; -1: never.
         reset_buffers: whether buffers are reset too.
         post_processings: functions called after each reset, such as a `TargetUpdater`.
     """
@@ -188,7 +188,7 @@ class PeriodicReset(_Counted):
         reset_buffers: bool = True,
         post_processings: Sequence[Callable[[], Any]] = (),
     ) -> None:
-        super().__init__(period)
+        super().__init__(None if period == -1 else period)
         self._reset_buffers = reset_buffers
         self._post_processings = (list(post_processings),)
         self._models = (_as_list(models),)  # in a tuple: not owned

@@ -31,5 +31,4 @@ MODULES = (
     "alf.algorithms.trac_algorithm",
     "alf.algorithms.vae",
     "alf.algorithms.vq_vae",
-    "alf.utils.sl_utils",
 )

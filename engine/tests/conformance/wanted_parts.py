@@ -7,6 +7,13 @@ CASES: dict[str, str] = {
     "config.defined_twice_is_refused": (
         "a conf file or a notebook cell that runs twice defines its configurables again"
     ),
+    "create_environment.nonparallel_of_several_is_refused": (
+        "play asks for one environment of configurations that say how many run in training"
+    ),
+    "gym_wrapper.env_info": "float32, as all other numbers of a time step",
+    "wrappers.PerformanceProfiler.passes_steps_on": (
+        "ALF's wrapper takes the first step for a second reset and loses its action"
+    ),
     "metrics.AverageEnvInfo.vector_value_is_refused": (
         "a vector in env_info is averaged component by component"
     ),
