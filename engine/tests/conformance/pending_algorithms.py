@@ -21,8 +21,6 @@ CASES = [
     "core.optimizer_info.hypers_are_numbers",
     "core.optimizer_info.ignored_child_optimizer_is_listed",
     "core.unoptimized_parameter_info",
-    "core.unroll.on_policy.PolicyUnittestEnv",
-    "core.unroll.on_policy.ValueUnittestEnv",
     "core.update_with_gradient.scalar_loss_only",
     "mcts.refuses.nested_action",
     "mcts.refuses.parallel_expand_all",
