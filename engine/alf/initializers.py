@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,36 @@ def _gain_after(nonlinearity: Callable[[Tensor], Tensor]) -> float:
     if not (math.isfinite(second_moment) and second_moment > 0.0):
         raise ValueError(f"the gain of {nonlinearity} cannot be told: E[f(x)^2] = {second_moment}")
     return 1.0 / math.sqrt(second_moment)
+
+
+def _numerical_calculate_gain(
+    nonlinearity: Callable[[Tensor], Tensor], dz: float = 0.01, r: float = 5.0
+) -> float:
+    """The gain that keeps unit variance, by a sum over [-r, r] in steps of ``dz``."""
+    z = torch.arange(-r, r + 0.5 * dz, dz, dtype=torch.float64, device="cpu")
+    weight = torch.exp(-0.5 * z * z)
+    with torch.no_grad():
+        square = nonlinearity(z.clone()).square()
+    return float((weight.sum() / (weight * square).sum()).sqrt())
+
+
+def _calculate_gain(nonlinearity: Callable[[Tensor], Tensor] | str, param: Any = None) -> float:
+    """The gain of a function, or of a name that :func:`torch.nn.init.calculate_gain` knows."""
+    if isinstance(nonlinearity, str):
+        return nn.init.calculate_gain(nonlinearity, param)  # type: ignore[arg-type]
+    return _gain_after(nonlinearity)
+
+
+def _is_elementwise_op(op: Callable[[Tensor], Tensor]) -> bool:
+    """Whether each element of ``op(x)`` depends on the same element of x alone."""
+    x = torch.linspace(-2.0, 2.0, 12, device="cpu").reshape(3, 4)
+    with torch.no_grad():
+        try:
+            whole = op(x.clone())
+            single = torch.stack([op(v.clone()) for v in x.flatten()])
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            return False
+    return whole.shape == x.shape and torch.allclose(whole.flatten(), single.flatten())
 
 
 def _fans(tensor: Tensor, transposed: bool) -> tuple[int, int]:

@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from alf import layers
+from alf import initializers, layers, networks
 from alf.initializers import variance_scaling_init
 from alf.nest.utils import NestConcat
+from alf.networks import mdq_critic_networks, normalizing_flow_networks
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils import dist_utils
+from alf.utils.distributions import TruncatedNormal
 
 N, B = 3, 4
 
@@ -284,3 +287,41 @@ def test_gradient_scale_leaves_the_value():
     y.sum().backward()
     assert y.tolist() == [1.0, 1.0]
     assert x.grad.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("function", [torch.relu, torch.tanh, torch.sigmoid, torch.cos])
+def test_the_gain_is_found_by_numbers(function):
+    x = torch.randn(200_000, dtype=torch.float64)
+    gain = function(x).square().mean().rsqrt().item()
+    assert initializers._numerical_calculate_gain(function) == pytest.approx(gain, rel=0.02)
+    assert initializers._calculate_gain(function) == pytest.approx(gain, rel=0.02)
+    assert initializers._is_elementwise_op(function)
+
+
+def test_what_mixes_elements_is_not_elementwise():
+    assert not initializers._is_elementwise_op(lambda x: x.softmax(-1))
+    assert not initializers._is_elementwise_op(lambda x: x.sum())
+    assert initializers._calculate_gain("relu") == pytest.approx(2**0.5)
+
+
+def test_algorithms_find_these_names_where_alf_has_them():
+    """Classes and functions that modules written for ALF import from `alf.layers` and others."""
+    for name in [
+        "NestConcat",
+        "NestSum",
+        "NestMultiply",
+        "NestOuterProduct",
+        "get_nested_field",
+        "get_outer_rank",
+        "BatchNorm1d",
+        "BatchNorm2d",
+        "BatchSquash",
+        "prepare_rnn_batch_norm",
+        "ParamLayerNorm1d",
+        "ParamLayerNorm2d",
+        "identity",
+    ]:
+        assert callable(getattr(layers, name))
+    assert networks.MdqCriticNetwork is mdq_critic_networks.MdqCriticNetwork
+    assert dist_utils.TruncatedNormal is TruncatedNormal
+    assert normalizing_flow_networks._RealNVPTransform

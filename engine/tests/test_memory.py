@@ -100,6 +100,16 @@ def test_similarities_are_five_times_the_cosine_where_no_scale_is_given() -> Non
     )
 
 
+def test_a_memory_that_was_not_built_begins_empty() -> None:
+    for make in (MemoryWithUsage, FIFOMemory):
+        memory = make(2, 3)
+        memory.write(torch.ones(4, 2))
+        assert memory.states[0].shape == (4, 3, 2)
+        assert memory.states[0].sum() == 8
+        reader = make(2, 3)
+        assert torch.equal(reader.read(torch.ones(4, 2)), torch.zeros(4, 2))
+
+
 def test_rows_that_wrote_nothing_read_only_what_is_there() -> None:
     memory = FIFOMemory(2, 3)
     memory.from_states((torch.zeros(2, 3, 2), torch.tensor([0, 1])))

@@ -57,8 +57,8 @@ def test_reinitialize_fills_theta() -> None:
 
 
 def test_wrong_theta_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have shape \[2, 12\], got \[3, 12\]"):
-        ParamFC(3, 3, n_groups=2).set_parameters(torch.zeros(3, 12))
+    with pytest.raises(ValueError, match=r"must have shape \[n, 12\], got \[3, 11\]"):
+        ParamFC(3, 3, n_groups=2).set_parameters(torch.zeros(3, 11))
 
 
 def test_param_conv_equals_a_convolution_for_each_group() -> None:

@@ -44,6 +44,7 @@ def test_convolutions_and_layers_share_theta() -> None:
         fc_layer_params=(4, (3, False)),
         use_conv_ln=True,
         use_fc_ln=True,
+        n_groups=10,
     )
     conv, first, second = 2 * 9 + 4, 32 * 4 + 4 + 8, 4 * 3 + 6
     assert network.param_length == conv + first + second
@@ -54,6 +55,10 @@ def test_convolutions_and_layers_share_theta() -> None:
     y.square().sum().backward()
     assert theta.grad is not None
     assert theta.grad.isfinite().all()
+    for groups in (1, 128):  # any number of parameter sets, whatever n_groups was
+        network.set_parameters(torch.zeros(groups, network.param_length))
+        y, _ = network(torch.randn(7, 1, 6, 6))
+        assert y.numel() == 7 * groups * 3
     with pytest.raises(ValueError, match="theta must have shape"):
         network.set_parameters(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="must be given together"):

@@ -45,11 +45,33 @@ from alf.layers._param_layers import ParamConv2D, ParamFC
 from alf.layers._residue_blocks import BottleneckBlock, ResidueBlock
 from alf.layers._transformer import GFT, TransformerBlock
 
+# Algorithms written for ALF take these from here, too.
+from alf.nest.utils import (
+    NestConcat,
+    NestMultiply,
+    NestOuterProduct,
+    NestSum,
+    get_nested_field,
+    get_outer_rank,
+)
+from alf.norm_layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    ParamLayerNorm1d,
+    ParamLayerNorm2d,
+    prepare_rnn_batch_norm,
+)
+from alf.utils.math_ops import identity
+from alf.utils.tensor_utils import BatchSquash
+
 __all__ = [
     "FC",
     "GFT",
     "AMPWrapper",
     "AddN",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchSquash",
     "BottleneckBlock",
     "Branch",
     "Cast",
@@ -66,12 +88,18 @@ __all__ = [
     "Identity",
     "Lambda",
     "NaiveParallelLayer",
+    "NestConcat",
+    "NestMultiply",
+    "NestOuterProduct",
+    "NestSum",
     "OneHot",
     "ParallelConv2D",
     "ParallelConvTranspose2D",
     "ParallelFC",
     "ParamConv2D",
     "ParamFC",
+    "ParamLayerNorm1d",
+    "ParamLayerNorm2d",
     "Permute",
     "RandomCrop",
     "ReplicationPad2d",
@@ -85,9 +113,13 @@ __all__ = [
     "SummarizeGradient",
     "TransformerBlock",
     "Transpose",
+    "get_nested_field",
+    "get_outer_rank",
+    "identity",
     "make_parallel_input",
     "make_parallel_net",
     "make_parallel_spec",
     "normalize_along_batch_dims",
+    "prepare_rnn_batch_norm",
     "reset_parameters",
 ]

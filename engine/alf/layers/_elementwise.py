@@ -128,12 +128,12 @@ class SummarizeGradient(ElementwiseLayerBase):
 class Lambda(nn.Module):
     """A function of tensors as a layer."""
 
-    def __init__(self, func: Callable[..., Any]) -> None:
+    def __init__(self, func: Callable[[Any], Any]) -> None:
         super().__init__()
         self._func = func
 
-    def forward(self, *args: Any) -> Any:
-        return self._func(*args)
+    def forward(self, x: Any) -> Any:
+        return self._func(x)
 
 
 @configurable

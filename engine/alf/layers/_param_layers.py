@@ -37,7 +37,7 @@ class _ParamLayer(nn.Module, abc.ABC):
     ) -> None:
         super().__init__()
         self._weight_shape, self._activation, self._init = weight_shape, activation, init
-        self._use_bias, self._n_groups = use_bias, n_groups
+        self._use_bias = use_bias
         self._groups = n_groups or 1
         self._norm = self._norm_ctor(self._groups, weight_shape[0]) if use_ln else None
         self.set_parameters(torch.empty(self._groups, self.param_length), reinitialize=True)
@@ -72,11 +72,12 @@ class _ParamLayer(nn.Module, abc.ABC):
         """Use ``theta`` [n_groups, param_length] from now on; gradients flow into it.
 
         Args:
-            theta: one vector [param_length] is one group.
+            theta: one vector [param_length] is one group. Another number of groups than before is
+                taken over.
             reinitialize: first fill ``theta`` in place with initial values, as the layer's
                 arguments ask for.
         """
-        theta = check_theta(theta, self.param_length, self._n_groups, type(self).__name__)
+        theta = check_theta(theta, self.param_length, type(self).__name__)
         groups = theta.shape[0]
         sizes = [self.weight_length, self.bias_length, 0]
         sizes[2] = self.param_length - sum(sizes)
@@ -101,20 +102,17 @@ class _ParamLayer(nn.Module, abc.ABC):
             self._norm.set_parameters(norm, reinitialize)
 
 
-def check_theta(theta: Tensor, length: int, n_groups: int | None, name: str) -> Tensor:
+def check_theta(theta: Tensor, length: int, name: str) -> Tensor:
     """``theta`` as [groups, length].
 
     Raises:
-        ValueError: if it has another length or number of groups.
+        ValueError: if it has another length.
     """
     given = theta
     if theta.ndim == 1:
         theta = theta.unsqueeze(0)
-    groups = theta.shape[0] if n_groups is None else n_groups
-    if theta.shape != (groups, length):
-        raise ValueError(
-            f"{name}: theta must have shape [{n_groups or 'n'}, {length}], got {list(given.shape)}"
-        )
+    if theta.ndim != 2 or theta.shape[1] != length:
+        raise ValueError(f"{name}: theta must have shape [n, {length}], got {list(given.shape)}")
     return theta
 
 

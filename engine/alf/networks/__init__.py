@@ -23,6 +23,7 @@ from alf.networks.encoding_networks import (
     ParallelEncodingNetwork,
     SpatialBroadcastDecodingNetwork,
 )
+from alf.networks.mdq_critic_networks import MdqCriticNetwork
 from alf.networks.memory import FIFOMemory, Memory, MemoryWithUsage
 from alf.networks.network import (
     BatchSquashNetwork,
@@ -98,6 +99,7 @@ __all__ = [
     "LSTMCell",
     "LSTMEncodingNetwork",
     "LatentActorDistributionNetwork",
+    "MdqCriticNetwork",
     "Memory",
     "MemoryWithUsage",
     "MixtureProjectionNetwork",

@@ -54,9 +54,15 @@ class Memory(abc.ABC):
     def write(self, content: Tensor) -> None:
         """Store ``content`` [B, D]."""
 
-    def _check_built(self, built: Any) -> None:
+    @abc.abstractmethod
+    def build(self, batch_size: int) -> None:
+        """Start with an empty memory for ``batch_size`` rows."""
+
+    def _build_for(self, built: Any, rows: Tensor) -> None:
+        """Start with an empty memory where there is none yet."""
         if built is None:
-            raise ValueError(f"{self._name}: call build() or from_states() first")
+            with rows.device:
+                self.build(rows.shape[0])
 
 
 @configurable
@@ -116,8 +122,8 @@ class MemoryWithUsage(Memory):
 
     def reset(self) -> None:
         """Empty the memory of all rows."""
-        self._check_built(self._memory)
-        self._memory, self._usage = (torch.zeros_like(x) for x in self.states)
+        if self._memory is not None:
+            self._memory, self._usage = (torch.zeros_like(x) for x in self.states)
 
     def create_keynet(self, query_spec: TensorSpec, num_keys: int) -> Network:
         """A network from a query [B, Q] to ``num_keys`` keys for :meth:`genkey_and_read`.
@@ -160,7 +166,7 @@ class MemoryWithUsage(Memory):
         Returns:
             As ``keys``.
         """
-        self._check_built(self._memory)
+        self._build_for(self._memory, keys)
         is_single = keys.ndim == 2
         k = keys.unsqueeze(1) if is_single else keys
         slots = self._memory
@@ -176,7 +182,7 @@ class MemoryWithUsage(Memory):
 
     def write(self, content: Tensor) -> None:
         """Write over the least used slot of each row; it begins with usage 1."""
-        self._check_built(self._memory)
+        self._build_for(self._memory, content)
         memory = self._memory.detach() if self._snapshot_only else self._memory
         least = F.one_hot(self._usage.argmin(dim=1), self._size).to(memory.dtype)
         self._memory = torch.where(least.unsqueeze(-1) > 0, content.unsqueeze(1), memory)
@@ -228,7 +234,7 @@ class FIFOMemory(Memory):
         Args:
             keys: [B, D] or [B, K, D].
         """
-        self._check_built(self._memory)
+        self._build_for(self._memory, keys)
         k = keys.unsqueeze(1) if keys.ndim == 2 else keys
         is_filled = self.mask().unsqueeze(1)
         score = k @ self._memory.transpose(1, 2)
@@ -238,7 +244,7 @@ class FIFOMemory(Memory):
 
     def write(self, content: Tensor) -> None:
         """Add ``content`` [B, D], or several [B, M, D], in the order in which they came."""
-        self._check_built(self._memory)
+        self._build_for(self._memory, content)
         new = content.unsqueeze(1) if content.ndim == 2 else content
         self._memory = torch.cat([new.flip(1), self._memory], dim=1)[:, : self._size]
         self._count = (self._count + new.shape[1]).clamp(max=self._size)

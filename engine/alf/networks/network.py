@@ -275,9 +275,9 @@ class NetworkWrapper(Network):
         name: str = "NetworkWrapper",
     ) -> None:
         super().__init__(input_tensor_spec, state_spec, name)
-        if not isinstance(module, nn.Module):
-            if not callable(module):
-                raise TypeError(f"module must be callable, got {module!r}")
+        if not callable(module):
+            raise TypeError(f"module must be callable, got {module!r}")
+        if not isinstance(module, nn.Module) and state_spec == ():
             module = Lambda(module)
         self._module = module
 

@@ -46,7 +46,7 @@ class ParamConvNet(Network):
         activation: of all layers.
         use_bias: layers have biases.
         use_ln: layer normalisation before each activation.
-        n_groups: number of groups; None for what :meth:`set_parameters` brings.
+        n_groups: number of groups before :meth:`set_parameters` brings another one; None for 1.
         kernel_initializer: of initial weights; None for variance scaling.
         flatten_output: return vectors instead of images.
         name: for printing.
@@ -97,7 +97,7 @@ class ParamConvNet(Network):
             )
             channels = filters
         self._layers = nn.ModuleList(layers)
-        self._n_groups, self._flatten_output = n_groups, flatten_output
+        self._flatten_output = flatten_output
 
     @property
     def param_length(self) -> int:
@@ -106,7 +106,7 @@ class ParamConvNet(Network):
 
     def set_parameters(self, theta: Tensor, reinitialize: bool = False) -> None:
         """As :meth:`.ParamFC.set_parameters`, for all layers."""
-        theta = check_theta(theta, self.param_length, self._n_groups, self.name)
+        theta = check_theta(theta, self.param_length, self.name)
         self._output_spec = None
         _share_out(self._layers, theta, reinitialize)
 
@@ -138,7 +138,7 @@ class ParamNetwork(Network):
         use_conv_ln: layer normalisation in convolutions.
         use_fc_bias: fully connected layers have biases.
         use_fc_ln: layer normalisation in fully connected layers.
-        n_groups: number of groups; None for what :meth:`set_parameters` brings.
+        n_groups: number of groups before :meth:`set_parameters` brings another one; None for 1.
         activation: of all layers but the last one.
         kernel_initializer: of initial weights; None for variance scaling.
         last_layer_size: size of one more layer, needs ``last_activation``.
@@ -215,7 +215,6 @@ class ParamNetwork(Network):
             )
             size = output_size
         self._parts = nn.ModuleList(parts)
-        self._n_groups = n_groups
 
     @property
     def param_length(self) -> int:
@@ -224,7 +223,7 @@ class ParamNetwork(Network):
 
     def set_parameters(self, theta: Tensor, reinitialize: bool = False) -> None:
         """As :meth:`.ParamFC.set_parameters`, for all layers."""
-        theta = check_theta(theta, self.param_length, self._n_groups, self.name)
+        theta = check_theta(theta, self.param_length, self.name)
         self._output_spec = None
         _share_out(self._parts, theta, reinitialize)
 

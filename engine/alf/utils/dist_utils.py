@@ -52,6 +52,7 @@ from alf.utils._transforms import (
     StableTanh,
     get_invertible,
 )
+from alf.utils.distributions import TruncatedNormal
 
 __all__ = [
     "AbsTransform",
@@ -76,6 +77,7 @@ __all__ = [
     "Softupper",
     "StableCauchy",
     "StableTanh",
+    "TruncatedNormal",
     "calc_default_max_entropy",
     "calc_default_target_entropy",
     "calc_default_target_entropy_quantized",
