@@ -22,6 +22,7 @@ from torch import Tensor
 
 from alf.config_util import configurable
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
+from alf_layered.environments.checked_env import CheckedEnv
 from alf_layered.environments.gymnasium_resets import VectorStep, as_mode, make_stepper
 from alf_layered.environments.gymnasium_spaces import Actions, observation_spec, to_tensors
 from alf_layered.environments.seeds import as_seeds, independent_seeds
@@ -211,7 +212,9 @@ class GymnasiumEnvironment(BatchedEnvironment):
         return sorted({key for info in infos for key in info if _is_number(info, key)})
 
     def _to_tensors(self, observation: Any) -> Any:
-        return to_tensors(self._env.single_observation_space, observation, self._device)
+        return to_tensors(
+            self._env.single_observation_space, observation, self._device, env=self._env
+        )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device)
@@ -300,7 +303,7 @@ def _make_wrapped(
         )
     for wrapper in wrappers:
         env = wrapper(env)
-    return env
+    return CheckedEnv(env)
 
 
 def _spec(name: str) -> EnvSpec:

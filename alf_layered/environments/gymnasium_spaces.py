@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.environments.checked_env import check_batch_shape
 
 _KEPT_DTYPES = {"uint8", "int8", "int16", "int32", "int64"}
 
@@ -33,7 +34,9 @@ def map_space(leaf: Callable[..., Any], space: spaces.Space, *values: Any) -> An
 def observation_spec(space: spaces.Space) -> Any:
     """The nest of specs of what `to_tensors` gives for `space`, without the batch dimension.
 
-    Floating-point numbers become float32, unsigned integers beyond uint8 int64.
+    Floating-point numbers become float32, unsigned integers beyond uint8 int64. An integer Box
+    without axes becomes float32: it is a number, only Discrete is an index, of which networks here
+    make one input for each value.
 
     Raises:
         ValueError: for a space other than Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple.
@@ -41,15 +44,19 @@ def observation_spec(space: spaces.Space) -> Any:
     return map_space(_observation_leaf, space)
 
 
-def to_tensors(space: spaces.Space, batch: Any, device: torch.device) -> Any:
-    """A batch of observations as a nest of new tensors on `device`."""
-    return map_space(
-        lambda leaf, value: torch.tensor(
-            np.asarray(value), dtype=_torch_dtype(leaf), device=device
-        ),
-        space,
-        batch,
-    )
+def to_tensors(space: spaces.Space, batch: Any, device: torch.device, *, env: Any) -> Any:
+    """A batch of observations as a nest of new tensors on `device`.
+
+    Raises:
+        ValueError: a shape is not that of `space`; the error names `env`.
+    """
+
+    def to_tensor(leaf: spaces.Space, value: Any) -> torch.Tensor:
+        array = np.asarray(value)
+        check_batch_shape(leaf, array, env)
+        return torch.tensor(array, dtype=_torch_dtype(leaf), device=device)
+
+    return map_space(to_tensor, space, batch)
 
 
 class Actions:
@@ -187,7 +194,7 @@ def _numpy_dtype(space: spaces.Space) -> np.dtype:
 
 def _torch_dtype(space: spaces.Space) -> torch.dtype:
     dtype = _numpy_dtype(space)
-    if dtype.kind == "f":
+    if dtype.kind == "f" or (isinstance(space, spaces.Box) and space.shape == ()):
         return torch.float32
     return getattr(torch, dtype.name) if dtype.name in _KEPT_DTYPES else torch.int64
 

@@ -10,9 +10,15 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 Nest = Any
 
+MAX_ONE_HOT = 10_000
+
 
 def flat_spec(spec: Nest) -> TensorSpec:
-    """The spec of `flatten_observation`: discrete leaves count one-hot."""
+    """The spec of `flatten_observation`: discrete leaves count one-hot.
+
+    Raises:
+        ValueError: a discrete leaf has more than 10,000 values.
+    """
     return TensorSpec((sum(_width(leaf) for leaf in leaves_in_order(spec)),))
 
 
@@ -47,7 +53,14 @@ def _is_index(spec: TensorSpec) -> bool:
 
 def _width(spec: TensorSpec) -> int:
     if _is_index(spec):
-        return int(spec.maximum - spec.minimum) + 1
+        count = int(spec.maximum) - int(spec.minimum) + 1
+        if count > MAX_ONE_HOT:
+            raise ValueError(
+                f"an index with {count:,} values, {spec}, would be as many inputs of a network; "
+                f"allowed are {MAX_ONE_HOT:,}. If it is a number, observe it as a float; if it is "
+                "an index, embed it (nested_observation=True)"
+            )
+        return count
     return spec.numel
 
 

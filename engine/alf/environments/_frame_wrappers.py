@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium
 import numpy as np
@@ -95,7 +95,8 @@ def _channel_axis(channel_order: str) -> int:
 class ImageChannelFirst(BaseObservationWrapper):
     """Moves the channels of images `[H, W, C]` to the front; other observations stay as they are.
 
-    An image is a uint8 Box with three axes.
+    An image is a uint8 Box with three axes. One whose first axis is the shortest, such as
+    `[4, 84, 84]`, has its channels in front already, and stays as it is unless `fields` names it.
     """
 
     def __init__(self, env: gymnasium.Env, fields: Sequence[str] | None = None) -> None:
@@ -105,16 +106,24 @@ class ImageChannelFirst(BaseObservationWrapper):
         super().__init__(env, fields)
 
     def transform_space(self, observation_space: spaces.Space) -> spaces.Space:
-        if not _is_image(observation_space):
-            return observation_space
+        if not _has_image_axes(observation_space):
+            raise ValueError(
+                f"ImageChannelFirst: the field {self._field!r} is {observation_space}; allowed are "
+                "uint8 Boxes with three axes"
+            )
         return _mapped_box(observation_space, self.transform_observation)
 
     def transform_observation(self, observation: Any) -> Any:
         return np.moveaxis(observation, -1, 0)
 
 
-def _is_image(space: spaces.Space) -> bool:
+def _has_image_axes(space: spaces.Space) -> TypeGuard[spaces.Box]:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def _is_image(space: spaces.Space) -> bool:
+    """Whether it is an image with its channels behind."""
+    return _has_image_axes(space) and space.shape[0] >= min(space.shape[1:])
 
 
 def _image_fields(space: spaces.Space, path: str) -> list[str]:

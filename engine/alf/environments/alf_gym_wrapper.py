@@ -11,6 +11,12 @@ from absl import logging
 
 from alf.config_util import configurable
 from alf.data_structures import StepType, TimeStep
+from alf.environments._from_gym import (
+    info_array,
+    info_converter,
+    observation_converter,
+    reward_converter,
+)
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
@@ -81,7 +87,8 @@ class AlfGymWrapper(AlfEnvironment):
 
     The discount of a LAST step is 0 exactly where gymnasium says `terminated`; where it says only
     `truncated` it is `discount`. `env_info` has the numeric entries of gymnasium's info that the
-    first step after a reset has; where a later step lacks one, or at FIRST, it is 0.
+    first step after a reset has; where a later step lacks one, or at FIRST, it is 0. Numbers are
+    float32, arrays keep their dtype. What does not belong to the environment's spaces is an error.
     """
 
     def __init__(
@@ -114,16 +121,18 @@ class AlfGymWrapper(AlfEnvironment):
         self._reward_spec = _reward_spec(gym_env)
         scalar = self._reward_spec.shape == ()
         self._zero_reward = _ZERO if scalar else self._reward_spec.numpy_zeros()
-        self._to_reward = np.float32 if scalar else _reward_vector
+        self._to_reward = reward_converter(self._reward_spec, gym_env)
         self._zero_action = nest.map_structure(lambda s: s.numpy_zeros(), self._action_spec)
-        self._to_observation = _converter(self._observation_spec)
+        self._to_observation = observation_converter(
+            gym_env.observation_space, self._observation_spec, gym_env
+        )
         self._to_gym_action = _gym_action_converter(gym_env.action_space)
         self._check_action = _action_checker(self._action_spec, gym_env, check_actions)
         self._done = True
         self._seed: int | None = None
         self._gym_info: dict[str, Any] | None = None
         self._ignored_keys: set[str] = set()
-        self._env_info_spec, self._zero_info, self._info_dtypes = self._probe_info()
+        self._env_info_spec, self._zero_info, self._to_info = self._probe_info()
 
     @property
     def gym(self) -> gymnasium.Env:
@@ -213,50 +222,37 @@ class AlfGymWrapper(AlfEnvironment):
         )
 
     def _env_info(self, info: dict[str, Any]) -> dict[str, Any]:
-        for key in info.keys() - self._info_dtypes.keys() - self._ignored_keys:
+        for key in info.keys() - self._to_info.keys() - self._ignored_keys:
             self._ignored_keys.add(key)
             if key != "TimeLimit.truncated":
                 logging.warning(
                     "env_info: %r is left out because the first step after a reset had no such "
                     "number; it had %s",
                     key,
-                    sorted(self._info_dtypes),
+                    sorted(self._to_info),
                 )
         return {
-            key: np.asarray(info[key], dtype) if key in info else self._zero_info[key]
-            for key, dtype in self._info_dtypes.items()
+            key: convert(info[key]) if key in info else self._zero_info[key]
+            for key, convert in self._to_info.items()
         }
 
     def _probe_info(self) -> tuple[dict[str, TensorSpec], dict[str, np.ndarray], dict[str, Any]]:
-        """Make one step to see what info there is: its specs, its zeros and its dtypes."""
+        """Make one step to see what info there is: its specs, its zeros and its converters."""
         self._gym_env.reset()
         info = self._gym_env.step(self._to_gym_action(_middle_action(self._action_spec)))[-1]
         example = {}
         for key, value in info.items():
-            array = _numeric(value)
+            array = info_array(value)
             if array is None or key == "TimeLimit.truncated":
                 self._ignored_keys.add(key)
             else:
                 example[key] = array
         specs = {key: TensorSpec.from_array(array) for key, array in example.items()}
         zeros = {key: np.zeros_like(array) for key, array in example.items()}
-        return specs, zeros, {key: array.dtype for key, array in example.items()}
-
-
-def _numeric(value: Any) -> np.ndarray | None:
-    """`value` as an array that torch can hold; None if it is no number."""
-    if isinstance(value, torch.Tensor):
-        value = value.numpy(force=True)
-    if not isinstance(value, bool | int | float | np.number | np.bool_ | np.ndarray):
-        return None
-    array = np.asarray(value)
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
-    try:
-        TensorSpec.from_array(array)
-    except ValueError:
-        return None
-    return array
+        converters = {
+            key: info_converter(array, key, self._gym_env) for key, array in example.items()
+        }
+        return specs, zeros, converters
 
 
 def _reward_spec(gym_env: gymnasium.Env) -> TensorSpec:
@@ -271,10 +267,6 @@ def _reward_spec(gym_env: gymnasium.Env) -> TensorSpec:
         env = env.env
 
 
-def _reward_vector(reward: Any) -> np.ndarray:
-    return np.asarray(reward, np.float32)
-
-
 def _middle_action(action_spec: Any) -> Any:
     """0 where that is an allowed action, else the allowed one next to it."""
 
@@ -283,18 +275,6 @@ def _middle_action(action_spec: Any) -> Any:
         return np.clip(zeros, spec.minimum, spec.maximum).astype(zeros.dtype)
 
     return nest.map_structure(leaf, action_spec)
-
-
-def _converter(spec: Any) -> Callable[[Any], Any]:
-    """Function which turns an observation of gymnasium into arrays with the dtypes of `spec`."""
-    if isinstance(spec, TensorSpec):
-        dtype = np.dtype(spec.dtype_str)
-        return lambda x: np.asarray(x, dtype)
-    if isinstance(spec, dict):
-        items = [(key, _converter(s)) for key, s in spec.items()]
-        return lambda x: {key: convert(x[key]) for key, convert in items}
-    converters = [_converter(s) for s in spec]
-    return lambda x: tuple(convert(v) for convert, v in zip(converters, x, strict=True))
 
 
 def _gym_action_converter(space: gymnasium.Space) -> Callable[[Any], Any]:
