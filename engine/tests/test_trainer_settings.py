@@ -66,7 +66,7 @@ def test_what_is_asked_for_is_summarized(tmp_path: Path) -> None:
     trainer.train()
     found = tags(tmp_path / "run" / "train")
     assert "gradient_noise_scale" in found
-    assert "summarize_grads/global_gradient_norm" in found
+    assert any(tag.startswith("summarize_grads/") for tag in found)
     assert any(tag.startswith("output/_actor_network") for tag in found)
     assert any(tag.startswith("output/_critic_networks") for tag in found)
     assert any(tag.startswith("action_dist") for tag in found)

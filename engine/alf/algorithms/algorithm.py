@@ -361,8 +361,6 @@ class Algorithm(TrainedModule):
         if params is not None and self._config.summarize_grads_and_vars:
             summary_utils.summarize_variables(params)
             summary_utils.summarize_gradients(params)
-        if isinstance(loss_info.gns, torch.Tensor):
-            summary.scalar("gradient_noise_scale", loss_info.gns)
         summary_utils.summarize_loss(loss_info)
 
 

@@ -242,24 +242,24 @@ def transform_nest(nested: Any, field: str | None, func: Callable[[Any], Any]) -
 
 
 def transform_nests(
-    nested: Sequence[Any],
+    nests: Sequence[Any],
     field: str | None,
     func: Callable[[list[Any]], Sequence[Any]],
 ) -> list[Any]:
     """Copies of the nests, whose nodes at ``field`` are replaced by ``func`` of all these nodes.
 
     Args:
-        nested: the nests, each of which has ``field``.
+        nests: each of them has ``field``.
         field: dotted path such as ``"observation.image"``; ``None`` or ``""`` is the root.
         func: takes the list of nodes, one per nest, and returns as many new ones.
     """
-    new_nodes = list(func([get_field(nest, field) for nest in nested]))
-    if len(new_nodes) != len(nested):
+    new_nodes = list(func([get_field(nest, field) for nest in nests]))
+    if len(new_nodes) != len(nests):
         raise ValueError(
-            f"transform_nests: func returned {len(new_nodes)} nodes for {len(nested)} nests"
+            f"transform_nests: func returned {len(new_nodes)} nodes for {len(nests)} nests"
         )
     words = field.split(".") if field else []
-    return [_replaced(nest, words, node) for nest, node in zip(nested, new_nodes, strict=True)]
+    return [_replaced(nest, words, node) for nest, node in zip(nests, new_nodes, strict=True)]
 
 
 def _replaced(nest: Any, words: Sequence[str], node: Any) -> Any:

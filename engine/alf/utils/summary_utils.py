@@ -96,9 +96,9 @@ def histogram_continuous(
 
 @_recorded
 def add_mean_summary(name: str, value: torch.Tensor) -> None:
-    """`<name>/mean`; nothing when there are no elements."""
+    """The mean as `<name>`; nothing when there are no elements."""
     if value.numel():
-        summary.scalar(name + "/mean", value.to(torch.float32).mean())
+        summary.scalar(name, value.to(torch.float32).mean())
 
 
 @_recorded
@@ -138,20 +138,13 @@ def summarize_nest(prefix: str, nest: Any) -> None:
             add_mean_hist_summary(path, leaf)
 
 
-def _named_leaves(path: str, data: Any) -> Iterable[tuple[str, Any]]:
-    if nest.is_namedtuple(data):
-        items: Iterable[tuple[Any, Any]] = zip(data._fields, data, strict=True)
-    elif isinstance(data, dict):
-        items = sorted(data.items())
-    elif isinstance(data, list | tuple):
-        items = enumerate(data)
-    elif data is None:
-        return
-    else:
-        yield path, data
-        return
-    for key, value in items:
-        yield from _named_leaves(f"{path}/{key}" if path else str(key), value)
+def _named_leaves(prefix: str, data: Any) -> Iterable[tuple[str, Any]]:
+    """(`<prefix>/<path>`, leaf) of each leaf but None; paths are such as "a.0.b"."""
+    named: list[tuple[str, Any]] = []
+    nest.py_map_structure_with_path(lambda path, leaf: named.append((path, leaf)), data)
+    for path, leaf in named:
+        if leaf is not None:
+            yield "/".join(part for part in (prefix, path) if part), leaf
 
 
 # ---------------------------------------------------------------------------------------------
@@ -173,22 +166,20 @@ def summarize_variables(
 def summarize_gradients(
     name_and_params: Iterable[tuple[str, torch.Tensor]], with_histogram: bool = True
 ) -> None:
-    """Norm (and histogram) of the gradient of every parameter which has one, and the total norm."""
-    norms = []
+    """Norm (and histogram) of the gradient of every parameter which has one."""
     for name, param in name_and_params:
         if param.grad is None:
             continue
-        norms.append(param.grad.norm())
         if with_histogram:
             summary.histogram(f"summarize_grads/{name}_gradient", param.grad)
-        summary.scalar(f"summarize_grads/{name}_gradient_norm", norms[-1])
-    if norms:
-        summary.scalar("summarize_grads/global_gradient_norm", torch.stack(norms).norm())
+        summary.scalar(f"summarize_grads/{name}_gradient_norm", param.grad.norm())
 
 
 @_recorded
 def summarize_loss(loss_info: LossInfo) -> None:
-    """The mean loss as `loss` and each entry of `extra` as `loss/<path>`."""
+    """The mean loss as `loss`, each entry of `extra` as `loss/<path>`, the noise scale of `gns`."""
+    if isinstance(loss_info.gns, torch.Tensor):
+        summary.scalar("gradient_noise_scale", loss_info.gns)
     loss = loss_info.loss
     if isinstance(loss, torch.Tensor):
         summary.scalar("loss", loss.float().mean())
@@ -215,9 +206,9 @@ def summarize_per_category_loss(
         name = str(label) if label_names is None else label_names[int(label)]
         for path, loss in losses:
             if isinstance(loss, torch.Tensor) and loss.shape[: mask.ndim] == mask.shape:
-                summary.scalar(f"{path}/category_{name}", loss[mask].float().mean())
+                summary.scalar(f"{path}/loss_for_category_{name}", loss[mask].float().mean())
         if summarize_count:
-            summary.scalar(f"loss/category_{name}_count", mask.sum())
+            summary.scalar(f"loss/sample_count_for_category_{name}", mask.sum())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -226,28 +217,29 @@ def summarize_per_category_loss(
 
 @_recorded
 def summarize_action(actions: Any, action_specs: Any, name: str = "action") -> None:
-    """Histogram of each action (of each of its components where they are few) and its mean."""
-    pairs = zip(nest.flatten(actions), nest.flatten(action_specs), strict=True)
-    for i, (action, spec) in enumerate(pairs):
+    """Histogram of each action (of each of its components where they are few) and its mean.
+
+    Options are `<name>/<path>`, numbers `<name>/<path>/<component>/value` and `.../mean`.
+    """
+    named = _named_leaves(name, actions)
+    for (path, action), spec in zip(named, nest.flatten(action_specs), strict=True):
         if spec.is_discrete:
-            _summarize_discrete(f"{name}/{i}", action, spec)
+            _summarize_discrete(path, action, spec)
             continue
         action = action.reshape(-1, spec.numel)
         for k in range(min(spec.numel, DEFAULT_BUCKET_COUNT)):
             column = action[:, k]
             histogram_continuous(
-                f"{name}/{i}/{k}/value", column, *_component_bounds(spec, k), DEFAULT_BUCKET_COUNT
+                f"{path}/{k}/value", column, *_component_bounds(spec, k), DEFAULT_BUCKET_COUNT
             )
-            summary.scalar(f"{name}/{i}/{k}/mean", column.float().mean())
+            summary.scalar(f"{path}/{k}/mean", column.float().mean())
 
 
 def _summarize_discrete(name: str, action: torch.Tensor, spec: Any) -> None:
     if spec.is_bounded():
-        histogram_discrete(
-            f"{name}/value", action, int(np.min(spec.minimum)), int(np.max(spec.maximum))
-        )
+        histogram_discrete(name, action, int(np.min(spec.minimum)), int(np.max(spec.maximum)))
     else:
-        add_mean_hist_summary(name, action)
+        summary.histogram(name, action)
 
 
 def _component_bounds(spec: TensorSpec, k: int) -> tuple[float | None, float | None]:
@@ -261,12 +253,18 @@ def _component_bounds(spec: TensorSpec, k: int) -> tuple[float | None, float | N
 
 @_recorded
 def summarize_distribution(name: str, distributions: Any) -> None:
-    """Mean and histogram of the parameters of each distribution of a nest."""
-    leaves = nest.flatten(distributions)
-    for i, dist in enumerate(leaves):
-        prefix = name if len(leaves) == 1 else f"{name}/{i}"
+    """Mean and histogram of each component of the parameters of a nest of distributions.
+
+    They are `<name>_<parameter>/<path>/<component>/mean` and `.../value`. A scale counts by its
+    logarithm (`log_scale`), a tensor as a `loc`.
+    """
+    for path, dist in _named_leaves("", distributions):
+        batch_dims = len(dist.batch_shape) if isinstance(dist, td.Distribution) else 1
         for param_name, param in _distribution_params(dist):
-            add_mean_hist_summary(f"{prefix}/{param_name}", param)
+            prefix = "/".join(part for part in (f"{name}_{param_name}", path) if part)
+            rows = param.reshape(param.shape[:batch_dims].numel(), -1)
+            for k in range(min(rows.shape[1], DEFAULT_BUCKET_COUNT)):
+                add_mean_hist_summary(f"{prefix}/{k}", rows[:, k])
 
 
 def summarize_distribution_gradient(
@@ -319,7 +317,10 @@ def summarize_tensor_gradients(
 
     def hook(grad: torch.Tensor) -> None:
         rows = grad.detach().reshape(*grad.shape[:batch_dims], -1)
-        add_mean_hist_summary(tag + "_gradient_norm", rows.norm(dim=-1))
+        norms = rows.norm(dim=-1)
+        if summary.should_record_summaries() and norms.numel():
+            summary.scalar(tag + "/avg_norm", norms.mean())
+            summary.scalar(tag + "/max_norm", norms.max())
 
     tensor.register_hook(hook)
     return tensor
@@ -328,7 +329,7 @@ def summarize_tensor_gradients(
 def _distribution_params(dist: Any) -> list[tuple[str, torch.Tensor]]:
     """Named tensors which describe a distribution, found at the bottom of its wrappers."""
     if isinstance(dist, torch.Tensor):
-        return [("value", dist)]
+        return [("loc", dist)]
     if isinstance(dist, td.Categorical | td.OneHotCategorical):
         return [("probs", dist.probs)]
     own = [
@@ -339,4 +340,4 @@ def _distribution_params(dist: Any) -> list[tuple[str, torch.Tensor]]:
     base = getattr(dist, "base_dist", None)
     if not own and base is not None:
         return _distribution_params(base)
-    return own
+    return [("log_scale", x.log()) if name == "scale" else (name, x) for name, x in own]
