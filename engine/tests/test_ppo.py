@@ -133,13 +133,12 @@ def test_returns_and_advantages_are_those_of_the_rollout():
     torch.testing.assert_close(info.returns, expected + torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
 
 
-def test_the_newest_step_is_not_learned_from():
+def test_the_newest_step_has_no_advantage_and_its_value_as_return():
     inputs, info = _rollout([1.0, 2.0, 3.0, 4.0])
-    before = inputs.step_type.clone()
-    prepared, _ = _algorithm().preprocess_experience(inputs, info, ())
-    last = int(StepType.LAST)
-    assert prepared.step_type.tolist() == [[1, 1, 1, last]]
-    assert inputs.step_type.equal(before)
+    prepared, info = _algorithm().preprocess_experience(inputs, info, ())
+    assert prepared.step_type.equal(inputs.step_type)
+    assert info.advantages[0, -1] == 0.0
+    assert info.returns[0, -1] == 4.0
 
 
 def test_advantages_computed_inside_the_loss_are_the_same():

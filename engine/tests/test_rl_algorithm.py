@@ -463,16 +463,37 @@ def whole_config(**kwargs: Any) -> TrainerConfig:
     )
 
 
-def test_an_emptied_buffer_trains_each_unroll_as_often_as_asked_for() -> None:
+def test_an_emptied_buffer_keeps_the_newest_step_until_its_outcome_is_there() -> None:
     alg = Whole(env=CountingEnv(), config=whole_config())
-    assert [alg.train_iter() for _ in range(3)] == [16] * 3
-    assert alg._replay_buffer.total_size == 0
-    # in the first iteration: eight records in batches of three, three and two, two times
-    assert alg.weights[:3] == [1.0, 1.0, pytest.approx(2 / 3)]
-    rows = [row for batch in alg.batches[:3] for row in batch]
-    assert sorted(rows) == [[i, c] for i in (0, 1) for c in (0, 1, 2, 3)]
-    rows = [row for batch in alg.batches[3:6] for row in batch]
-    assert sorted(rows) == [[i, c] for i in (0, 1) for c in (0, 1, 2, 3)]
+    assert [alg.train_iter() for _ in range(4)] == [0, 20, 20, 20]
+    # Steps 3 to 7, then 7 to 11, then 11 to 15; an episode has four: every step but the first three
+    # is trained once with what follows it.
+    for first in (0, 6, 12):
+        for epoch in (first, first + 3):
+            rows = [row for batch in alg.batches[epoch : epoch + 3] for row in batch]
+            assert sorted(rows) == sorted([i, c] for i in (0, 1) for c in (3, 0, 1, 2, 3))
+
+
+def test_mini_batches_are_made_almost_equal() -> None:
+    alg = Whole(env=CountingEnv(), config=whole_config())
+    alg.train_iter()
+    alg.train_iter()
+    # ten records in batches of three: three of them, two times
+    assert [len(batch) for batch in alg.batches[:6]] == [4, 4, 2] * 2
+    assert alg.weights[:6] == [1.0, 1.0, 0.5] * 2
+
+
+def test_without_new_experience_an_emptied_buffer_is_not_trained_from_again() -> None:
+    alg = Whole(env=CountingEnv(), config=whole_config())
+    alg.train_iter()
+    assert alg.train_iter() == 20
+    assert alg.train_from_replay_buffer() == 0
+
+
+def test_unrolls_of_different_lengths_are_trained_from_once() -> None:
+    alg = Whole(env=CountingEnv(), config=whole_config(unroll_length=2.5, mini_batch_size=100))
+    # unrolls of 2, 3, 2, 3 steps, each with the step before it
+    assert [alg.train_iter() for _ in range(5)] == [0, 16, 12, 16, 12]
 
 
 def test_a_kept_buffer_trains_on_one_unroll_and_one_step_once_it_is_full() -> None:
@@ -482,17 +503,15 @@ def test_a_kept_buffer_trains_on_one_unroll_and_one_step_once_it_is_full() -> No
     assert [alg.train_iter() for _ in range(3)] == [0, 20, 20]
 
 
-def test_the_whole_buffer_is_cut_into_sequences() -> None:
-    alg = Whole(env=CountingEnv(), config=whole_config(mini_batch_length=2, mini_batch_size=4))
-    assert alg.train_iter() == 16
-    starts = sorted(tuple(row) for row in alg.batches[0][:4])
-    assert starts == [(0, 0), (0, 2), (1, 0), (1, 2)]
-
-
-def test_a_length_that_does_not_divide_the_buffer_is_refused() -> None:
-    alg = Whole(env=CountingEnv(), config=whole_config(mini_batch_length=3))
-    with pytest.raises(ValueError, match=r"4 steps .* mini_batch_length=3"):
-        alg.train_iter()
+@pytest.mark.parametrize(("length", "starts"), [(2, [3, 1]), (3, [3]), (4, [3])])
+def test_the_whole_buffer_is_cut_into_sequences_without_the_newest_rest(
+    length: int, starts: list[int]
+) -> None:
+    alg = Whole(env=CountingEnv(), config=whole_config(mini_batch_length=length))
+    trained = [alg.train_iter() for _ in range(2)]
+    assert trained == [0, 2 * 2 * len(starts) * length]
+    rows = [tuple(row) for row in alg.batches[0]] + [tuple(row) for row in alg.batches[1]]
+    assert sorted(set(rows[: 2 * len(starts)])) == sorted((i, c) for i in (0, 1) for c in starts)
 
 
 def test_positions_of_cut_sequences_are_their_own() -> None:
@@ -504,8 +523,10 @@ def test_positions_of_cut_sequences_are_their_own() -> None:
             return super().update_with_gradient(loss, mask, weight, batch_info)
 
     config = whole_config(mini_batch_length=2, mini_batch_size=4, num_updates_per_train_iter=1)
-    Spy(env=CountingEnv(), config=config).train_iter()
-    assert seen == [([0, 0, 1, 1], [0, 2, 0, 2])]
+    alg = Spy(env=CountingEnv(), config=config)
+    alg.train_iter()
+    alg.train_iter()
+    assert seen == [([0, 0, 1, 1], [3, 5, 3, 5])]
 
 
 def test_buffer_length_of_whole_buffer_training() -> None:

@@ -189,7 +189,7 @@ def train(alg: Any, update_global_counter: bool) -> int:
             own_batch = None if own is None else next(own)
             steps += _update(alg, batch, own_batch, method)
     if own is not None and config.clear_replay_buffer:
-        alg._replay_buffer.clear()
+        _replay_training.clear(alg)
     return steps
 
 

@@ -33,7 +33,17 @@ def store(alg: Any, exp: Experience) -> None:
         )
     if alg._replay_buffer is None and not _make_buffer(alg, exp):
         return
+    if alg._has_trained_from_all:
+        _forget_all_but_newest(alg)
     alg._replay_buffer.add_batch(dist_utils.distributions_to_params(exp), exp.env_id)
+
+
+def _forget_all_but_newest(alg: Any) -> None:
+    """What was trained from goes, but for the newest step: its outcome comes only now."""
+    buffer = alg._replay_buffer
+    kept = 1 + alg._num_earliest_frames_ignored
+    buffer.remove_up_to(max(int(buffer._current_size.max()) - kept, 0))
+    alg._has_trained_from_all = False
 
 
 def _make_buffer(alg: Any, exp: Experience) -> bool:
@@ -85,7 +95,9 @@ def online(alg: Any) -> Method:
 def is_ready(alg: Any) -> bool:
     """Is there enough own experience to train from?"""
     buffer = alg._replay_buffer
-    return buffer is not None and buffer.total_size >= max(alg._config.initial_collect_steps, 1)
+    if buffer is None or alg._has_trained_from_all:
+        return False
+    return buffer.total_size >= max(alg._config.initial_collect_steps, 1)
 
 
 def train(alg: Any, update_global_counter: bool) -> int:
@@ -105,13 +117,21 @@ def train(alg: Any, update_global_counter: bool) -> int:
         )
         size = mini_batch_size(alg, alg._replay_buffer)
         batches = mini_batches(experience, info, size, num_epochs)
-        num_updates = num_epochs * math.ceil(experience.step_type.shape[1] / size)
+        num_updates = num_epochs * max(experience.step_type.shape[1] // size, 1)
         count = config.update_counter_every_mini_batch and update_global_counter
         for batch in summarized_at_end(batches, num_updates, count):
             _update(alg, *batch)
     if config.clear_replay_buffer:
-        alg._replay_buffer.clear()
+        clear(alg)
     return num_epochs * experience.step_type.numel()
+
+
+def clear(alg: Any) -> None:
+    """Forget what was trained from; of the whole buffer the newest step stays, when more comes."""
+    if alg._config.whole_replay_buffer_training:
+        alg._has_trained_from_all = True
+    else:
+        alg._replay_buffer.clear()
 
 
 def mini_batch_size(alg: Any, buffer: ReplayBuffer) -> int:
@@ -159,14 +179,16 @@ def mini_batches(
 ) -> Iterator[tuple[Experience, BatchInfo, float]]:
     """Mini batches `[T, size, ...]` of `[T, B, ...]` in random order, with their weights.
 
-    All of the experience is in them `num_epochs` times. The last one of an epoch may be smaller,
-    its weight tells.
+    All of the experience is in them `num_epochs` times. Sizes are made almost equal where `size`
+    does not divide the experience: 14 sequences by 4 are 5, 5, 4. The weight of a smaller one is
+    its share of a whole one.
     """
     batch_size = experience.step_type.shape[1]
     if batch_size <= size:
         for _ in range(num_epochs):
             yield experience, batch_info, batch_size / size
         return
+    size = math.ceil(batch_size / (batch_size // size))
     for _ in range(num_epochs):
         order = torch.randperm(batch_size, device=experience.step_type.device)
         for start in range(0, batch_size, size):
@@ -217,16 +239,21 @@ def _preprocess(
 def _cut(
     experience: Experience, batch_info: BatchInfo, length: int | None
 ) -> tuple[Experience, BatchInfo]:
-    """Sequences of `length` steps: [B, T, ...] becomes [B * T / length, length, ...]."""
+    """Sequences of `length` steps: [B, T, ...] becomes [B * (T // length), length, ...].
+
+    The newest steps that make no whole sequence are left out.
+    """
     total = experience.step_type.shape[1]
     if length is None or length == total:
         return experience, batch_info
-    if total % length != 0:
+    if total < length:
         raise ValueError(
-            f"the replay buffer holds {total} steps of each environment, which cannot be cut into "
-            f"sequences of mini_batch_length={length}"
+            f"the replay buffer holds {total} steps of each environment, which are fewer than "
+            f"mini_batch_length={length}"
         )
     pieces = total // length
+    total = pieces * length
+    experience = nest.map_structure(lambda x: x[:, :total], experience)
     experience = nest.map_structure(lambda x: x.reshape(-1, length, *x.shape[2:]), experience)
     starts = torch.arange(0, total, length, device=experience.step_type.device)
     positions = batch_info.positions
@@ -236,7 +263,7 @@ def _cut(
         info = info._replace(positions=(positions.unsqueeze(1) + starts).reshape(-1))
     returns = batch_info.discounted_return
     if isinstance(returns, torch.Tensor):
-        info = info._replace(discounted_return=returns.reshape(-1, length))
+        info = info._replace(discounted_return=returns[:, :total].reshape(-1, length))
     return experience, info
 
 

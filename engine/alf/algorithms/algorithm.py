@@ -77,6 +77,7 @@ class Algorithm(TrainedModule):
         self._use_rollout_state = False
 
         self._replay_buffer: Any = None
+        self._has_trained_from_all = False
         self._offline_replay_buffer: Any = None
         self._replay_buffer_num_envs: int | None = None
         self._replay_buffer_max_length: int | None = None

@@ -113,7 +113,9 @@ class TrainerConfig:
             global counter is a multiple of this.
         empty_cache: give cached CUDA memory back each iteration.
         normalize_importance_weights_by_max: divide importance weights by their largest.
-        clear_replay_buffer: empty the buffer after it was trained from.
+        clear_replay_buffer: empty the buffer after it was trained from. With
+            ``whole_replay_buffer_training`` the newest step stays until its outcome is there, so
+            the first iteration trains nothing, and later ones from ``unroll_length + 1`` steps.
         visualize_alf_tree: draw the tree of modules to `<root_dir>/alf_tree.*`; needs the package
             graphviz.
 

@@ -13,7 +13,7 @@ from alf.algorithms.actor_critic_algorithm import (
 )
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.config_util import configurable
-from alf.data_structures import AlgStep, StepType, TimeStep, namedtuple
+from alf.data_structures import AlgStep, TimeStep, namedtuple
 
 __all__ = ["PPOAlgorithm", "PPOInfo"]
 
@@ -49,8 +49,9 @@ class PPOAlgorithm(ActorCriticAlgorithm):
     ``clear_replay_buffer`` (their defaults): ``num_updates_per_train_iter`` is the number of
     epochs, ``mini_batch_length`` may be 1.
 
-    The newest step of each environment has no successor yet, so there is nothing to learn from it:
-    it is trained on as a step of type LAST.
+    The newest step of each environment has no successor yet: its advantage is 0 and its return the
+    value of the rollout, so that it learns nothing but from normalized advantages and the entropy.
+    The buffer keeps it for the next iteration, where its outcome is known.
     """
 
     @property
@@ -70,8 +71,6 @@ class PPOAlgorithm(ActorCriticAlgorithm):
                 f"{self.name} cannot train with ActorCriticLoss, which takes its data for the "
                 "present policy's; give loss_class=PPOLoss."
             )
-        step_type = root_inputs.step_type.clone()
-        step_type[:, -1] = int(StepType.LAST)
         info = PPOInfo(
             action=rollout_info.action,
             rollout_log_prob=rollout_info.log_prob,
@@ -83,7 +82,7 @@ class PPOAlgorithm(ActorCriticAlgorithm):
         else:
             returns, advantages = self._returns_and_advantages(root_inputs, rollout_info)
             info = info._replace(returns=returns, advantages=advantages)
-        return root_inputs._replace(step_type=step_type), info
+        return root_inputs, info
 
     @torch.no_grad()
     def _returns_and_advantages(

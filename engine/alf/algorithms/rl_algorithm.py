@@ -176,10 +176,13 @@ class RLAlgorithm(Algorithm):
         self._metrics_together = Together(self._metrics)
 
     def _raise_initial_collect_steps(self, length: int, num_envs: int) -> None:
-        """Do not train before the whole buffer is there; one unroll, if it is emptied each time."""
+        """Do not train before the whole buffer is there.
+
+        If it is emptied each time that is the shortest unroll, and the step before it.
+        """
         config, ignored = self._config, self._num_earliest_frames_ignored
         if config.clear_replay_buffer:
-            length = max(int(config.unroll_length), ignored + 1)
+            length = max(int(config.unroll_length), 1) + 1 + ignored
         least = length * num_envs
         if config.initial_collect_steps < least:
             logging.info("%s: initial_collect_steps is raised to %d", self._name, least)
