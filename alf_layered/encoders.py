@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import alf
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, SHARE, UNIT, checked
 from alf_layered.networks.running_moments import RunningMoments
 
 
@@ -52,6 +53,7 @@ class Encoder(nn.Module, ABC):
 
 
 @alf.configurable
+@checked(mapped_env_obs_shape=AT_LEAST_0)
 class IdentityEncoder(Encoder):
     """The observation is the state, and there is no context."""
 
@@ -67,6 +69,7 @@ class IdentityEncoder(Encoder):
 
 
 @alf.configurable
+@checked(latent_state_dims=AT_LEAST_0, context_dims=AT_LEAST_0)
 class FixedEncoderNet(Encoder):
     """State and context are chosen dimensions of the observation.
 
@@ -110,6 +113,14 @@ class FixedEncoderNet(Encoder):
 
 
 @alf.configurable
+@checked(
+    latent_state_dim=AT_LEAST_1,
+    context_dim=AT_LEAST_0,
+    bn_momentum=SHARE,
+    freeze_after=AT_LEAST_0,
+    tolerance=AT_LEAST_0,
+    least_rate=UNIT,
+)
 class EncoderNet(Encoder):
     """Learned linear maps: the state from what changes within episodes, the context from the rest.
 

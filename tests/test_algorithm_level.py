@@ -134,7 +134,7 @@ def test_observation_comes_before_input_and_options_are_one_hot() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mini_batch_size": 0}, "mini_batch_size is 0, it must be at least 1"),
+        ({"mini_batch_size": 0}, "mini_batch_size is 0; allowed: a whole number of at least 1"),
         ({"warm_up": -1}, "warm_up is -1"),
         ({"replay_buffer_length": 1}, "shorter than mini_batch_length"),
     ],

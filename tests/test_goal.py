@@ -71,7 +71,7 @@ def test_the_environments_end_can_end_the_task_too() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"radius": 0.0}, "must be positive"), ({"radius": 1.0, "hindsight": 2}, r"in \[0, 1\]")],
+    [({"radius": 0.0}, "a number above 0"), ({"radius": 1.0, "hindsight": 2}, r"in \[0, 1\]")],
 )
 def test_bad_goals_are_errors(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -372,7 +372,11 @@ def test_named_info_entries_are_kept_whether_seen_or_not():
         ("Pendulum-v0", {}, r"near it are .*Pendulum-v1"),
         ("Pendulum-v1", {"vectorization": "serial"}, "one of sync, async, got 'serial'"),
         ("Pendulum-v1", {"autoreset_mode": "never"}, "NEXT_STEP, SAME_STEP, DISABLED or None"),
-        ("Pendulum-v1", {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        (
+            "Pendulum-v1",
+            {"batch_size": 0},
+            "batch_size is 0; allowed: a whole number of at least 1",
+        ),
         (SameStepOnly, {"batch_size": 3}, "has 2 instances, but batch_size=3"),
         (SameStepOnly, {"batch_size": 2, "autoreset_mode": "disabled"}, "works by SAME_STEP"),
         (SameStepOnly, {"batch_size": 2, "max_episode_steps": 3}, "is a vector environment"),

@@ -677,13 +677,13 @@ def test_shift_equals_shifting_row_by_row_and_step_by_step(
 @pytest.mark.parametrize(
     ("planner", "settings_", "text"),
     [
-        (CEM, {"n_iterations": 0}, "n_iterations of CEM is 0"),
+        (CEM, {"n_iterations": 0}, "CEM.n_iterations is 0; allowed"),
         (CEM, {"n_samples": 8, "elite_ratio": 0.2}, "give 1 elites"),
-        (CEM, {"elite_ratio": 1.5}, "elite_ratio of CEM is 1.5"),
-        (CEM, {"momentum": 1.0}, "momentum of CEM is 1.0"),
+        (CEM, {"elite_ratio": 1.5}, "CEM.elite_ratio is 1.5; allowed"),
+        (CEM, {"momentum": 1.0}, "CEM.momentum is 1.0; allowed"),
         (CEM, {"return_mode": "median"}, "'mean', 'best', 'random'"),
         (CEM, {"sigma_floor": -1.0}, "sigma_floor"),
-        (ICEM, {"decay": 0.9}, "decay of ICEM is 0.9"),
+        (ICEM, {"decay": 0.9}, "ICEM.decay is 0.9; allowed"),
         (ICEM, {"beta": -1.0}, "beta"),
         (ICEM, {"keep_fraction": 1.1}, "keep_fraction"),
         (MPPI, {"temperature": 0.0}, "temperature"),

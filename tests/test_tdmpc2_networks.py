@@ -138,13 +138,13 @@ def test_sizes_have_about_the_parameters_of_their_names(size: str, millions: flo
     [
         (lambda: model_of_size("2M"), "the sizes are"),
         (lambda: WorldModelSettings(latent_dim=12), "no multiple of simnorm_dim"),
-        (lambda: WorldModelSettings(n_q=1), "n_q is 1, it must be at least 2"),
+        (lambda: WorldModelSettings(n_q=1), "n_q is 1; allowed: a whole number of at least 2"),
         (lambda: WorldModelSettings(vmin=3, vmax=2), "not below"),
         (lambda: PlanningSettings(acts_by="luck"), "acts_by is 'luck'"),  # type: ignore[arg-type]
         (lambda: PlanningSettings(early_updates=5), "give both or neither"),
         (lambda: PlanningSettings(mppi=MPPI(n_samples=16)), "more than the search's n_samples"),
         (lambda: TDMPC2Settings(horizon=0), "horizon is 0"),
-        (lambda: TDMPC2Settings(rho=0.0), "rho is 0.0, it must be positive"),
+        (lambda: TDMPC2Settings(rho=0.0), "rho is 0.0; allowed: a number above 0"),
         (
             lambda: TDMPC2Settings(horizon=2, planning=PlanningSettings(plan_interval=3)),
             "plan_interval 3 is longer than the horizon 2",

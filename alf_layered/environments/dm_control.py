@@ -14,10 +14,12 @@ import numpy as np
 from gymnasium import spaces
 
 from alf.config_util import configurable
+from alf_layered.allowed import AT_LEAST_1, checked
 from alf_layered.environments import gymnasium_loader
 
 
 @configurable
+@checked(batch_size=AT_LEAST_1, action_repeat=AT_LEAST_1)
 def load(
     environment_name: str,
     env_id: int | None = None,

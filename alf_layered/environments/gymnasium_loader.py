@@ -21,6 +21,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from torch import Tensor
 
 from alf.config_util import configurable
+from alf_layered.allowed import AT_LEAST_1, UNIT, checked
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 from alf_layered.environments.checked_env import CheckedEnv
 from alf_layered.environments.gymnasium_resets import VectorStep, as_mode, make_stepper
@@ -31,6 +32,7 @@ _VECTORIZATIONS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
 
 @configurable
+@checked(batch_size=AT_LEAST_1, max_episode_steps=AT_LEAST_1, discount=UNIT)
 def load(
     environment_name: str | Callable[[], gymnasium.Env | VectorEnv],
     env_id: int | None = None,

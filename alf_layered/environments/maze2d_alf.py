@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alf.config_util import configurable
 from alf.tensor_specs import BoundedTensorSpec
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, POSITIVE, checked
 from alf_layered.environments.action_push import ActionPush
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 from alf_layered.environments.maze2d import Maze2D, MazeState
@@ -167,6 +168,17 @@ class Maze2DEnvironment(BatchedEnvironment):
 
 
 @configurable
+@checked(
+    batch_size=AT_LEAST_1,
+    max_episode_steps=AT_LEAST_1,
+    start_jitter=AT_LEAST_0,
+    goal_radius=POSITIVE,
+    max_velocity=POSITIVE,
+    dt=POSITIVE,
+    pixel_size=AT_LEAST_1,
+    action_push=AT_LEAST_0,
+    action_noise=AT_LEAST_0,
+)
 def load(
     environment_name: str,
     env_id: int | None = None,

@@ -9,6 +9,7 @@ import torch
 import alf
 from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import AT_LEAST_1, checked
 from alf_layered.levels.fixed_actions import as_actions
 from alf_layered.levels.level import Level
 
@@ -16,6 +17,7 @@ Nest = Any
 
 
 @alf.configurable
+@checked(control_interval=AT_LEAST_1, repeat=AT_LEAST_1)
 class ActionSequenceLevel(Level):
     """Plays `action_sequence` from its beginning in every episode of the level.
 

@@ -14,6 +14,7 @@ from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
+from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.bounds import Bounds
 from alf_layered.joints import option
 from alf_layered.levels.constructors import check_constructor
@@ -36,6 +37,7 @@ Nest = Any
 
 
 @alf.configurable
+@checked(gamma=SHARE, control_interval=AT_LEAST_1)
 class AlgorithmLevel(Level):
     """Runs an ALF algorithm on the level's semi-MDP.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 import alf
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf_layered.allowed import AT_LEAST_1, UNIT, checked
 from alf_layered.levels.skill_level import SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.predictors.skill_information import skill_information
@@ -18,6 +19,7 @@ from alf_layered.skills.rewards import clipped
 
 
 @alf.configurable
+@checked(control_interval=AT_LEAST_1, termination_probability=UNIT)
 class DADSLevel(SkillLevel):
     """Each decision earns the information that the state after it has of the skill.
 

@@ -14,6 +14,7 @@ from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec
+from alf_layered.allowed import checked
 from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.level import Level
 from alf_layered.levels.skill_level import SkillInfo, SkillLevel, SkillRows
@@ -36,6 +37,7 @@ Fields:
 
 
 @alf.configurable
+@checked()
 class DIAYNLevel(SkillLevel):
     """Each decision earns what the state after it tells of the skill, by a network of this level.
 

@@ -6,12 +6,13 @@ Axis letters: B environments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
 from alf.data_structures import namedtuple
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import AT_LEAST_0, UNIT, check_fields
 from alf_layered.levels.fixed_actions import uniform_actions
 from alf_layered.rows import where_rows
 
@@ -55,12 +56,13 @@ class Exploration:
     use_ensemble_disagreement: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_prob") and not 0 <= value <= 1:
-                raise ValueError(f"{field.name} is {value}, it must be in [0, 1]")
-        if self.no_planning_steps < 0:
-            raise ValueError(f"no_planning_steps is {self.no_planning_steps}, it must be >= 0")
+        check_fields(
+            self,
+            switch_random_prob=UNIT,
+            switch_planner_prob=UNIT,
+            resample_random_action_prob=UNIT,
+            no_planning_steps=AT_LEAST_0,
+        )
         if self.only_noise and self.use_ensemble_disagreement:
             raise ValueError("use_ensemble_disagreement=True needs plans, but only_noise=True")
         if self.resample_on_end and self.resample_random_action_prob < 1:

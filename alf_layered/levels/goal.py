@@ -18,6 +18,7 @@ import torch
 
 from alf.data_structures import TimeStep
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import FINITE, POSITIVE, UNIT, check_fields
 from alf_layered.joints import field_path, field_spec, field_value
 from alf_layered.transitions import is_outcome, with_input
 
@@ -34,6 +35,9 @@ class ShortestPath:
     radius: float
     offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_fields(self, radius=POSITIVE, offset=FINITE)
+
     def __call__(self, achieved: torch.Tensor, desired: torch.Tensor) -> torch.Tensor:
         missed = (achieved - desired).norm(dim=-1) > self.radius
         return self.offset - missed.to(torch.float32)
@@ -45,6 +49,9 @@ class NegativeDistance:
 
     scale: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, scale=FINITE, offset=FINITE)
 
     def __call__(self, achieved: torch.Tensor, desired: torch.Tensor) -> torch.Tensor:
         return -self.scale * ((achieved - desired).norm(dim=-1) + self.offset)
@@ -79,10 +86,7 @@ class Goal:
     env_termination: bool = False
 
     def __post_init__(self) -> None:
-        if not self.radius > 0:
-            raise ValueError(f"radius of a goal is {self.radius}, it must be positive")
-        if not 0 <= self.hindsight <= 1:
-            raise ValueError(f"hindsight of a goal is {self.hindsight}, it must be in [0, 1]")
+        check_fields(self, radius=POSITIVE, hindsight=UNIT)
 
     def check(self, level_spec: Nest, *, level: str) -> None:
         """Raises where a level's input is not a point of its achieved goal's space."""

@@ -12,6 +12,7 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.levels.training import TrainingOptions, UpdateClock
 from alf_layered.replay import LevelReplayBuffer
 from alf_layered.transitions import is_outcome
@@ -31,6 +32,7 @@ Fields:
 """
 
 
+@checked(gamma=SHARE, control_interval=AT_LEAST_1)
 class Level(OffPolicyAlgorithm):
     """One level of a hierarchy; sees an ordinary MDP and knows nothing of the other levels.
 
@@ -79,10 +81,6 @@ class Level(OffPolicyAlgorithm):
         debug_summaries: bool = False,
         name: str = "Level",
     ) -> None:
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma of level {name!r} is {gamma}, it must be in (0, 1]")
-        if control_interval is not None:
-            control_interval = _whole(control_interval, name)
         if training is not None and config is not None:
             config = training.level_config(config)
         super().__init__(
@@ -184,13 +182,3 @@ class Level(OffPolicyAlgorithm):
         """Decides without exploring; `info` is `()`."""
         step = self.rollout_step(inputs, state)
         return step._replace(info=()) if isinstance(step, AlgStep) else step
-
-
-def _whole(interval: Any, level: str) -> int:
-    """A control interval, which counts decisions."""
-    allowed = "it is a whole number of decisions, at least 1, or None"
-    if isinstance(interval, bool) or not hasattr(interval, "__index__"):
-        raise TypeError(f"control_interval of level {level!r} is {interval!r}; {allowed}")
-    if interval < 1:
-        raise ValueError(f"control_interval of level {level!r} is {interval}; {allowed}")
-    return int(interval)

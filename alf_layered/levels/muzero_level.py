@@ -14,6 +14,7 @@ from alf.algorithms.data_transformer import SimpleDataTransformer
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.levels.algorithm_level import AlgorithmLevel
 from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.goal import Goal
@@ -41,6 +42,7 @@ class FlatLevelObservation(SimpleDataTransformer):
 
 
 @alf.configurable
+@checked(gamma=SHARE, control_interval=AT_LEAST_1, decision_steps=AT_LEAST_1)
 class MuzeroLevel(AlgorithmLevel):
     """MuZero on the level's semi-MDP: continuous decisions are sampled, discrete ones enumerated.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from alf.algorithms.config import TrainerConfig
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, check_fields
 from alf_layered.levels.training import TrainingOptions
 
 
@@ -49,9 +50,7 @@ class OnPolicyOptions(TrainingOptions):
     priority_replay: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("transitions", 1), ("epochs", 1), ("mini_batch_size", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, it must be at least {least}")
+        check_fields(self, transitions=AT_LEAST_1, epochs=AT_LEAST_1, mini_batch_size=AT_LEAST_0)
         # One round is one update of the clock.
         object.__setattr__(self, "updates_per_transition", 1 / self.transitions)
         # One environment may make all transitions of a round, and begin anew after each.

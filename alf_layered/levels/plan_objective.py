@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from alf_layered.allowed import check_fields
 from alf_layered.predictors.plan_score import plan_return
 from alf_layered.predictors.predictor import Predictor, Prospect
 
@@ -84,6 +85,9 @@ class PlanObjective:
     discounted: bool = True
     aux_rewards: tuple[tuple[float, AuxiliaryReward], ...] = ()
     curiosity: AuxiliaryReward = field(default_factory=Disagreement)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def outlook(
         self,

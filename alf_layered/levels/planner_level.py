@@ -16,6 +16,7 @@ import alf
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.exploration_phases import Exploration, next_phase, phase_spec
 from alf_layered.levels.level import Level, LevelObservation
@@ -75,6 +76,7 @@ class PlanningStep(NamedTuple):
 
 
 @alf.configurable
+@checked(gamma=SHARE, control_interval=AT_LEAST_1, horizon=AT_LEAST_1, model_batch_size=AT_LEAST_1)
 class PlannerLevel(Level):
     """Searches a plan at each decision, executes its first action, and learns the predictor.
 

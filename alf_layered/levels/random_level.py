@@ -7,6 +7,7 @@ from typing import Any
 import alf
 from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import AT_LEAST_1, checked
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
 from alf_layered.levels.level import Level
 
@@ -14,6 +15,7 @@ Nest = Any
 
 
 @alf.configurable
+@checked(control_interval=AT_LEAST_1)
 class RandomLevel(Level):
     """Draws each decision uniformly from the (bounded) action spec; ignores its input."""
 

@@ -18,6 +18,7 @@ from alf.algorithms.algorithm import Algorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, SHARE, checked
 from alf_layered.bounds import Bounds
 from alf_layered.levels.constructors import called_by, check_constructor
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
@@ -87,6 +88,7 @@ class SkillRows(NamedTuple):
     observation: Nest
 
 
+@checked(gamma=SHARE, control_interval=AT_LEAST_1, freeze_after=AT_LEAST_0)
 class SkillLevel(Level):
     """Learns skills by any algorithm; subclasses say what earns a reward.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from alf_layered.skills.schedules import Scheduled
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, check_fields
+from alf_layered.skills.schedules import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,24 +30,22 @@ class SkillOptions:
     """
 
     n_skill_samples: int = 100
-    fixed_std: Scheduled | Literal["usual"] | None = "usual"
-    clip_low: Scheduled = -50.0
-    clip_high: Scheduled = 50.0
+    fixed_std: float | Schedule | Literal["usual"] | None = "usual"
+    clip_low: float | Schedule = -50.0
+    clip_high: float | Schedule = 50.0
     normalize: bool = True
     center: bool = False
     offset: float = 0.0
     after_skill: Literal["average", "nothing", "same"] = "average"
 
     def __post_init__(self) -> None:
-        if self.n_skill_samples < 1:
-            raise ValueError(f"n_skill_samples is {self.n_skill_samples}, it must be at least 1")
-        if self.after_skill not in ("average", "nothing", "same"):
-            raise ValueError(
-                f"after_skill is {self.after_skill!r}, it is 'average', 'nothing' or 'same'"
-            )
-        if isinstance(self.fixed_std, str) and self.fixed_std != "usual":
-            raise ValueError(
-                f"fixed_std is {self.fixed_std!r}, it is a number, a schedule, 'usual' or None"
-            )
+        check_fields(
+            self,
+            n_skill_samples=AT_LEAST_1,
+            fixed_std=AT_LEAST_0,
+            clip_low=FINITE,
+            clip_high=FINITE,
+            offset=FINITE,
+        )
         if self.center and not self.normalize:
             raise ValueError("center=True needs normalize=True")

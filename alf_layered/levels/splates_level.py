@@ -12,14 +12,16 @@ from torch import Tensor
 import alf
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf_layered.allowed import checked
 from alf_layered.levels.skill_level import SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.predictors.skill_information import skill_information
 from alf_layered.skills.rewards import clipped, potential_difference
-from alf_layered.skills.schedules import Scheduled
+from alf_layered.skills.schedules import Schedule
 
 
 @alf.configurable
+@checked()
 class SPlaTESLevel(SkillLevel):
     """A skill's potential is the information that the state has of it, given where it began.
 
@@ -40,7 +42,7 @@ class SPlaTESLevel(SkillLevel):
         algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
         options: SkillOptions = SkillOptions(),
         potential_diff_reward: bool = False,
-        potential_clipping_low: Scheduled = -50.0,
+        potential_clipping_low: float | Schedule = -50.0,
         name: str = "SPlaTESLevel",
         **kwargs: Any,
     ) -> None:

@@ -9,6 +9,7 @@ import alf
 from alf.algorithms.config import TrainerConfig
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.on_policy_options import check_replays
@@ -21,6 +22,7 @@ Nest = Any
 
 
 @alf.configurable
+@checked(gamma=SHARE, control_interval=AT_LEAST_1)
 class TDMPC2Level(Level):
     """Learns a world model of its semi-MDP and plans with it; decides at random in the warm-up.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from alf.algorithms.config import TrainerConfig
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, check_fields
 from alf_layered.levels.processes import num_processes, sum_over_processes
 
 
@@ -35,11 +36,14 @@ class TrainingOptions:
     priority_replay: bool = False
 
     def __post_init__(self) -> None:
-        least = {"mini_batch_size": 1, "mini_batch_length": 1, "replay_buffer_length": 1}
-        for field in fields(self):
-            value, low = getattr(self, field.name), least.get(field.name, 0)
-            if value < low:
-                raise ValueError(f"{field.name} is {value}, it must be at least {low}")
+        check_fields(
+            self,
+            mini_batch_size=AT_LEAST_1,
+            mini_batch_length=AT_LEAST_1,
+            updates_per_transition=AT_LEAST_0,
+            warm_up=AT_LEAST_0,
+            replay_buffer_length=AT_LEAST_1,
+        )
         if self.replay_buffer_length < self.mini_batch_length:
             raise ValueError(
                 f"replay_buffer_length ({self.replay_buffer_length}) is shorter than "

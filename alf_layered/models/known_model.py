@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 import alf
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, checked
 from alf_layered.models.mixture import Mixture
 from alf_layered.models.model import Model
 from alf_layered.networks.spaces import Space
@@ -16,6 +17,7 @@ Dynamics = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @alf.configurable
+@checked(std=AT_LEAST_0, n_particles_per_model=AT_LEAST_1)
 class KnownModel(Model):
     """One member that follows given functions and learns nothing.
 

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 import alf
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, SHARE, UNIT, checked
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.mixture import Mixture, beta_nll, draw, log_density
 from alf_layered.models.model import Model
@@ -24,6 +25,16 @@ from alf_layered.networks.spaces import Space, as_spec, width
 
 
 @alf.configurable
+@checked(
+    n_models=AT_LEAST_1,
+    n_modes=AT_LEAST_1,
+    n_particles_per_model=AT_LEAST_1,
+    learning_rate=AT_LEAST_0,
+    target_bn_momentum=SHARE,
+    beta_nll=UNIT,
+    sb_start_duration=AT_LEAST_0,
+    sb_start_factor=FINITE,
+)
 class ProbabilisticEnsemble(Model):
     """N networks, each a mixture of M Gaussians over the next state, trained by likelihood.
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import alf
+from alf_layered.allowed import AT_LEAST_1, FINITE, checked
 from alf_layered.networks.ensemble_mlp import EnsembleMLP
 from alf_layered.networks.running_moments import RunningMoments
 from alf_layered.networks.spaces import Space, as_spec, width
@@ -68,6 +69,7 @@ class Heads(NamedTuple):
 
 
 @alf.configurable
+@checked(n_modes=AT_LEAST_1, n_members=AT_LEAST_1, hidden=AT_LEAST_1, log_std_bounds=FINITE)
 class ProbFCDynamics(nn.Module):
     """N fully connected networks from state, context and action to a mixture of M Gaussians.
 

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 import alf
+from alf_layered.allowed import AT_LEAST_1, checked
 from alf_layered.networks.mlp import MLP
 from alf_layered.networks.spaces import Space, as_spec, as_vector, width
 
 
 @alf.configurable
+@checked(hidden=AT_LEAST_1)
 class RewardNet(nn.Module):
     """The reward of a decision.
 
@@ -43,6 +45,7 @@ class RewardNet(nn.Module):
 
 
 @alf.configurable
+@checked(hidden=AT_LEAST_1)
 class DiscountNet(nn.Module):
     """The discount `gamma^k` in (0, 1) that follows a decision of k environment steps.
 

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 import alf
+from alf_layered.allowed import AT_LEAST_1, checked
 from alf_layered.networks.mlp import MLP
 from alf_layered.networks.spaces import Space, as_spec, width
 
 
 @alf.configurable
+@checked(hidden=AT_LEAST_1)
 class ValueNet(nn.Module):
     """Starts at the value 0 everywhere, so that plans are not judged by noise.
 

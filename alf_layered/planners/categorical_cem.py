@@ -9,13 +9,15 @@ Axis letters: B environments, K candidate plans, E elites, H horizon, N options.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from alf_layered.allowed import BELOW_1, UNIT, check_fields
 from alf_layered.planners.elites import equal_weights, moments
 from alf_layered.planners.plan import Bounds, Plan
-from alf_layered.planners.search import Noise, ReturnMode, SearchOptions, first_plan, require
+from alf_layered.planners.search import Noise, SearchOptions, first_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +32,13 @@ class CategoricalCEM(SearchOptions):
             no elite takes is not lost.
     """
 
-    return_mode: ReturnMode = "best"
+    return_mode: Literal["mean", "best", "random"] = "best"
     momentum: float = 0.1
     exploration: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        require(self, "exploration", 0 <= self.exploration <= 1, "in [0, 1]")
+        check_fields(self, momentum=BELOW_1, exploration=UNIT)
 
     def noise(self, bounds: Bounds) -> Noise:
         if bounds.low is not None:

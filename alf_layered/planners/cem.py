@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from alf_layered.allowed import AT_LEAST_0, BELOW_1, check_fields
 from alf_layered.planners.elites import equal_weights, gaussian, refit_with_momentum
 from alf_layered.planners.plan import Bounds
-from alf_layered.planners.search import Noise, SearchOptions, require
+from alf_layered.planners.search import Noise, SearchOptions
 from alf_layered.planners.truncated_normal import truncated_normal
 
 
@@ -30,8 +31,7 @@ class CEM(SearchOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        require(self, "sigma_floor", self.sigma_floor >= 0, "at least 0")
+        check_fields(self, momentum=BELOW_1, sigma_floor=AT_LEAST_0)
 
     def noise(self, bounds: Bounds) -> Noise:
         return torch.rand if self._truncates(bounds) else torch.randn

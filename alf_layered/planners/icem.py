@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, BELOW_1, UNIT, check_fields
 from alf_layered.planners.coloured_noise import coloured_noise
 from alf_layered.planners.elites import equal_weights, gaussian, refit_with_momentum
 from alf_layered.planners.plan import Bounds
-from alf_layered.planners.search import Noise, ReturnMode, SearchOptions, require
+from alf_layered.planners.search import Noise, SearchOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class ICEM(SearchOptions):
     """
 
     elite_ratio: float = 0.1
-    return_mode: ReturnMode = "best"
+    return_mode: Literal["mean", "best", "random"] = "best"
     beta: float = 1.0
     decay: float = 1.25
     keep_fraction: float = 0.3
@@ -44,11 +45,14 @@ class ICEM(SearchOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "beta", self.beta >= 0, "at least 0")
-        require(self, "decay", self.decay >= 1, "at least 1")
-        require(self, "keep_fraction", 0 <= self.keep_fraction <= 1, "in [0, 1]")
-        require(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
-        require(self, "sigma_floor", self.sigma_floor >= 0, "at least 0")
+        check_fields(
+            self,
+            beta=AT_LEAST_0,
+            decay=AT_LEAST_1,
+            keep_fraction=UNIT,
+            momentum=BELOW_1,
+            sigma_floor=AT_LEAST_0,
+        )
 
     @property
     def n_kept(self) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from alf_layered.allowed import AT_LEAST_0, POSITIVE, check_fields
 from alf_layered.planners.elites import gaussian, moments
 from alf_layered.planners.plan import Bounds
-from alf_layered.planners.search import Noise, ReturnMode, SearchOptions, require, take
+from alf_layered.planners.search import Noise, SearchOptions, require, take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +31,14 @@ class MPPI(SearchOptions):
 
     n_samples: int = 512
     elite_ratio: float = 0.125
-    return_mode: ReturnMode = "random"
+    return_mode: Literal["mean", "best", "random"] = "random"
     temperature: float = 0.5
     min_std: float = 0.05
     max_std: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "temperature", self.temperature > 0, "positive")
-        require(self, "min_std", self.min_std >= 0, "at least 0")
+        check_fields(self, temperature=POSITIVE, min_std=AT_LEAST_0, max_std=POSITIVE)
         require(self, "max_std", self.max_std >= self.min_std, f"at least min_std {self.min_std}")
 
     def noise(self, bounds: Bounds) -> Noise:

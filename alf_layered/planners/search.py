@@ -16,12 +16,11 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
+from alf_layered.allowed import AT_LEAST_1, SHARE, check_fields
 from alf_layered.planners.plan import Bounds, Plan, SearchResult
 
 Score = Callable[[Tensor], Tensor]
 """Of plans `[B, K, H, A]`: `[B, K]`, higher is better; what is not finite loses."""
-
-ReturnMode = Literal["mean", "best", "random"]
 
 
 class Noise(Protocol):
@@ -47,16 +46,13 @@ class SearchOptions:
     n_iterations: int = 6
     n_samples: int = 256
     elite_ratio: float = 0.2
-    return_mode: ReturnMode = "mean"
+    return_mode: Literal["mean", "best", "random"] = "mean"
 
     scores_mean: ClassVar[bool] = False
     """whether the mean is among the plans of the last iteration"""
 
     def __post_init__(self) -> None:
-        require(self, "n_iterations", self.n_iterations >= 1, "at least 1")
-        require(self, "elite_ratio", 0 < self.elite_ratio <= 1, "in (0, 1]")
-        allowed = ("mean", "best", "random")
-        require(self, "return_mode", self.return_mode in allowed, f"one of {allowed}")
+        check_fields(self, n_iterations=AT_LEAST_1, n_samples=AT_LEAST_1, elite_ratio=SHARE)
         if self.n_elites < 2:
             raise ValueError(
                 f"n_samples {self.n_samples} and elite_ratio {self.elite_ratio} give "

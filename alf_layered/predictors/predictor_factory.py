@@ -10,6 +10,7 @@ import torch
 
 import alf
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, checked
 from alf_layered.encoders import Encoder, FixedEncoderNet
 from alf_layered.models.model import Model
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
@@ -25,6 +26,7 @@ Nest = Any
 
 
 @alf.configurable
+@checked()
 class PredictorFactory:
     """Called by a level with its specs, makes a predictor.
 
@@ -83,6 +85,9 @@ class PredictorFactory:
 
 
 @alf.configurable
+@checked(
+    sb_start_duration=AT_LEAST_0, n_models=AT_LEAST_1, n_modes=AT_LEAST_1, sb_start_factor=FINITE
+)
 def get_default_predictor_factory(
     env: Any = None,
     sb_start_duration: int = 100_000,

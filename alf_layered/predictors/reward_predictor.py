@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 import alf
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, POSITIVE, SHARE, UNIT, checked
 from alf_layered.encoders import Encoder
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.model import Model
@@ -35,6 +36,19 @@ _DEFAULT_RATES: dict[str, LearningRate] = {
 
 
 @alf.configurable
+@checked(
+    latent_state_dim=AT_LEAST_1,
+    context_dim=AT_LEAST_0,
+    gamma=SHARE,
+    tau=UNIT,
+    k_steps=AT_LEAST_1,
+    n_steps=AT_LEAST_1,
+    consistency_loss_weight=AT_LEAST_0,
+    value_loss_weight=AT_LEAST_0,
+    rew_loss_weight=AT_LEAST_0,
+    encoder_warm_up=AT_LEAST_0,
+    clip_grad_max_norm=POSITIVE,
+)
 class RewardPredictor(Predictor):
     """Learns by likelihood (dynamics), by squares (reward, value) and through the reward (encoder).
 

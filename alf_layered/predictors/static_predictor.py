@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 import alf
+from alf_layered.allowed import POSITIVE, checked
 from alf_layered.predictors.predictor import Predictor
 
 
 @alf.configurable
+@checked(change_std=POSITIVE)
 class StaticPredictor(Predictor):
     """Serves wherever a learning predictor does; `learn` and `losses` do nothing.
 

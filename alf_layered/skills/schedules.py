@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, check_fields
+
 Schedule = Callable[[int], float]
 Scheduled = float | Schedule
 
@@ -22,6 +24,9 @@ class Constant:
 
     value: float
 
+    def __post_init__(self) -> None:
+        check_fields(self, value=FINITE)
+
     def __call__(self, step: int) -> float:
         return self.value
 
@@ -36,10 +41,7 @@ class Ramp:
     duration: int
 
     def __post_init__(self) -> None:
-        if self.duration < 1 or self.warm_up < 0:
-            raise ValueError(
-                f"a Ramp has warm_up >= 0 and duration >= 1, not {self.warm_up} and {self.duration}"
-            )
+        check_fields(self, start=FINITE, end=FINITE, warm_up=AT_LEAST_0, duration=AT_LEAST_1)
 
     def __call__(self, step: int) -> float:
         share = min(max((step - self.warm_up) / self.duration, 0.0), 1.0)
@@ -56,11 +58,13 @@ class ZeroThenLinear:
     end_value: float
 
     def __post_init__(self) -> None:
-        if self.duration < 1 or self.zero_duration < 0:
-            raise ValueError(
-                "a ZeroThenLinear has zero_duration >= 0 and duration >= 1, not "
-                f"{self.zero_duration} and {self.duration}"
-            )
+        check_fields(
+            self,
+            zero_duration=AT_LEAST_0,
+            duration=AT_LEAST_1,
+            start_value=FINITE,
+            end_value=FINITE,
+        )
 
     def __call__(self, step: int) -> float:
         if step < self.zero_duration:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from alf_layered.allowed import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    FINITE,
+    POSITIVE,
+    SHARE,
+    Range,
+    check_fields,
+)
 from alf_layered.planners.mppi import MPPI
 
 
@@ -46,8 +56,22 @@ class WorldModelSettings:
     terminates: bool = True
 
     def __post_init__(self) -> None:
-        _at_least(self, encoder_layers=1, encoder_dim=1, mlp_dim=1, latent_dim=1, n_q=2)
-        _at_least(self, simnorm_dim=1, num_bins=2, channels=1, dropout=0.0)
+        check_fields(
+            self,
+            encoder_layers=AT_LEAST_1,
+            encoder_dim=AT_LEAST_1,
+            mlp_dim=AT_LEAST_1,
+            latent_dim=AT_LEAST_1,
+            n_q=Range(2),
+            simnorm_dim=AT_LEAST_1,
+            dropout=BELOW_1,
+            num_bins=Range(2),
+            vmin=FINITE,
+            vmax=FINITE,
+            log_std_min=FINITE,
+            log_std_max=FINITE,
+            channels=AT_LEAST_1,
+        )
         if self.latent_dim % self.simnorm_dim:
             raise ValueError(
                 f"latent_dim {self.latent_dim} is no multiple of simnorm_dim {self.simnorm_dim}"
@@ -83,8 +107,9 @@ class PlanningSettings:
     evaluates_by: Literal["mean", "best", "random"] = "mean"
 
     def __post_init__(self) -> None:
-        _one_of(self, acts_by=("plan", "policy"), evaluates_by=("mean", "best", "random"))
-        _at_least(self, n_policy_plans=0, plan_interval=1, early_updates=0)
+        check_fields(
+            self, n_policy_plans=AT_LEAST_0, plan_interval=AT_LEAST_1, early_updates=AT_LEAST_0
+        )
         if (self.early_updates > 0) != (self.early_mppi is not None):
             raise ValueError(
                 f"early_updates is {self.early_updates} and early_mppi is {self.early_mppi}: "
@@ -148,32 +173,25 @@ class TDMPC2Settings:
     compile: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _one_of(self, log_prob=("density", "upstream"))
-        _at_least(self, horizon=1, **dict.fromkeys(_weights(self), 0.0))
-        for name in ("lr", "gradient_clipping", "rho", "tau"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, it must be positive")
+        check_fields(
+            self,
+            horizon=AT_LEAST_1,
+            lr=POSITIVE,
+            encoder_lr_scale=AT_LEAST_0,
+            gradient_clipping=POSITIVE,
+            rho=POSITIVE,
+            consistency_coef=AT_LEAST_0,
+            reward_coef=AT_LEAST_0,
+            value_coef=AT_LEAST_0,
+            termination_coef=AT_LEAST_0,
+            entropy_coef=AT_LEAST_0,
+            tau=SHARE,
+        )
         if self.planning.plan_interval > self.horizon:
             raise ValueError(
                 f"plan_interval {self.planning.plan_interval} is longer than the horizon "
                 f"{self.horizon}"
             )
-
-
-def _weights(settings: Any) -> list[str]:
-    return [f.name for f in fields(settings) if f.name.endswith(("_coef", "_scale"))]
-
-
-def _at_least(settings: Any, **least: float) -> None:
-    for name, low in least.items():
-        if getattr(settings, name) < low:
-            raise ValueError(f"{name} is {getattr(settings, name)}, it must be at least {low}")
-
-
-def _one_of(settings: Any, **allowed: tuple[str, ...]) -> None:
-    for name, values in allowed.items():
-        if getattr(settings, name) not in values:
-            raise ValueError(f"{name} is {getattr(settings, name)!r}, it must be one of {values}")
 
 
 SIZES: Mapping[str, WorldModelSettings] = {

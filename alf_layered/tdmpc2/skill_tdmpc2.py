@@ -16,6 +16,7 @@ from torch import Tensor
 import alf
 from alf.algorithms.config import TrainerConfig
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.networks.normed_ensemble import NormedEnsemble
 from alf_layered.rows import coverage, take_rows
 from alf_layered.tdmpc2 import losses
@@ -106,6 +107,7 @@ def by_end(
 
 
 @alf.configurable
+@checked(gamma=SHARE, skill_decisions=AT_LEAST_1)
 class SkillTDMPC2Algorithm(TDMPC2Algorithm):
     """Learns and plans for observations of an `observation` and an `input`: a skill, its `start`
     and the share of its `time` that has passed.

@@ -17,6 +17,7 @@ from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.allowed import SHARE, checked
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.plan import SearchResult
@@ -53,6 +54,7 @@ input may change within an episode fills it in, see `transitions.reached`.
 
 
 @alf.configurable
+@checked(gamma=SHARE)
 class TDMPC2Algorithm(OffPolicyAlgorithm):
     """Learns a latent world model and plans with it.
 

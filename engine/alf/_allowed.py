@@ -22,6 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _SCALARS = frozenset(("int", "float", "bool", "str"))
+_UNIONS = frozenset(
+    ("Any", "Nest", "Nested", "NestedSpec", "Size", "Range", "Activation", "ActionType")
+    + ("Scheduled", "LearningRate", "Cell", "Space", "Joint", "SpecOrNest")
+)
 _SEQUENCES = ("Sequence[", "list[", "tuple[")
 
 
@@ -77,6 +81,14 @@ def check(owner: str, name: str, value: Any, allowed: Allowed) -> None:
         raise ValueError(f"{owner}.{name} is {shown(value)}; allowed: {allowed.text}")
 
 
+def short_name(full: str) -> str:
+    """How an error calls the function or class of a full name: by its last word.
+
+    Every module of environments has a function `load`: for it, the module is named as well.
+    """
+    return ".".join(full.split(".")[-2 if full.endswith(".load") else -1 :])
+
+
 def shown(value: Any) -> str:
     """A value as an error shows it: `repr` in at most about 60 characters, on one line."""
     return " ".join(_repr.repr(value).split())
@@ -110,7 +122,7 @@ def checked(**ranges: Range) -> Callable[[Any], Any]:
 
     def decorate(target: Any) -> Any:
         function = target.__init__ if inspect.isclass(target) else target
-        owner = target.__name__
+        owner = short_name(f"{target.__module__}.{target.__qualname__}")
         words = words_by_position(function)
         allowed = allowed_arguments(function, owner, ranges)
 
@@ -184,7 +196,8 @@ def of_annotation(annotation: Any, range: Range | None = None) -> Allowed | None
     """What a parameter with this annotation may be; None: anything.
 
     Annotations that name numbers, bools, strings, None, functions, literals and sequences are
-    understood. Other names allow whatever is no number, bool or string; alone they allow anything.
+    understood. Names of classes allow whatever is no number, bool or string, alone None as well.
+    Other names allow the same beside numbers, bools and strings; alone they allow anything.
 
     Args:
         annotation: as `inspect.signature` returns it.
@@ -194,11 +207,12 @@ def of_annotation(annotation: Any, range: Range | None = None) -> Allowed | None
     parts = _split(text.strip("'\""))
     known = [_of_part(part, range) for part in parts]
     others = [p for p, entry in zip(parts, known, strict=True) if entry is None]
-    if others and not any(p in _SCALARS for p in parts):
+    is_scalar = any(p in _SCALARS for p in parts)
+    if others and not (is_scalar or all(map(_is_class, others))):
         return None
     tests = [entry.test for entry in known if entry is not None]
     if others:
-        tests.append(lambda value: not (_is_scalar(value) or value is None))
+        tests.append(lambda value: not (_is_scalar(value) or (value is None and is_scalar)))
     words = [entry.text for entry in known if entry is not None] + [f"a {o}" for o in others]
     return Allowed(lambda value: any(test(value) for test in tests), " or ".join(words))
 
@@ -249,6 +263,12 @@ _SIMPLE = {
     "str": Allowed(lambda v: isinstance(v, str | os.PathLike), "a string"),
     "None": Allowed(lambda v: v is None, "None"),
 }
+
+
+def _is_class(name: str) -> bool:
+    """Whether a name is that of a class, not of a union that may hold numbers."""
+    word = name.rpartition(".")[2]
+    return word.isidentifier() and word[0].isupper() and word not in _UNIONS
 
 
 def _is_scalar(value: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from absl import logging
 
-from alf._allowed import Allowed, check, shown
+from alf._allowed import Allowed, check, short_name, shown
 
 
 class _Missing:
@@ -69,7 +69,7 @@ class Parameter:
         # Where a conf file says it, the traceback shows the place.
         by = f" [{place}]" if place.startswith(PRESET) and len(place) < 150 else ""
         try:
-            check(owner.rpartition(".")[2], word, value, self.allowed)
+            check(short_name(owner), word, value, self.allowed)
         except ValueError as error:
             raise ValueError(f"{error}{by}") from None
 

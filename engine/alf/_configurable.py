@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from alf._allowed import Allowed, allowed_arguments, check_call, words_by_position
+from alf._allowed import Allowed, allowed_arguments, check_call, short_name, words_by_position
 from alf._config_registry import MISSING, MadeAnew, Parameter, Registry, same
 from alf._ranges import ranges_of
 
@@ -105,7 +105,7 @@ def _wrap(
     entries = _register(function, owner, whitelist, blacklist, offset, allowed)
     slots = _Slots(entries)
     words = words_by_position(function)
-    short_owner = owner.rpartition(".")[2]
+    short_owner = short_name(owner)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ def _allowed(function: Callable, owner: str) -> dict[str, Allowed]:
     """What the arguments of one of the engine's own functions may be."""
     if not owner.startswith(_PACKAGE):
         return {}
-    short_owner = owner.rpartition(".")[2]
+    short_owner = short_name(owner)
     words = [w for w, p in inspect.signature(function).parameters.items() if p.kind in _BY_KEYWORD]
     return allowed_arguments(function, short_owner, ranges_of(short_owner, words))
 

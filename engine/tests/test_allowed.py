@@ -53,6 +53,8 @@ def settings() -> list[Parameter]:
         ("Sequence[int] | None", AT_LEAST_1, [(), (1, 2), [3], None], [(0,), (1.5,), 3, "33"]),
         ("tuple[float, float]", UNIT, [(0, 1)], [(0, 2), 1.0]),
         ("float | list[float]", UNIT, [0.5, [0.1, 0.9], np.ones(2)], [2.0, [2.0], "x"]),
+        ("Goal | None", None, [None, {}, object()], [0.3, "goal", True]),
+        ("torch.optim.Optimizer", None, [object()], [0.1]),
         ("float | Scheduler", UNIT, [0.5, lambda: 0.1], [NAN, "x", 7, None]),
     ],
 )
@@ -65,7 +67,7 @@ def test_an_annotation_says_what_is_allowed(
     assert [v for v in bad if allowed.test(v)] == []
 
 
-@pytest.mark.parametrize("annotation", ["Any", "Nest", "TensorSpec", "Size | None"])
+@pytest.mark.parametrize("annotation", ["Any", "Nest", "torch.dtype", "Size | None"])
 def test_what_an_unknown_annotation_means_is_not_guessed(annotation: str) -> None:
     assert of_annotation(annotation) is None
 
