@@ -46,6 +46,7 @@ _NAMES: dict[Range, str] = {
     AT_LEAST_0: """
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval
         num_checkpoints summary_interval summaries_flush_secs summary_max_queue
+        environment_heartbeat_secs environment_timeout_secs
         initial_collect_steps ddp_paras_check_interval priority_replay_alpha priority_replay_eps
         rl_train_after_update_steps max_episode_steps num_earliest_frames_ignored
         variance_epsilon clipping update_max_calls ou_stddev stddev same_action_noise dqda_clipping
