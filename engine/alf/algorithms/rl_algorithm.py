@@ -73,6 +73,7 @@ def _make_unroller(alg: RLAlgorithm, env: Any) -> Unroller:
     return QueuedUnroller(alg, env)
 
 
+@configurable
 class RLAlgorithm(Algorithm):
     """Base of reinforcement learning algorithms.
 

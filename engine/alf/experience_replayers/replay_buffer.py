@@ -165,6 +165,26 @@ class ReplayBuffer(IndexedRing):
         """Number of records of all environments together."""
         return int(self._current_size.sum())
 
+    @property
+    def _indexed_pos(self) -> torch.Tensor:
+        """For each slot [B, max_length] where its episode begins; at its begin where it ends (so
+        far). ALF's name, read by algorithms of third parties."""
+        episodes = self._require_episodes()
+        slots = torch.arange(self._max_length, device=self._device)
+        newest = (self._current_pos - 1).unsqueeze(-1)
+        pos = newest - (newest - slots) % self._max_length
+        ids = self._all_env_ids.unsqueeze(-1).expand_as(pos)
+        begin = episodes.begin(ids, pos)
+        end = episodes.end(ids, pos, self._current_pos.unsqueeze(-1).expand_as(pos))
+        return torch.where(pos == begin, end, begin)
+
+    @property
+    def _headless_indexed_pos(self) -> torch.Tensor:
+        """[B], where the oldest record's episode ends (so far), whose begin may be overwritten."""
+        episodes = self._require_episodes()
+        oldest = self.get_earliest_position(self._all_env_ids)
+        return episodes.end(self._all_env_ids, oldest, self._current_pos)
+
     # ---- Adding and removing ----------------------------------------------------------------
 
     def add_batch(
