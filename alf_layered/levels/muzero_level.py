@@ -82,8 +82,6 @@ class MuzeroLevel(AlgorithmLevel):
         debug_summaries: bool = False,
         name: str = "muzero",
     ) -> None:
-        if decision_steps < 1:
-            raise ValueError(f"decision_steps of level {name!r} is {decision_steps}, at least 1")
         if goal is not None and goal.hindsight > 0:
             raise ValueError(
                 f"level {name!r} has a goal with hindsight={goal.hindsight}, but MuZero learns "

@@ -143,8 +143,6 @@ class PlannerLevel(Level):
         name: str = "PlannerLevel",
     ) -> None:
         _check_spaces(action_spec, reward_spec, planner, level=name)
-        if horizon < 1:
-            raise ValueError(f"horizon of level {name!r} is {horizon}, a plan has 1 decision")
         seen_spec = LevelObservation(observation_spec, input_spec)
         seen_spec = seen_spec if alf.nest.flatten(input_spec) else observation_spec
         factory = predictor_factory or get_default_predictor_factory()
