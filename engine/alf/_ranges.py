@@ -22,7 +22,8 @@ from alf._allowed import (
 _NAMES: dict[Range, str] = {
     UNIT: """
         gamma discount td_lambda epsilon_greedy rollout_epsilon_greedy rollout_random_action
-        her_proportion capacity_ratio same_action_prob recent_data_ratio episode_end_probability new_noise_prob
+        her_proportion capacity_ratio same_action_prob recent_data_ratio
+        episode_end_probability new_noise_prob
         reanalyze_ratio ud_flip_prob lr_flip_prob update_rate root_exploration_fraction
         recurrent_gradient_scaling_factor chance unexpanded_value_score active_action_portion
         current_score_update_rate past_score_update_rate momentum usage_decay ou_damping damping
