@@ -25,7 +25,7 @@ from alf.algorithms.config import TrainerConfig
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.trainers.policy_trainer import RLTrainer
-from alf_layered import OnPolicyOptions
+from alf_layered import MPPI, OnPolicyOptions, TDMPC2Settings, model_of_size
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,7 +55,6 @@ _MUZERO: dict[str, Any] = {
     "TrainerConfig.mini_batch_size": 8,
     "TrainerConfig.num_updates_per_train_iter": 1,
     "TrainerConfig.initial_collect_steps": 16,
-    "MCTSAlgorithm.num_simulations": 4,
 }
 _OF_ONE: dict[str, dict[str, Any]] = {
     "muzero_cartpole": _MUZERO,
@@ -168,14 +167,14 @@ def trainer_of(
     conf_file = str(REPOSITORY / "alf_configs" / f"{name}_conf.py")
     alf.parse_config(conf_file, [], create_env=False)
     _shrink_levels(warm_up)
+    _shrink_search()
     alf.get_env()
     return RLTrainer(TrainerConfig(root_dir=str(root_dir)))
 
 
 def _shrink_levels(warm_up: int) -> None:
-    """Small batches and warm-ups for each level of a hierarchy."""
-    levels = alf.get_config_value("HierarchyAgent.levels")
-    for level in levels or ():
+    """Small batches, warm-ups and world models for each level of a hierarchy."""
+    for level in alf.get_config_value("HierarchyAgent.levels") or ():
         options = level.keywords.get("training")
         if isinstance(options, OnPolicyOptions):
             options = OnPolicyOptions(transitions=2 * warm_up, epochs=2, mini_batch_size=4)
@@ -187,6 +186,25 @@ def _shrink_levels(warm_up: int) -> None:
                 updates_per_transition=min(options.updates_per_transition, 0.25),
                 replay_buffer_length=min(options.replay_buffer_length, 100),
             )
-        else:
-            continue
-        level.keywords["training"] = options
+        if options is not None:
+            level.keywords["training"] = options
+        for keywords in (
+            level.keywords,
+            getattr(level.keywords.get("algorithm_ctor"), "keywords", {}),
+        ):
+            if isinstance(keywords.get("settings"), TDMPC2Settings):
+                keywords["settings"] = _small_model(keywords["settings"])
+
+
+def _shrink_search() -> None:
+    search = alf.get_config_value("MuzeroAlgorithm.mcts_algorithm_ctor")
+    if "num_simulations" in getattr(search, "keywords", {}):
+        search.keywords["num_simulations"] = 4
+
+
+def _small_model(settings: TDMPC2Settings) -> TDMPC2Settings:
+    small = model_of_size("small")
+    model = dataclasses.replace(small, terminates=settings.model.terminates, mlp_dim=16)
+    mppi = MPPI(n_samples=16, n_iterations=2, elite_ratio=0.25)
+    planning = dataclasses.replace(settings.planning, mppi=mppi, n_policy_plans=4)
+    return dataclasses.replace(settings, model=model, planning=planning)

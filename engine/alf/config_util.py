@@ -37,6 +37,7 @@ __all__ = [
     "get_inoperative_configs",
     "get_operative_configs",
     "import_config",
+    "is_configured",
     "load_config",
     "pre_config",
     "repr_wrapper",
@@ -208,6 +209,12 @@ def get_config_value(config_name: str) -> Any:
         raise ValueError(f"config {parameter.name!r} has no default and was not configured")
     parameter.is_used = True
     return made(parameter.value)
+
+
+def is_configured(config_name: str) -> bool:
+    """Whether a parameter has a configured value; False also if there is no such parameter."""
+    _import_standard_modules_for(config_name)
+    return registry.has(config_name) and registry.find(config_name).configured is not MISSING
 
 
 def get_all_config_names() -> list[str]:

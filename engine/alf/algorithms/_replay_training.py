@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from alf.algorithms import _gradient_step, _row_layout
+from alf.config_util import is_configured
 from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, clear_batch_info
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
 from alf.nest import nest
@@ -57,6 +58,9 @@ def _make_buffer(alg: Any, exp: Experience) -> bool:
     alg._experience_spec = dist_utils.extract_spec(exp)
     if alg._rollout_info_spec is None:
         alg._rollout_info_spec = alg._experience_spec.rollout_info
+    # Without its experience a resumed run would learn from little and unlike the one that stopped;
+    # ALF's own default keeps none.
+    saved = {} if is_configured("ReplayBuffer.enable_checkpoint") else {"enable_checkpoint": True}
     alg._replay_buffer = ReplayBuffer(
         data_spec=dist_utils.to_distribution_param_spec(alg._experience_spec),
         num_environments=alg._replay_buffer_num_envs,
@@ -64,6 +68,7 @@ def _make_buffer(alg: Any, exp: Experience) -> bool:
         num_earliest_frames_ignored=alg._num_earliest_frames_ignored,
         prioritized_sampling=alg._prioritized_sampling,
         name=f"{alg.name}_replay_buffer",
+        **saved,
     )
     return True
 

@@ -9,7 +9,6 @@ import torch
 from alf.data_structures import AlgStep, Experience, TimeStep, make_experience, namedtuple
 from alf.nest import nest
 from alf.utils import common, dist_utils
-from alf.utils._waiting import waiting_for
 from alf.utils.finite_checks import check_action, explained
 from alf.utils.finite_steps import FiniteSteps, ending_once
 from alf.utils.summary_utils import record_time
@@ -56,6 +55,39 @@ class Interaction:
         self._initial_state: Nest = ()
         self._has_state = False
 
+    def state(self) -> dict[str, Any] | None:
+        """All that the next step depends on but parameters and the environment; None: nothing yet.
+
+        See `set_state()`.
+        """
+        if self._time_step is None:
+            return None
+        return {
+            "time_step": self._time_step,
+            "policy_state": self._policy_state,
+            "transform_state": self._transform_state,
+        }
+
+    def set_state(self, leaves: dict[str, tuple[Any, ...]], like: TimeStep) -> None:
+        """Go on where `state()` was.
+
+        Args:
+            leaves: those of each entry of `state()`, on any device.
+            like: a time step of the environment.
+        """
+        self._begin()
+        structures = {
+            "time_step": like,
+            "policy_state": self._policy_state,
+            "transform_state": self._transform_state,
+        }
+        for name, structure in structures.items():
+            own = nest.flatten(structure)
+            moved = [x.to(o.device) for x, o in zip(leaves[name], own, strict=True)]
+            setattr(self, f"_{name}", nest.pack_sequence_as(structure, moved))
+        assert self._time_step is not None
+        self._finite.taken(self._time_step)
+
     def detach(self) -> None:
         """Let no gradients go from later steps to earlier ones."""
         self._policy_state = common.detach(self._policy_state)
@@ -76,9 +108,8 @@ class Interaction:
         with explained(alg, "rollout", observation=transformed.observation, state=policy_state):
             policy_step = alg.rollout_step(transformed, policy_state)
             unseen = check_action(alg, policy_step.output, transformed.observation)
-            action = common.detach(policy_step.output)
-            with record_time("time/unroll_env_step"), waiting_for(self._env):
-                next_time_step = self._env.step(action)
+            with record_time("time/unroll_env_step"):
+                next_time_step = self._env.step(common.detach(policy_step.output))
         next_time_step = self._finite.taken(next_time_step, unseen)
         repeats, self._repeats = self._repeats, self._finite.repeats
         if alg._overwrite_policy_output:
@@ -88,9 +119,7 @@ class Interaction:
 
     def _begin(self) -> None:
         batch_size = self._env.batch_size
-        with waiting_for(self._env):
-            time_step = common.get_initial_time_step(self._env)
-        self._time_step = self._finite.taken(time_step)
+        self._time_step = self._finite.taken(common.get_initial_time_step(self._env))
         self._policy_state = self._alg.get_initial_rollout_state(batch_size)
         self._initial_state = self._alg.get_initial_rollout_state(batch_size)
         self._has_state = len(nest.flatten(self._initial_state)) > 0
@@ -115,6 +144,14 @@ class Unroller:
     def start_anew(self) -> None:
         """Begin the next unroll at the environment's current time step, with a new state."""
         self._interaction.start_anew()
+
+    def state(self) -> dict[str, Any] | None:
+        """See `Interaction.state()`."""
+        return self._interaction.state()
+
+    def set_state(self, leaves: dict[str, tuple[Any, ...]], like: TimeStep) -> None:
+        """See `Interaction.set_state()`."""
+        self._interaction.set_state(leaves, like)
 
     def close(self) -> None:
         """Free what the unroller holds; the environment is not closed."""

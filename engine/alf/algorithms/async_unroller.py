@@ -29,8 +29,6 @@ from alf.nest.utils import convert_device
 from alf.summary import summary_ops as summary
 from alf.utils import common, dist_utils
 from alf.utils._child_process import Parent
-from alf.utils._outside import OutsideError
-from alf.utils._waiting import waiting_for
 from alf.utils.per_process_context import PerProcessContext
 from alf.utils.rng_state import preserved_rng_state
 from alf.utils.schedulers import get_all_progresses
@@ -103,8 +101,7 @@ class AsyncUnroller:
         """
         results: list[UnrollResult] = []
         while len(results) < (unroll_length or max_unroll_length):
-            with waiting_for("the unroll process", is_limited=False):
-                message = self._next_message(wait=unroll_length > 0)
+            message = self._next_message(wait=unroll_length > 0)
             if message is None:
                 break
             generation, content = message
@@ -157,7 +154,7 @@ class AsyncUnroller:
                 generation, content = self._results.get(wait, timeout)
             except queue.Empty:
                 if gone:
-                    raise OutsideError(
+                    raise RuntimeError(
                         f"the unroll process has ended with exit code {self._process.exitcode}"
                     ) from None
                 if wait:
@@ -165,7 +162,7 @@ class AsyncUnroller:
                 return None
             if generation is None:
                 self.close()
-                raise OutsideError(f"the unroll process has failed:\n{content}")
+                raise RuntimeError(f"the unroll process has failed:\n{content}")
             return generation, content
 
     def _unpack(self, content: bytes) -> UnrollResult:

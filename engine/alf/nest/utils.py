@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from alf.config_util import configurable
 from alf.device_ctx import get_default_device
 from alf.nest import nest
 from alf.tensor_specs import TensorSpec
@@ -56,7 +55,6 @@ class NestCombiner(nn.Module, abc.ABC):
         """Makes one tensor of ``tensors``, the leaves of ``nested``."""
 
 
-@configurable
 class NestConcat(NestCombiner):
     """Concatenates all leaves.
 
@@ -91,7 +89,6 @@ class NestConcat(NestCombiner):
         return parallel
 
 
-@configurable
 class NestSum(NestCombiner):
     """Adds all leaves, which must broadcast.
 
@@ -121,7 +118,6 @@ class NestSum(NestCombiner):
         return NestSum(self._average, self._activation, f"parallel_{self.name}")
 
 
-@configurable
 class NestMultiply(NestCombiner):
     """Multiplies all leaves, which must broadcast.
 
@@ -148,7 +144,6 @@ class NestMultiply(NestCombiner):
         return NestMultiply(self._activation, f"parallel_{self.name}")
 
 
-@configurable
 class NestOuterProduct(NestCombiner):
     """The outer product of all leaves, flattened: [B, n1], [B, n2] give [B, n1 * n2].
 

@@ -22,7 +22,6 @@ Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
 
-@configurable
 class ActorNetworkBase(Network):
     """An encoding network, then a layer for each action.
 

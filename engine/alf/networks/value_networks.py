@@ -20,7 +20,6 @@ Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
 
-@configurable
 class ValueNetworkBase(Network):
     """An encoding network whose last layer gives values.
 

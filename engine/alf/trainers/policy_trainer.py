@@ -35,14 +35,13 @@ from alf.trainers._console import (
     interesting_numbers,
     say,
 )
+from alf.trainers._continuation import Continuation
 from alf.trainers._setting import Setting
 from alf.trainers._signals import SignalRequests, debug, signal_requests
 from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
-from alf.utils._outside import OutsideError
 from alf.utils._run_lock import run_lock
-from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.finite_checks import skipped
 from alf.utils.rng_state import RngState
@@ -115,6 +114,7 @@ class Trainer:
             metrics=LoadedIfItFits(nn.ModuleList(self._metrics()), "metrics"),
             trainer_progress=self._progress,
             rng=LoadedIfItFits(RngState(), "random generators"),
+            **self._more_to_save(),
             **(
                 {"loss_scales": LoadedIfItFits(LossScales(self._algorithm), "loss scales")}
                 if is_mixed
@@ -148,21 +148,8 @@ class Trainer:
         """
         os.makedirs(self._root_dir, exist_ok=True)
         lock = run_lock(self._root_dir) if self._is_main else contextlib.nullcontext()
-        with signal_requests() as self._requests, lock, watching() as watch:
-            watch.heartbeat = self._config.environment_heartbeat_secs
-            watch.timeout = self._config.environment_timeout_secs
-            watch.stop_request = self._requests.stop_request
-            watch.end = self._end_waiting
+        with signal_requests() as self._requests, lock:
             self._restore_and_train()
-
-    def _end_waiting(self, text: str, signum: int | None) -> None:
-        """Called by the watch while the main thread waits: save what can be saved and end."""
-        if self._is_main and self._schedule.ever_trained and self._save_checkpoint(temporary=True):
-            counter = summary.get_global_counter()
-            text += f"; checkpoint {counter} is written, the same command continues from it"
-        if signum is not None:
-            text += f"; stopped by signal {signum}"
-        end_now(text, signum)
 
     def _restore_and_train(self) -> None:
         try:
@@ -193,9 +180,6 @@ class Trainer:
                 summarize_first_interval=self._config.summarize_first_interval,
                 summary_max_queue=self._config.summary_max_queue,
             )
-        except OutsideError:
-            self._save_upon_failure_outside()
-            raise
         except Exception:
             self._offer_checkpoint()
             raise
@@ -205,6 +189,10 @@ class Trainer:
 
     def _create_algorithm(self) -> Any:
         raise NotImplementedError
+
+    def _more_to_save(self) -> dict[str, Any]:
+        """Further entries of checkpoints."""
+        return {}
 
     def _num_env_steps(self) -> int:
         return 0
@@ -347,27 +335,34 @@ class Trainer:
         self._together.check_same_checkpoint(step)  # a damaged one is skipped
         if self._is_main:
             self._checkpointer.set_newer_aside(step)
-        self._drop_unsaved_experience()
+        emptied = self._drop_unsaved_experience()
         summary.set_global_counter(step)
         self._schedule.start_here()
-        self._after_restoring()
+        what = [*self._after_restoring(), *emptied]
         self._say(
             f"continuing {self._root_dir} from checkpoint {step}: "
             f"{self._progress.iter_num:,} iterations, {self._progress.env_steps:,} environment "
-            "steps done"
+            f"steps done{''.join('; ' + text for text in what)}"
         )
 
-    def _after_restoring(self) -> None:
-        """What has to be done once a checkpoint is loaded."""
+    def _after_restoring(self) -> list[str]:
+        """What has to be done once a checkpoint is loaded; returns what a user should know."""
         if self._ddp_rank > 0:
             # The state of the generators is that of process 0.
             common.set_random_seed(derived_seed(self._ddp_rank))
+        return []
 
-    def _drop_unsaved_experience(self) -> None:
-        """A buffer that is not in the checkpoint has experience of untrained parameters by now."""
+    def _drop_unsaved_experience(self) -> list[str]:
+        """A buffer that is not in the checkpoint has experience of untrained parameters by now.
+
+        Returns the news of it.
+        """
+        names = []
         for module in self._algorithm.modules():
             if isinstance(module, ReplayBuffer) and not is_checkpoint_enabled(module):
                 module.clear()
+                names.append(module.name)
+        return [f"{name} is empty, as it is not saved" for name in names]
 
     def _conclude(self, seconds: float, env_steps: int) -> None:
         """Say what has come out and where it is."""
@@ -392,15 +387,6 @@ class Trainer:
         }
         lines = [f"  {name:<11} {text}" for name, text in rows.items() if text]
         say("\n".join([what, *lines]))
-
-    def _save_upon_failure_outside(self) -> None:
-        """What was trained is as good as before, if another process has failed."""
-        if self._is_main and self._schedule.ever_trained:
-            try:
-                if self._save_checkpoint(temporary=True):
-                    self._say(f"checkpoint {summary.get_global_counter()} is written")
-            except (ValueError, RuntimeError) as error:
-                logging.error("no checkpoint is written: %s", error)
 
     def _offer_checkpoint(self) -> None:
         """After a crash: ask whether to save, where there is someone to answer."""
@@ -444,6 +430,7 @@ class RLTrainer(Trainer):
             )
         self._env: Any = None
         self._evaluator: Evaluator | None = None
+        self._goes_on = False
         super().__init__(config, ddp_rank)
         if config.evaluate:
             self._evaluator = Evaluator(config, config.conf_file, self._take_result)
@@ -483,23 +470,31 @@ class RLTrainer(Trainer):
         return self._step_metric_values()["EnvironmentSteps"]
 
     def _build_lazy_parts(self) -> None:
-        with waiting_for(self._env):
-            self._env.reset()
+        self._env.reset()
         with summary.record_if(lambda: False):
             self._algorithm.train_iter()
 
-    def _after_restoring(self) -> None:
-        super()._after_restoring()
+    def _more_to_save(self) -> dict[str, Any]:
+        is_alone = self._ddp_rank < 0
+        self._continuation = Continuation(self._algorithm, self._env, is_alone=is_alone)
+        return {"continuation": LoadedIfItFits(self._continuation, "running episodes")}
+
+    def _after_restoring(self) -> list[str]:
+        what = super()._after_restoring()
+        self._goes_on = self._continuation.resume()
+        if self._goes_on:
+            return [*what, "the environments go on in their episodes"]
         if self._config.random_seed is not None:
             # Otherwise the environments would begin as they did when the training was new.
             self._env.seed(independent_seeds(derived_seed(-1), self._env.batch_size))
+        return [*what, "the environments begin new episodes"]
 
     def _before_train_iter(self) -> None:
         if self._config.sync_progress_to_envs:
             self._env.sync_progress()
 
     def _start(self) -> None:
-        with waiting_for(self._env):
+        if not self._goes_on:
             self._env.reset()
 
     def _evaluate(self) -> list[Any]:

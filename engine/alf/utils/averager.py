@@ -72,7 +72,6 @@ class _Averager(nn.Module):
         raise NotImplementedError
 
 
-@configurable
 class WindowAverager(_Averager):
     """The average of the last `window_size` updates.
 
@@ -108,7 +107,6 @@ class WindowAverager(_Averager):
         return nest.pack_sequence_as(self._tensor_spec, averages)
 
 
-@configurable
 class ScalarWindowAverager(WindowAverager):
     """`WindowAverager` of a number.
 
@@ -164,7 +162,6 @@ class EMAverager(_Averager):
         return nest.pack_sequence_as(self._tensor_spec, averages)
 
 
-@configurable
 class ScalarEMAverager(EMAverager):
     """`EMAverager` of a number.
 
@@ -211,7 +208,6 @@ class AdaptiveAverager(EMAverager):
         super().update(tensor)
 
 
-@configurable
 class ScalarAdaptiveAverager(AdaptiveAverager):
     """`AdaptiveAverager` of a number.
 

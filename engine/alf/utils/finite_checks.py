@@ -391,7 +391,7 @@ def dumped(alg: Any, name: str, *, what: str, **nests: Any) -> str:
 
 # ---- Saving ---------------------------------------------------------------------------------
 
-_REPORTS = ("metrics", "rng")
+_REPORTS = ("metrics", "rng", "continuation.running_metrics")
 
 
 def check_savable(parts: Mapping[str, Mapping[str, Any]], modules: Mapping[str, Any]) -> None:
@@ -417,7 +417,7 @@ def check_savable(parts: Mapping[str, Mapping[str, Any]], modules: Mapping[str, 
     }
     for part, entries in parts.items():
         for entry, state in entries.items():
-            if isinstance(state, Mapping) and entry not in _REPORTS:
+            if isinstance(state, Mapping):
                 _look(state, entry, part == "optimizer", parameters, found)
     if found:
         raise NotFiniteError(
@@ -429,6 +429,8 @@ def check_savable(parts: Mapping[str, Mapping[str, Any]], modules: Mapping[str, 
 def _look(
     value: Any, path: str, in_optimizer: bool, parameters: set[str], found: list[str]
 ) -> None:
+    if path in _REPORTS:
+        return
     if isinstance(value, Mapping):
         for key, item in value.items():
             _look(item, f"{path}.{key}", in_optimizer, parameters, found)
