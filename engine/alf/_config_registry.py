@@ -256,6 +256,12 @@ class Registry:
         return list(self._handled.items())
 
     @property
+    def presets_without_text(self) -> list[tuple[str, Any]]:
+        """(name, value) of the presets that Python has set, handled or not."""
+        both = {**self._pending, **self._handled}
+        return [(name, value) for name, value in both.items() if name not in self._expressions]
+
+    @property
     def preset_expressions(self) -> dict[str, str]:
         """The texts of those presets that came with one."""
         return dict(self._expressions)

@@ -145,13 +145,12 @@ class _Application:
             self._at(binding, lambda b: self._resolver.value(b.value))
         for binding in ordinary:
             self._at(binding, self._configure)
-        for key in self._places.keys() - self._referenced:
-            scope, name = key
-            reference = f"@{scope}/{name}" if scope else f"@{name}"
+        for scope, name in self._places.keys() - self._referenced:
+            if scope:  # gin takes a scope that nobody enters
+                continue
             raise ValueError(
-                f"{self._places[key]}: these values are for {reference}, which is never referred "
-                "to. A scope holds for the configurable that is named with it, not for those "
-                "that it calls"
+                f"{self._places[scope, name]}: these values are for @{name}, which is never "
+                "referred to"
             )
 
     def _key_of_local(self, binding: _Binding) -> tuple[str, str] | None:

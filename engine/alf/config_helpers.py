@@ -12,7 +12,9 @@ from alf.config_util import (
     config1,
     find_conf_file,
     get_config_value,
+    get_python_pre_configs,
     load_config,
+    pre_config,
     pre_config_expression,
     validate_pre_configs,
 )
@@ -26,6 +28,8 @@ class ConfSource(NamedTuple):
 
     conf_file: str
     conf_params: tuple[str, ...]
+    pre_configs: tuple[tuple[str, Any], ...] = ()
+    """What Python fixed before by ``alf.pre_config``: names and values."""
 
 
 _source: ConfSource | None = None
@@ -34,6 +38,12 @@ _source: ConfSource | None = None
 def get_conf_source() -> ConfSource | None:
     """Where the configuration of this process came from; None: not from ``parse_config``."""
     return _source
+
+
+def parse_source(source: ConfSource, create_env: bool = True) -> Any:
+    """Configures this process as another one was; see ``parse_config``."""
+    pre_config(dict(source.pre_configs))
+    return parse_config(source.conf_file, source.conf_params, create_env)
 
 
 def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: bool = True) -> Any:
@@ -55,7 +65,7 @@ def parse_config(conf_file: str, conf_params: Sequence[str] | None, create_env: 
     """
     global _source
     conf_file = find_conf_file(conf_file)
-    _source = ConfSource(conf_file, tuple(conf_params or ()))
+    _source = ConfSource(conf_file, tuple(conf_params or ()), tuple(get_python_pre_configs()))
     values: dict[str, Any] = {}
     if conf_file.endswith(".gin"):
         from alf import _gin_files

@@ -180,6 +180,11 @@ def get_handled_pre_configs() -> list[tuple[str, Any]]:
     return registry.handled_presets
 
 
+def get_python_pre_configs() -> list[tuple[str, Any]]:
+    """(name, value) of the pre-configs that came from ``pre_config``, not from a command line."""
+    return registry.presets_without_text
+
+
 def define_config(name: str, default_value: Any) -> Any:
     """Defines a parameter of a conf file and returns its value.
 

@@ -183,18 +183,38 @@ def test_children_which_train_one_module_with_two_optimizers_are_refused() -> No
         Node(a=children[0], b=children[1])._setup_optimizers()
 
 
-def test_one_optimizer_for_two_algorithms_is_refused() -> None:
-    optimizer = SGD(lr=1.0, name="shared")
-    a, b = Node(net=linear(), optimizer=optimizer), Node(net=linear(), optimizer=optimizer)
-    a._setup_optimizers()
-    with pytest.raises(ValueError, match="shared is used by two algorithms"):
-        b._setup_optimizers()
+def test_one_optimizer_of_two_algorithms_trains_both_and_is_saved_once() -> None:
+    def tree() -> Node:
+        optimizer = SGD(lr=1.0, momentum=0.5, name="shared")
+        child = Node(net=linear(), optimizer=optimizer)
+        return Node(child=child, net=linear(), optimizer=optimizer)
+
+    alg, other = tree(), tree()
+    assert len(alg.optimizers()) == 1
+    assert len(trained_by(alg.default_optimizer)) == 2
+    loss = sum(p.sum() for p in alg.parameters())
+    loss.backward()
+    alg.optimizers()[0].step()
+    other.optimizers()
+    state = alg.state_dict()
+    assert sum("_optimizers" in key for key in state) == 1
+    result = other.load_state_dict(state)
+    assert (result.missing_keys, result.unexpected_keys) == ([], [])
+    momentum = [s["momentum_buffer"].tolist() for s in other.default_optimizer.state.values()]
+    assert len(momentum) == 2
 
 
-def test_an_algorithm_reached_twice_is_refused() -> None:
+@pytest.mark.parametrize("shape", ["two names", "cycle"])
+def test_an_algorithm_reached_twice_counts_once(shape: str) -> None:
     child = Node(net=linear())
-    with pytest.raises(ValueError, match="cycle or a duplicate"):
-        Node(a=child, b=child, optimizer=SGD(lr=1.0))._setup_optimizers()
+    if shape == "cycle":
+        alg = Node(a=child, optimizer=SGD(lr=1.0))
+        child.parent = alg
+    else:
+        alg = Node(a=child, b=child, optimizer=SGD(lr=1.0))
+    alg._setup_optimizers()
+    assert trained_by(alg.default_optimizer) == [child.net.weight]
+    assert [key for key in alg.state_dict() if "_optimizers" not in key] == ["a.net.weight"]
 
 
 def test_assignment_is_made_again_only_when_modules_change() -> None:

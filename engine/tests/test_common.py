@@ -327,6 +327,17 @@ def test_parameters_are_found_in_plain_containers() -> None:
     assert names == ["own", "hidden.0.x.weight"]
 
 
+def test_parameters_are_found_in_a_plain_object_that_holds_modules() -> None:
+    class Plain:
+        def __init__(self) -> None:
+            self.net = nn.Linear(1, 1, bias=False)
+            self.more = {"a": [nn.Linear(2, 1, bias=False)]}
+            self.number = 3
+
+    names = [name for name, _ in common.get_all_parameters(Plain())]
+    assert names == ["net.weight", "more.a.0.weight"]
+
+
 def test_small_helpers() -> None:
     class A:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import alf
+from alf import config_helpers
 from alf.config_helpers import adjust_config_by_multi_process_divider
 from alf.config_util import get_config_value
 
@@ -72,6 +74,23 @@ def test_the_observation_spec_is_that_after_the_transformers(tmp_path: Path) -> 
     )
     assert alf.get_raw_observation_spec().shape == (3,)
     assert alf.get_observation_spec().shape == (9,)
+
+
+@pytest.mark.parametrize("defined", ["before", "later"])
+def test_another_process_sees_what_python_fixed_before(tmp_path: Path, defined: str) -> None:
+    """Asynchronous unroll and evaluation configure themselves by the source, which is pickled."""
+    name = "TrainerConfig.mini_batch_size" if defined == "before" else "fixed_later.size"
+    text = "import alf\n@alf.configurable('fixed_later')\ndef f(size=1):\n    return size\n"
+    alf.pre_config({name: 77})
+    alf.parse_config(conf_file(tmp_path, text), ["TrainerConfig.evaluate=True"], create_env=False)
+    source = pickle.loads(pickle.dumps(config_helpers.get_conf_source()))
+    assert source.pre_configs == ((name, 77),)
+    alf.reset_configs()
+    assert get_config_value("TrainerConfig.mini_batch_size") != 77
+    alf.reset_configs()
+    config_helpers.parse_source(source, create_env=False)
+    assert get_config_value(name) == 77
+    assert get_config_value("TrainerConfig.evaluate") is True
 
 
 def test_sizes_are_divided_among_processes(tmp_path: Path) -> None:

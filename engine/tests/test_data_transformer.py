@@ -142,6 +142,19 @@ def test_replayed_frames_are_those_of_the_rollout(stack_size, length, num_envs, 
     assert torch.equal(stacked["rest"], experience.observation["rest"])
 
 
+@pytest.mark.parametrize("bounds", [None, (-1.0, 2.0)])
+def test_scalars_are_stacked_to_vectors(bounds):
+    spec = TensorSpec(()) if bounds is None else BoundedTensorSpec((), torch.float32, *bounds)
+    stacker = FrameStacker(spec, stack_size=3)
+    assert stacker.transformed_observation_spec.shape == (3,)
+    state = zeros(stacker.state_spec, 2)
+    expected = [[[1, 1, 1], [5, 5, 5]], [[1, 1, 2], [5, 5, 6]], [[1, 2, 3], [7, 7, 7]]]
+    for i, step_types in enumerate(([0, 0], [1, 1], [1, 0])):
+        frame = torch.tensor([i + 1.0, i + 5.0])
+        step, state = stacker.transform_timestep(time_step(frame, step_types), state)
+        assert step.observation.tolist() == expected[i]
+
+
 def test_frame_stacker_refuses_what_it_cannot_stack():
     with pytest.raises(ValueError, match="fields has to say"):
         FrameStacker({"a": TensorSpec((2,))})

@@ -84,6 +84,22 @@ def test_the_newest_records_are_there_in_order(tmp_path: Path) -> None:
     assert short.observation[..., 1].tolist() == [[2, 3, 0]] * 2
 
 
+def test_a_buffer_that_alf_wrote_is_read(tmp_path: Path) -> None:
+    """Its keys are `<path>_replay_buffer.time_step|observation`."""
+    path = leave_buffer(tmp_path, steps=13, length=7)
+    content = torch.load(path, weights_only=True)
+    state = {
+        key.replace("._buffer/", ".").replace("/", "|"): value
+        for key, value in content["algorithm"].items()
+    }
+    assert "_replay_buffer.time_step|observation" in state
+    theirs = tmp_path / "theirs"
+    torch.save({"algorithm": state}, theirs)
+    ours, read = (loaded(str(p)).gather_all()[0] for p in (path, theirs))
+    assert torch.equal(read.observation, ours.observation)
+    assert torch.equal(read.action, ours.action)
+
+
 def test_buffers_of_several_runs_become_one(tmp_path: Path) -> None:
     first = leave_buffer(tmp_path / "one" / "train" / "algorithm", steps=4)
     leave_buffer(tmp_path / "two", steps=6, batch_size=1)

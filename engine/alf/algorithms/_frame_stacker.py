@@ -33,7 +33,7 @@ class FrameStacker(DataTransformer):
         observation_spec: nest of `TensorSpec` of observations.
         stack_size: number of observations joined.
         stack_axis: axis of an observation along which they are joined; (C, H, W) becomes
-            (stack_size * C, H, W) with axis 0.
+            (stack_size * C, H, W) with axis 0, and a scalar a vector of stack_size.
         fields: paths of the parts of the observation to be stacked, e.g. "camera.left"; None if it
             is a single tensor.
     """
@@ -71,6 +71,8 @@ class FrameStacker(DataTransformer):
         return self._stack_size
 
     def _axis(self, rank: int) -> int:
+        if rank == 0 and self._stack_axis in (0, -1):
+            return 0
         if not -rank <= self._stack_axis < rank:
             raise ValueError(
                 f"stack_axis has to be an axis of the observation, which has {rank}, got "
@@ -83,12 +85,12 @@ class FrameStacker(DataTransformer):
 
     def _stacked_spec(self, spec: TensorSpec) -> TensorSpec:
         axis = self._axis(len(spec.shape))
+        shape = list(spec.shape) or [1]
         if not spec.is_bounded():
-            shape = list(spec.shape)
             shape[axis] *= self._stack_size
             return TensorSpec(tuple(shape), spec.dtype)
         low, high = (
-            np.concatenate([np.broadcast_to(limit, spec.shape)] * self._stack_size, axis=axis)
+            np.concatenate([np.broadcast_to(limit, shape)] * self._stack_size, axis=axis)
             for limit in (spec.minimum, spec.maximum)
         )
         return BoundedTensorSpec(low.shape, spec.dtype, minimum=low, maximum=high)
@@ -96,6 +98,8 @@ class FrameStacker(DataTransformer):
     def _join(self, frames: torch.Tensor, batch_dims: int) -> torch.Tensor:
         """[*batch, stack_size, ...] to [*batch, ...], where the axis is stack_size times longer."""
         axis = batch_dims + self._axis(frames.dim() - batch_dims - 1)
+        if frames.dim() == batch_dims + 1:  # of scalars
+            return frames
         return frames.movedim(batch_dims, axis).flatten(axis, axis + 1)
 
     def transform_timestep(

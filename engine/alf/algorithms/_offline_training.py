@@ -112,6 +112,8 @@ def _read(path: str, spec: Experience, length: int | None) -> list[list[torch.Te
             "ReplayBuffer.enable_checkpoint=True in the run that wrote it?)"
         )
     names = _leaf_names(spec)
+    if names and prefixes[0] + _alf_name(names[0]) in state:
+        names = [_alf_name(name) for name in names]
     missing = [name for name in names if prefixes[0] + name not in state]
     if missing:
         raise ValueError(f"{path} has records without {', '.join(missing)}")
@@ -135,6 +137,11 @@ def _leaf_names(spec: Experience) -> list[str]:
     """Under which names a `ReplayBuffer` saves these fields."""
     with_path = nest.py_map_structure_with_path
     return nest.flatten(with_path(lambda path, _: "_buffer/" + path.replace(".", "/"), spec))
+
+
+def _alf_name(name: str) -> str:
+    """Under which name ALF itself saves a field: its path with bars."""
+    return name.removeprefix("_buffer/").replace("/", "|")
 
 
 def _fill(

@@ -15,7 +15,6 @@ import dataclasses
 import itertools
 import json
 import operator
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,9 +22,6 @@ import torch
 from torch import nn
 
 from alf.algorithms.algorithm_interface import AlgorithmInterface
-
-# Which algorithm fills an optimizer. Two cannot share one: it would step the parameters of both.
-_owner: weakref.WeakKeyDictionary[torch.optim.Optimizer, weakref.ref] = weakref.WeakKeyDictionary()
 
 Named = dict[int, tuple[str, nn.Parameter]]
 
@@ -99,8 +95,7 @@ def assign(alg: Any) -> Assignment:
     """Fill the optimizers at and below `alg`.
 
     Raises:
-        ValueError: two optimizers would train one parameter, one optimizer belongs to two
-            algorithms, or an algorithm is reachable twice.
+        ValueError: two optimizers would train one parameter.
     """
     tree = _Tree()
     unhandled = tree.visit(alg, "")
@@ -121,12 +116,8 @@ class _Tree:
 
     def visit(self, alg: Any, prefix: str) -> Named:
         """Fill the optimizers of `alg`; returns the parameters which its parent gets to see."""
-        if id(alg) in self.visited:
-            raise ValueError(
-                f"algorithm {alg.name!r} is reached a second time as {prefix.rstrip('.')!r}: a "
-                "cycle or a duplicate; name one of the attributes in "
-                "_trainable_attributes_to_ignore()"
-            )
+        if id(alg) in self.visited:  # a cycle or a second name: it counts under its first one
+            return {}
         self.visited.add(id(alg))
         trained_before = set(self._trained_by)
         below: Named = {}
@@ -185,14 +176,6 @@ class _Tree:
         return claims
 
     def _fill(self, alg: Any, optimizer: torch.optim.Optimizer, params: Named) -> None:
-        owner = _owner.get(optimizer)
-        owner = owner() if owner is not None else None
-        if owner is not None and owner is not alg:
-            raise ValueError(
-                f"optimizer {_name(optimizer)} is used by two algorithms, {owner.name!r} and "
-                f"{alg.name!r}; give each one an optimizer of its own"
-            )
-        _owner[optimizer] = weakref.ref(alg)
         for key, (name, _) in params.items():
             if key in self._trained_by and key not in self._forced:
                 raise ValueError(

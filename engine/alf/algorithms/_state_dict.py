@@ -91,7 +91,9 @@ def save(
             visited.add(id(tensor))
         destination.update(own)
         for i, optimizer in enumerate(_optimizers(module)):
-            destination[f"{path}{_OPTIMIZERS}.{i}"] = optimizer.state_dict()
+            if id(optimizer) not in visited:
+                destination[f"{path}{_OPTIMIZERS}.{i}"] = optimizer.state_dict()
+            visited.add(id(optimizer))
     return destination
 
 
@@ -136,7 +138,9 @@ def load(
         for i, optimizer in enumerate(_optimizers(module)):
             key = f"{path}{_OPTIMIZERS}.{i}"
             known.add(key)
-            if not with_optimizers:
+            is_loaded = id(optimizer) in loaded  # one that several algorithms share
+            loaded.add(id(optimizer))
+            if not with_optimizers or is_loaded:
                 continue
             if key in state_dict:
                 _load_optimizer(optimizer, state_dict[key], key, errors)

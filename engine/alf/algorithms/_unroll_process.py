@@ -202,7 +202,7 @@ def _build(setup: UnrollSetup) -> tuple[Any, Any, TrainerConfig]:
             pre_configs=[],
         )
     )
-    config_helpers.parse_config(setup.source.conf_file, setup.source.conf_params)
+    config_helpers.parse_source(setup.source)
     env = config_helpers.get_env()
     torch.use_deterministic_algorithms(setup.deterministic, warn_only=True)
     config = TrainerConfig(root_dir=setup.root_dir, conf_file=setup.source.conf_file)

@@ -8,11 +8,31 @@ from typing import Any
 
 import torch
 
+from alf import config_helpers
+from alf.config_util import reset_configs
+from alf.summary import summary_ops
+from alf.utils import common
+
 main = unittest.main
 
 
 class TestCase(unittest.TestCase):
-    """A test case that can compare tensors."""
+    """A test case that can compare tensors, and begins anew with each test."""
+
+    def setUp(self) -> None:
+        """Forgets configured values, closes the environment, seeds, and counts from 0."""
+        super().setUp()
+        config_helpers.close_env()
+        reset_configs()
+        common.set_random_seed(0)
+        summary_ops.reset_global_counter()
+
+    def assertEqual(self, first: Any, second: Any, msg: str | None = None) -> None:
+        """As unittest's, and for tensors ``assertTensorEqual``."""
+        if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+            self.assertTensorEqual(first, second, msg)
+        else:
+            super().assertEqual(first, second, msg)
 
     def assertTensorEqual(self, t1: torch.Tensor, t2: torch.Tensor, msg: str | None = None) -> None:
         """Fails unless both tensors have the same shape and elements."""
@@ -44,6 +64,14 @@ class TestCase(unittest.TestCase):
     def assertArrayEqual(self, x: Any, y: Any, epsilon: float = 0.0) -> None:
         """Fails unless both have one shape and no elements differ by more than ``epsilon``."""
         self.assertTensorClose(torch.as_tensor(x), torch.as_tensor(y), epsilon)
+
+    def assertArrayClose(self, x: Any, y: Any, epsilon: float = 1e-6) -> None:
+        """Fails unless both have one shape and no elements differ by more than ``epsilon``."""
+        self.assertTensorClose(torch.as_tensor(x), torch.as_tensor(y), epsilon)
+
+    def assertArrayNotClose(self, x: Any, y: Any, epsilon: float = 1e-6) -> None:
+        """Fails unless some elements differ by more than ``epsilon``."""
+        self.assertTensorNotClose(torch.as_tensor(x), torch.as_tensor(y), epsilon)
 
 
 def _distance(t1: torch.Tensor, t2: torch.Tensor) -> float:

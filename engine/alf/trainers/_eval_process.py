@@ -243,7 +243,7 @@ def _set_up(settings: _Settings) -> tuple[Any, SyncEvaluator]:
         },
         mutable=False,
     )
-    config_helpers.parse_config(settings.source.conf_file, settings.source.conf_params)
+    config_helpers.parse_source(settings.source)
     torch.use_deterministic_algorithms(settings.is_deterministic, warn_only=True)
     trainer_config = TrainerConfig(root_dir=settings.root_dir, conf_file=settings.source.conf_file)
     env = config_helpers.get_env()

@@ -11,10 +11,12 @@ from torch import nn
 def get_all_parameters(obj: Any) -> list[tuple[str, nn.Parameter]]:
     """All parameters reachable from `obj` through attributes and containers, with their paths.
 
-    Other than `nn.Module.named_parameters()` this looks into plain lists, tuples, dicts and sets.
+    Other than `nn.Module.named_parameters()` this looks into plain lists, tuples, dicts and sets,
+    and into the attributes of `obj` if it is no module but holds some.
     """
     found: list[tuple[str, nn.Parameter]] = []
-    _collect_parameters(obj, "", found, set())
+    is_plain = not isinstance(obj, (nn.Module, nn.Parameter, type)) and hasattr(obj, "__dict__")
+    _collect_parameters(vars(obj) if is_plain else obj, "", found, set())
     return found
 
 
