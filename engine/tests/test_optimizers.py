@@ -325,6 +325,15 @@ def test_elements_out_of_capacity_have_their_value_and_capacity_may_grow():
     assert step().all()
 
 
+def test_an_option_that_would_do_nothing_is_refused():
+    p = torch.nn.Parameter(torch.zeros(2))
+    p.opt_args = {"fixd_norm": True}
+    with pytest.raises(ValueError, match=r"opt_args has 'fixd_norm'; allowed: .*fixed_norm"):
+        Adam(lr=0.1).add_param_group({"params": [p]})
+    p.opt_args = {"zero_mean": False, "weight_decay": 0.1}  # of NeroPlus, and its own
+    Adam(lr=0.1).add_param_group({"params": [p]})
+
+
 def test_settings_of_an_optimizer_are_given_by_name():
     with pytest.raises(TypeError):
         Adam(0.1)  # would be the clipping of gradients

@@ -27,6 +27,8 @@ _OWN_ATTRIBUTES = (
     "_capacity",
     "_step_supports_amp_scaling",
 )
+# Options that a parameter may bring whatever the optimizer; all but fixed_norm are for NeroPlus.
+_OF_PARAMETERS = ("fixed_norm", "max_norm", "zero_mean", "lr_scale")
 
 
 def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
@@ -94,7 +96,7 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
 
         def add_param_group(self, param_group: dict) -> None:
             """Add parameters; those with options of their own get groups of their own."""
-            for group in _split_by_options(param_group):
+            for group in _split_by_options(param_group, self.defaults):
                 group.setdefault("lr_is_constant", "lr" in group)
                 super().add_param_group(group)
 
@@ -162,14 +164,22 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
     return Wrapped
 
 
-def _split_by_options(param_group: dict) -> list[dict]:
-    """Parameter groups with the parameters of one, each with one set of options."""
+def _split_by_options(param_group: dict, settings: dict) -> list[dict]:
+    """Parameter groups with the parameters of one, each with one set of options.
+
+    Raises:
+        ValueError: if a parameter brings an option that no optimizer has, which would do nothing.
+    """
     params = param_group["params"]
     params = [params] if isinstance(params, torch.Tensor) else list(params)
     by_options: dict[tuple, list] = {}
     for p in params:
         # A name and parameter pair is allowed too.
         options = getattr(p[1] if isinstance(p, tuple) else p, "opt_args", {})
+        unknown = [name for name in options if name not in settings and name not in _OF_PARAMETERS]
+        if unknown:
+            allowed = sorted({*settings, *_OF_PARAMETERS})
+            raise ValueError(f"opt_args has {unknown[0]!r}; allowed: {', '.join(allowed)}")
         by_options.setdefault(tuple(sorted(options.items())), []).append(p)
     groups = [
         {**param_group, **dict(options), "params": members}
