@@ -142,6 +142,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
             reward_spec=reward_spec,
             config=config,
             debug_summaries=debug_summaries,
+            discounts_time=reward_mode == "discounted",
         )
         clock_spec = clocks.clock_spec(reward_spec)
 

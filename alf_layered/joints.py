@@ -9,23 +9,22 @@ import torch
 
 import alf
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.allowed import AT_LEAST_1, Range, checked
 
 Nest = Any
 NestedSpec = Any
 Joint = NestedSpec | Callable[[NestedSpec], NestedSpec]
 
 
+@checked(dim=AT_LEAST_1)
 def skill(dim: int) -> BoundedTensorSpec:
     """A skill vector in `[-1, 1]^dim`."""
-    if dim < 1:
-        raise ValueError(f"skill({dim}): a skill has at least 1 dimension")
     return BoundedTensorSpec((dim,), torch.float32, minimum=-1.0, maximum=1.0)
 
 
+@checked(count=Range(2))
 def option(count: int) -> BoundedTensorSpec:
     """The index of one of `count` options: an int64 scalar in `0 .. count - 1`."""
-    if count < 2:
-        raise ValueError(f"option({count}): there must be at least 2 options")
     return BoundedTensorSpec((), torch.int64, minimum=0, maximum=count - 1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from typing import Any
 
 import torch
@@ -13,6 +15,27 @@ from alf.nest.utils import convert_device
 from alf.tensor_specs import TensorSpec
 
 Nest = Any
+
+
+def _check_fits(storage: list[torch.Tensor], name: str) -> None:
+    """Raises where tensors `[B, length, ...]` in host memory are larger than that."""
+    size = sum(x.numel() * x.element_size() for x in storage if x.device.type == "cpu")
+    memory = _host_memory()
+    if size > memory:
+        environments, length = storage[0].shape[:2]
+        raise ValueError(
+            f"{name} would take {size / 1e9:.1f} GB for {length} records of each of {environments} "
+            f"environments, this machine has {memory / 1e9:.1f} GB: lower replay_buffer_length of "
+            "the level's training"
+        )
+
+
+def _host_memory() -> float:
+    """Bytes of the machine's memory; infinite where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 class LevelReplayBuffer(ReplayBuffer):
@@ -31,8 +54,13 @@ class LevelReplayBuffer(ReplayBuffer):
     def in_place_of(
         cls, buffer: ReplayBuffer, *, prioritized: bool, name: str
     ) -> LevelReplayBuffer:
-        """An empty buffer for the same data, of the same size."""
+        """An empty buffer for the same data, of the same size.
+
+        Raises:
+            ValueError: the machine has not as much memory, which would show when it is full alone.
+        """
         storage = alf.nest.flatten(buffer._buffer)
+        _check_fits(storage, name)
         made = cls(
             data_spec=alf.nest.map_structure(
                 lambda x: TensorSpec(x.shape[2:], dtype=x.dtype), buffer._buffer

@@ -42,7 +42,7 @@ def parts() -> list[Any]:
     return list(found.values())
 
 
-def _options() -> list[type]:
+def _options() -> list[Any]:
     """The dataclasses all of whose fields have a default: those that a user makes."""
     return [p for p in parts() if dataclasses.is_dataclass(p) and hasattr(p, "__post_init__")]
 

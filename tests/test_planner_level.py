@@ -339,7 +339,7 @@ def test_the_states_are_those_of_their_specs() -> None:
         ({"action_spec": {"a": ACTION}}, "one bounded action tensor"),
         ({"action_spec": option(3)}, "CEM.*needs a CategoricalCEM"),
         ({"planner": CategoricalCEM()}, "CategoricalCEM.*needs a planner of continuous actions"),
-        ({"horizon": 0}, "horizon of level 'top' is 0"),
+        ({"horizon": 0}, "horizon of 'top' is 0"),
         ({"reward_spec": TensorSpec((2,))}, "plans for one reward"),
         ({"initial_guess": [0.0, 0.0, 0.0]}, "initial_guess of level 'top' has 3 numbers for 2"),
         ({"exploration": Exploration(no_planning_steps=5)}, "no_planning_steps=5.*training=None"),

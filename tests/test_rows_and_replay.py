@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alf.data_structures import namedtuple
+from alf.data_structures import Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf.utils.dist_utils import extract_spec
-from alf_layered import TrainingOptions
+from alf_layered import TrainingOptions, replay
 from alf_layered.levels.training import UpdateClock
 from alf_layered.replay import LevelReplayBuffer
 from alf_layered.rows import on_rows, take_rows, where_rows
@@ -128,3 +128,16 @@ def test_specs_of_stored_data_are_kept() -> None:
     _fill(buffer, [3, 3])
     batch, _ = buffer.get_batch(2, 2)
     assert extract_spec(batch, from_dim=2) == Record(TensorSpec((), torch.int32), TensorSpec(()))
+
+
+def test_a_buffer_that_does_not_fit_into_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record is a thousand numbers and its kind, 4 bytes each."""
+    spec, kind = TensorSpec((1000,)), TensorSpec((), torch.int32)
+    stock = ReplayBuffer(Experience(time_step=TimeStep(step_type=kind, reward=spec)), 4, 50)
+    monkeypatch.setattr(replay, "_host_memory", lambda: 4 * 50 * 4004.0)
+    LevelReplayBuffer.in_place_of(stock, prioritized=False, name="low_replay_buffer")
+    monkeypatch.setattr(replay, "_host_memory", lambda: 4 * 50 * 4004.0 - 1)
+    with pytest.raises(ValueError, match=r"low_replay_buffer.*50 records of each of 4 env.*lower"):
+        LevelReplayBuffer.in_place_of(stock, prioritized=False, name="low_replay_buffer")
+    monkeypatch.undo()
+    assert 1e8 < replay._host_memory() < 1e15

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, POSITIVE, checked
 from alf_layered.environments.maze_layouts import Cell, as_layout, free_cells, open_field
 
 AGENT_RADIUS = 0.15
@@ -49,6 +50,14 @@ class MazeOutcome(NamedTuple):
     """[B] bool"""
 
 
+@checked(
+    cell_size=POSITIVE,
+    start_jitter=AT_LEAST_0,
+    goal_radius=POSITIVE,
+    max_velocity=POSITIVE,
+    dt=POSITIVE,
+    max_episode_steps=AT_LEAST_1,
+)
 class Maze2D:
     """The geometry and the rules of one maze."""
 
@@ -89,14 +98,12 @@ class Maze2D:
                 the maze, or a goal has no start that is farther away than `goal_radius`.
         """
         self.layout = open_field() if layout is None else as_layout(layout)
-        self.cell_size = _positive("cell_size", cell_size)
-        self.goal_radius = _positive("goal_radius", goal_radius)
-        self.max_velocity = _positive("max_velocity", max_velocity)
-        self.dt = _positive("dt", dt)
+        self.cell_size = float(cell_size)
+        self.goal_radius = float(goal_radius)
+        self.max_velocity = float(max_velocity)
+        self.dt = float(dt)
         self.dense_reward = dense_reward
         self.terminate_at_goal = terminate_at_goal
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps is at least 1 or None, got {max_episode_steps}")
         self.max_episode_steps = max_episode_steps
         room = self.cell_size / 2 - AGENT_RADIUS
         if room < 0:
@@ -223,9 +230,3 @@ class Maze2D:
             )
         eligible_first = torch.argsort(far.to(torch.int8), dim=1, descending=True, stable=True)
         return eligible_first, far.sum(dim=1)
-
-
-def _positive(name: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be a positive number, got {value}")
-    return float(value)

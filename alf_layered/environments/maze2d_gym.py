@@ -18,11 +18,21 @@ import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, POSITIVE, checked
 from alf_layered.environments.maze2d import Maze2D, MazeState
 from alf_layered.environments.maze_layouts import MAZE_TASKS, Cell, maze_task
 from alf_layered.environments.render2d import MazePicture
 
 
+@checked(
+    cell_size=POSITIVE,
+    start_jitter=AT_LEAST_0,
+    goal_radius=POSITIVE,
+    max_velocity=POSITIVE,
+    dt=POSITIVE,
+    max_episode_steps=AT_LEAST_1,
+    pixel_size=AT_LEAST_1,
+)
 class Maze2DGym(gymnasium.Env):
     """One maze; observations, actions and rewards as in `maze2d_alf`.
 

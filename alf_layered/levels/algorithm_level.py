@@ -10,7 +10,6 @@ import torch
 import alf
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
@@ -18,6 +17,7 @@ from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.bounds import Bounds
 from alf_layered.joints import option
 from alf_layered.levels.constructors import check_constructor
+from alf_layered.levels.default_sac import default_sac, level_sac
 from alf_layered.levels.fixed_actions import (
     as_actions,
     check_bounded,
@@ -43,7 +43,8 @@ class AlgorithmLevel(Level):
 
     Args:
         algorithm_ctor: called with `observation_spec`, `action_spec`, `reward_spec`, `config` and
-            `debug_summaries`; optimizers belong to it, one set for each level.
+            `debug_summaries`; optimizers belong to it, one set for each level. The default is
+            `SacAlgorithm`, with hidden layers and Adam where `alf.config` says nothing of them.
         gamma: discount factor per environment step; None: the one of the algorithm's losses or
             search. Two that differ are an error.
         nested_observation: whether the algorithm gets the `LevelObservation` as it is; otherwise
@@ -66,7 +67,7 @@ class AlgorithmLevel(Level):
         input_spec: Nest = (),
         reward_spec: TensorSpec = TensorSpec(()),
         *,
-        algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
+        algorithm_ctor: Callable[..., Algorithm] = default_sac,
         gamma: float | None = None,
         nested_observation: bool = False,
         goal: Goal | None = None,
@@ -92,7 +93,7 @@ class AlgorithmLevel(Level):
         if choices is not None:
             choices = as_actions(choices, action_spec, level=name, leading=1)
         algorithm_action_spec = action_spec if choices is None else option(len(choices))
-        algorithm = algorithm_ctor(
+        algorithm = level_sac(algorithm_ctor, optimizer)(
             observation_spec=level_spec if nested_observation else flat_spec(level_spec),
             action_spec=algorithm_action_spec,
             reward_spec=reward_spec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ def build_levels(
     reward_spec: TensorSpec,
     config: TrainerConfig | None,
     debug_summaries: bool,
+    discounts_time: bool = True,
 ) -> list[Level]:
     """The levels, most abstract first, each checked against its neighbours.
 
@@ -43,6 +45,7 @@ def build_levels(
         observation_specs: what each level sees.
         joints: what passes between neighbours.
         action_spec: what the last level decides, the environment's action.
+        discounts_time: whether a decision is discounted by its environment steps.
     """
     inputs, actions = [(), *joints], [*joints, action_spec]
     levels: list[Level] = []
@@ -55,6 +58,8 @@ def build_levels(
                     "the first level asks for the level above it, but it is the top one"
                 )
             free["above"] = levels[-1]
+        if getattr(called_by(ctor), "asks_for_steps_below", False):
+            free["steps_below"] = _steps_of(constructors[i + 1 :]) if discounts_time else 1
         level = ctor(
             observation_spec=observation_specs[i],
             reward_spec=reward_spec,
@@ -83,6 +88,13 @@ def joint_specs(
     """The spec of what passes between each pair of neighbours."""
     declared = [_declared(ctor, "input_spec") for ctor in constructors]
     return resolve_joints(joints, declared, observation_spec)
+
+
+def _steps_of(constructors: Sequence[LevelCtor]) -> int:
+    """Environment steps for which levels keep control, 1 if they do not say."""
+    intervals = [_declared(ctor, "control_interval") for ctor in constructors]
+    known = [k for k in intervals if isinstance(k, int)]
+    return math.prod(known) if len(known) == len(intervals) else 1
 
 
 def _declared(ctor: LevelCtor, argument: str) -> Nest | None:

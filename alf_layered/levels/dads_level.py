@@ -10,8 +10,8 @@ from torch import Tensor
 
 import alf
 from alf.algorithms.algorithm import Algorithm
-from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf_layered.allowed import AT_LEAST_1, UNIT, checked
+from alf_layered.levels.default_sac import default_sac
 from alf_layered.levels.skill_level import SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.predictors.skill_information import skill_information
@@ -34,7 +34,7 @@ class DADSLevel(SkillLevel):
     def __init__(
         self,
         *args: Any,
-        algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
+        algorithm_ctor: Callable[..., Algorithm] = default_sac,
         options: SkillOptions = SkillOptions(),
         control_interval: int = 1,
         termination_probability: float = 0.0,

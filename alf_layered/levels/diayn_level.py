@@ -10,12 +10,12 @@ from torch import Tensor
 
 import alf
 from alf.algorithms.algorithm import Algorithm
-from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec
 from alf_layered.allowed import checked
 from alf_layered.levels.constructors import check_constructor
+from alf_layered.levels.default_sac import default_sac
 from alf_layered.levels.level import Level
 from alf_layered.levels.skill_level import SkillInfo, SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
@@ -48,6 +48,8 @@ class DIAYNLevel(SkillLevel):
         discriminator_ctor: called with the number of dimensions of the state and the skills' spec.
     """
 
+    made_up_start = 0  # the discriminator tells skills apart, not the planner's model
+
     def __init__(
         self,
         observation_spec: Nest,
@@ -55,7 +57,7 @@ class DIAYNLevel(SkillLevel):
         input_spec: BoundedTensorSpec,
         *args: Any,
         above: Level,
-        algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
+        algorithm_ctor: Callable[..., Algorithm] = default_sac,
         discriminator_ctor: Callable[..., Discriminator] = Discriminator,
         options: SkillOptions = SkillOptions(),
         optimizer: torch.optim.Optimizer | None = None,

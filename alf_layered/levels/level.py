@@ -58,6 +58,9 @@ class Level(OffPolicyAlgorithm):
 
     costly: bool = False
     """Whether a step of this level is worth gathering the rows that need one."""
+    asks_for_steps_below: bool = False
+    """Whether the constructor takes `steps_below`: the product of the control intervals that the
+    constructors of the levels below declare, 1 if one declares none."""
     sees_above: bool = False
     """Whether the level gets to know the level above: as the argument `above` of its constructor,
     and what that one observes as `LevelObservation.above`."""

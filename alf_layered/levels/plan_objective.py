@@ -47,6 +47,9 @@ class Disagreement:
 
     standardized: bool = True
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def __call__(self, outlook: Outlook) -> torch.Tensor:
         """`[H, 1, B, K, 1]`."""
         state = outlook.prospect.imagined.state[1:]

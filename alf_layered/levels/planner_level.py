@@ -32,7 +32,7 @@ from alf_layered.planners.plan import Plan, shift
 from alf_layered.planners.search import SearchOptions, SearchResult, first_plan, search
 from alf_layered.predictors.batch import PredictorBatch, ReplayedSpans, reached_vector
 from alf_layered.predictors.predictor import Predictor
-from alf_layered.predictors.predictor_factory import get_default_predictor_factory
+from alf_layered.predictors.predictor_factory import default_factory_for
 from alf_layered.rows import on_rows, where_rows
 from alf_layered.transitions import is_outcome
 
@@ -85,9 +85,11 @@ class PlannerLevel(Level):
     followed.
 
     Args:
-        predictor_factory: called with the specs of what the predictor sees and of the actions.
-        planner: how plans are searched; a `CategoricalCEM` for discrete actions. Evaluation
-            executes the mean where rollouts execute a "random" plan.
+        predictor_factory: called with the specs of what the predictor sees and of the actions;
+            None: `get_default_predictor_factory()` for observations that are dicts, otherwise the
+            whole observation is the state.
+        planner: how plans are searched; None: `ICEM()`, or `CategoricalCEM()` for discrete actions.
+            Evaluation executes the mean where rollouts execute a "random" plan.
         horizon: H, decisions of a plan.
         objective: what plans are for.
         exploration: how rollouts explore; None: they always plan, and the warm-up does not matter.
@@ -123,7 +125,7 @@ class PlannerLevel(Level):
         reward_spec: TensorSpec = TensorSpec(()),
         *,
         predictor_factory: Callable[[Nest, Nest], Predictor] | None = None,
-        planner: SearchOptions = ICEM(),
+        planner: SearchOptions | None = None,
         horizon: int = 10,
         objective: PlanObjective = PlanObjective(),
         exploration: Exploration | None = Exploration(),
@@ -142,12 +144,11 @@ class PlannerLevel(Level):
         debug_summaries: bool = False,
         name: str = "PlannerLevel",
     ) -> None:
+        planner = _usual_planner(action_spec) if planner is None else planner
         _check_spaces(action_spec, reward_spec, planner, level=name)
-        if horizon < 1:
-            raise ValueError(f"horizon of level {name!r} is {horizon}, a plan has 1 decision")
         seen_spec = LevelObservation(observation_spec, input_spec)
         seen_spec = seen_spec if alf.nest.flatten(input_spec) else observation_spec
-        factory = predictor_factory or get_default_predictor_factory()
+        factory = predictor_factory or default_factory_for(seen_spec)
         check_constructor(factory, f"predictor_factory of level {name!r}")
         predictor = factory(seen_spec, action_spec)
         _check_exploration(exploration, predictor, objective, training, level=name)
@@ -219,6 +220,10 @@ class PlannerLevel(Level):
     def predictor(self) -> Predictor:
         """What is learned and planned with."""
         return self._predictor
+
+    def break_symmetry(self, duration: int) -> None:
+        """Lets the model start with made-up skills; see `Model.break_symmetry`."""
+        self._predictor.model.break_symmetry(duration)
 
     def encode(self, observation: LevelObservation) -> tuple[torch.Tensor, torch.Tensor]:
         """State `[*L, S]` and context `[*L, C]` of what the level observes."""
@@ -408,6 +413,11 @@ def _decisions(prev_action: torch.Tensor) -> torch.Tensor:
     """`[B, T, ...]`: the decision at each record is the previous one of the next; the last record's
     is not known, and nobody asks for it."""
     return torch.cat([prev_action[:, 1:], prev_action[:, -1:]], dim=1)
+
+
+def _usual_planner(action_spec: Any) -> SearchOptions:
+    is_discrete = isinstance(action_spec, TensorSpec) and not action_spec.dtype.is_floating_point
+    return CategoricalCEM() if is_discrete else ICEM()
 
 
 def _plan_spec(action_spec: TensorSpec, horizon: int, planner: SearchOptions) -> Plan:

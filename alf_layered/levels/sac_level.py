@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf_layered.levels.algorithm_level import AlgorithmLevel
+from alf_layered.levels.default_sac import default_sac
 
-SacLevel = partial(AlgorithmLevel, algorithm_ctor=SacAlgorithm, name="sac")
-"""`AlgorithmLevel` with `SacAlgorithm`; settings of the algorithm come from `alf.config`, or give
+SacLevel = partial(AlgorithmLevel, algorithm_ctor=default_sac, name="sac")
+"""`AlgorithmLevel` with `SacAlgorithm`: settings come from `alf.config` and `default_sac`, or give
 `algorithm_ctor=partial(SacAlgorithm, ...)`."""

@@ -21,6 +21,7 @@ from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, SHARE, checked
 from alf_layered.bounds import Bounds
 from alf_layered.levels.constructors import called_by, check_constructor
+from alf_layered.levels.default_sac import level_sac
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
 from alf_layered.levels.learner_fit import (
     agreed_gamma,
@@ -119,6 +120,9 @@ class SkillLevel(Level):
 
     sees_above = True
     costly = True
+    made_up_start: int = 100_000
+    """Environment steps for which a planner whose predictor is the default one expects made-up
+    skills at first, so that skills differ before any is learned; 0: none."""
     usual_std: float = 1.0
     """What `SkillOptions.fixed_std` is where it is "usual"."""
 
@@ -177,7 +181,7 @@ class SkillLevel(Level):
             ),
         )
         own_config = None if config is None else training.level_config(config)
-        algorithm = algorithm_ctor(
+        algorithm = level_sac(algorithm_ctor, optimizer)(
             observation_spec=seen_spec if nested_observation else flat_spec(seen_spec),
             action_spec=action_spec,
             reward_spec=TensorSpec(()),
@@ -207,6 +211,8 @@ class SkillLevel(Level):
             debug_summaries=debug_summaries,
             name=name,
         )
+        if self.made_up_start > 0 and freeze_after != 0:
+            above.break_symmetry(self.made_up_start)
         self._algorithm = algorithm
         self._above = (above,)  # in a tuple it is no part of this module
         self._options = options

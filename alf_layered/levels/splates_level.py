@@ -11,8 +11,8 @@ from torch import Tensor
 
 import alf
 from alf.algorithms.algorithm import Algorithm
-from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf_layered.allowed import checked
+from alf_layered.levels.default_sac import default_sac
 from alf_layered.levels.skill_level import SkillLevel, SkillRows
 from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.predictors.skill_information import skill_information
@@ -39,7 +39,7 @@ class SPlaTESLevel(SkillLevel):
     def __init__(
         self,
         *args: Any,
-        algorithm_ctor: Callable[..., Algorithm] = SacAlgorithm,
+        algorithm_ctor: Callable[..., Algorithm] = default_sac,
         options: SkillOptions = SkillOptions(),
         potential_diff_reward: bool = False,
         potential_clipping_low: float | Schedule = -50.0,

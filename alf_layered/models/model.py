@@ -54,6 +54,15 @@ class Model(nn.Module, ABC):
         # On the host: the number steers Python, and reading it must not wait for an accelerator.
         self.register_buffer("n_total_env_steps", torch.zeros((), dtype=torch.int64, device="cpu"))
 
+    def break_symmetry(self, duration: int) -> None:
+        """Starts with made-up skill dynamics, if the model was made to be asked; otherwise nothing
+        happens.
+
+        Args:
+            duration: environment steps of that start, of all environments together.
+        """
+        return
+
     @abstractmethod
     def members(
         self,

@@ -6,6 +6,7 @@ Axis letters: B batch rows, N members, M modes, S state, R rows of a rollout, H 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ class ProbabilisticEnsemble(Model):
             weights to give.
         beta_nll: from 0, the likelihood, to 1: how far means are learned as by squared errors, see
             `mixture.beta_nll`. Where outcomes jump, as at walls, 0.5 fits better. Needs one mode.
-        symmetry_breaking_start: whether to start with made-up skill dynamics.
+        symmetry_breaking_start: whether to start with made-up skill dynamics; None: only if
+            `break_symmetry` asks.
         sb_start_duration: until when, in environment steps of all environments together.
         sb_start_factor: length of the push of a unit action there.
         partition_batch: whether each member learns from rows of its own: i, i + N, ...
@@ -82,7 +84,7 @@ class ProbabilisticEnsemble(Model):
         target_bn_momentum: float = 0.01,
         weighted_loss: bool = False,
         beta_nll: float = 0.0,
-        symmetry_breaking_start: bool = False,
+        symmetry_breaking_start: bool | None = False,
         sb_start_duration: int = 100_000,
         sb_start_factor: float = 1.5,
         partition_batch: bool = False,
@@ -115,16 +117,15 @@ class ProbabilisticEnsemble(Model):
         self.targets = (
             RunningMoments(state_dim, momentum=target_bn_momentum) if normalize_targets else None
         )
-        self.symmetry_breaking = (
-            SymmetryBreaking(
-                state_dim,
-                width(as_spec(action_space)),
-                duration=sb_start_duration,
-                factor=sb_start_factor,
-            )
-            if symmetry_breaking_start
-            else None
+        self._made_up_start = partial(
+            SymmetryBreaking,
+            state_dim,
+            width(as_spec(action_space)),
+            duration=sb_start_duration,
+            factor=sb_start_factor,
         )
+        self._may_break_symmetry = symmetry_breaking_start is None
+        self.symmetry_breaking = self._made_up_start() if symmetry_breaking_start else None
         register_constant(self, "_unit", torch.ones(state_dim))
         if device is not None:
             self.to(device)
@@ -176,6 +177,12 @@ class ProbabilisticEnsemble(Model):
     def breaks_symmetry(self) -> bool:
         """Whether predictions are still mixed with made-up ones."""
         return self._learned_share(loss_mode=False) < 1.0
+
+    def break_symmetry(self, duration: int) -> None:
+        if self._may_break_symmetry:
+            self._may_break_symmetry = False
+            made_up = self._made_up_start(duration=duration)
+            self.symmetry_breaking = made_up.to(self._unit.device)
 
     def set_skill_transform(self, to_change: torch.Tensor) -> None:
         """See `SymmetryBreaking.set_transform`; nothing where the start is not made up."""

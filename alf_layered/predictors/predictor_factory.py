@@ -90,7 +90,7 @@ class PredictorFactory:
 )
 def get_default_predictor_factory(
     env: Any = None,
-    sb_start_duration: int = 100_000,
+    sb_start_duration: int | None = None,
     *,
     state_fields: Sequence[str] = ("achieved_goal",),
     context_fields: Sequence[str] = ("desired_goal",),
@@ -107,7 +107,7 @@ def get_default_predictor_factory(
         env: an ALF or gymnasium environment or an observation spec: where it is given, a missing
             field is an error right here. The level's own observation counts in any case.
         sb_start_duration: environment steps of the made-up start, of all environments together;
-            0: none.
+            0: none. None: none either, unless a level of skills below asks for one.
         state_fields: of the observation, that make up the state.
         context_fields: of the observation, that are constant in an episode.
         n_models: members of the ensemble.
@@ -126,8 +126,8 @@ def get_default_predictor_factory(
             n_models=n_models,
             n_modes=n_modes,
             target_bn_momentum=0.001,
-            symmetry_breaking_start=sb_start_duration > 0,
-            sb_start_duration=max(sb_start_duration, 1),
+            symmetry_breaking_start=None if sb_start_duration is None else sb_start_duration > 0,
+            sb_start_duration=max(sb_start_duration or 1, 1),
             sb_start_factor=sb_start_factor,
             partial_net=ProbFCDynamics,
         ),
@@ -136,6 +136,34 @@ def get_default_predictor_factory(
         partial_encoder=partial_encoder,
         partial_predictor=partial_predictor,
         wants_spec=True,
+    )
+
+
+def default_factory_for(observation_spec: Nest) -> PredictorFactory:
+    """The factory for a level that is given none.
+
+    A dict has goals, see `get_default_predictor_factory`. Of anything else the state is the whole
+    observation; what the level gets from above is the context.
+    """
+    if isinstance(observation_spec, dict):
+        return get_default_predictor_factory()
+    return PredictorFactory(
+        partial_model=partial(ProbabilisticEnsemble, symmetry_breaking_start=None),
+        partial_val_func=ValueNet,
+        partial_rew_func=RewardNet,
+        partial_encoder=_whole_encoder,
+        wants_spec=True,
+    )
+
+
+def _whole_encoder(observation_spec: Nest) -> FixedEncoderNet:
+    """A `LevelObservation`'s observation as state and its input as context, else all as state."""
+    size = flat_spec(observation_spec).shape[0]
+    seen = size
+    if hasattr(observation_spec, "input"):
+        seen = flat_spec(observation_spec.observation).shape[0]  # comes first in the flat vector
+    return FixedEncoderNet(
+        (size,), latent_state_dims=list(range(seen)), context_dims=list(range(seen, size))
     )
 
 

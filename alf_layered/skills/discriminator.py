@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alf.tensor_specs import BoundedTensorSpec
+from alf_layered.allowed import AT_LEAST_1, POSITIVE, checked
 from alf_layered.networks.mlp import MLP
 from alf_layered.networks.running_moments import RunningMoments
 
 
+@checked(state_dim=AT_LEAST_1, hidden=AT_LEAST_1, std=POSITIVE)
 class Discriminator(nn.Module):
     """`q(z|s)`: probabilities of options, or a Gaussian around a vector.
 

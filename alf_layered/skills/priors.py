@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from alf.tensor_specs import BoundedTensorSpec
+from alf_layered.allowed import AT_LEAST_1, POSITIVE, checked
 
 Nest = Any
 
@@ -62,15 +63,11 @@ class BoxPrior:
         return torch.full(skill.shape[: skill.ndim - self._low.ndim], -float(volume)).to(skill)
 
 
+@checked(dim=AT_LEAST_1, radius=POSITIVE)
 class SpherePrior:
     """Uniform over the surface of a sphere in Z dimensions."""
 
     def __init__(self, dim: int, radius: float = 1.0) -> None:
-        if dim < 1 or not radius > 0:
-            raise ValueError(
-                f"a SpherePrior has at least 1 dimension and a positive radius, not {dim} and "
-                f"{radius}"
-            )
         self._dim, self._radius = dim, radius
 
     def sample(

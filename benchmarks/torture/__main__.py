@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.torture.table import Row, as_markdown, total
 
-SECTIONS: tuple[str, ...] = ("not_finite", "resumes")
+SECTIONS: tuple[str, ...] = ("malformed", "not_finite", "resumes")
 """The modules of this package that inject faults, in the order of the table."""
 
 

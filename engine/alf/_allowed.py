@@ -213,7 +213,10 @@ def of_annotation(annotation: Any, range: Range | None = None) -> Allowed | None
     tests = [entry.test for entry in known if entry is not None]
     if others:
         tests.append(lambda value: not (_is_scalar(value) or (value is None and is_scalar)))
-    words = [entry.text for entry in known if entry is not None] + [f"a {o}" for o in others]
+    words = [
+        entry.text if entry is not None else f"{'an' if part[0] in 'AEIOU' else 'a'} {part}"
+        for part, entry in zip(parts, known, strict=True)
+    ]
     return Allowed(lambda value: any(test(value) for test in tests), " or ".join(words))
 
 

@@ -63,8 +63,11 @@ def configurable(
 def _decorate(
     target: Any, name: str | None, whitelist: Sequence[str], blacklist: Sequence[str]
 ) -> Any:
-    is_whole = name is not None and "." in name
-    owner = name if is_whole else f"{_public_module(target)}.{name or target.__qualname__}"
+    owner = (
+        name
+        if name is not None and "." in name
+        else f"{_public_module(target)}.{name or target.__qualname__}"
+    )
     if whitelist and blacklist:
         raise ValueError(f"{owner}: whitelist and blacklist cannot both be given")
     if not inspect.isclass(target):

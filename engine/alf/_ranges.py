@@ -22,7 +22,8 @@ from alf._allowed import (
 _NAMES: dict[Range, str] = {
     UNIT: """
         gamma discount td_lambda epsilon_greedy rollout_epsilon_greedy rollout_random_action
-        her_proportion same_action_prob recent_data_ratio episode_end_probability new_noise_prob
+        her_proportion capacity_ratio same_action_prob recent_data_ratio
+        episode_end_probability new_noise_prob
         reanalyze_ratio ud_flip_prob lr_flip_prob update_rate root_exploration_fraction
         recurrent_gradient_scaling_factor chance unexpanded_value_score active_action_portion
         current_score_update_rate past_score_update_rate momentum usage_decay ou_damping damping
@@ -46,6 +47,7 @@ _NAMES: dict[Range, str] = {
     AT_LEAST_0: """
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval
         num_checkpoints summary_interval summaries_flush_secs summary_max_queue
+        environment_heartbeat_secs environment_timeout_secs
         initial_collect_steps ddp_paras_check_interval priority_replay_alpha priority_replay_eps
         rl_train_after_update_steps max_episode_steps num_earliest_frames_ignored
         variance_epsilon clipping update_max_calls ou_stddev stddev same_action_noise dqda_clipping

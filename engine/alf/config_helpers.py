@@ -19,6 +19,7 @@ from alf.config_util import (
     validate_pre_configs,
 )
 from alf.nest import nest
+from alf.utils._waiting import waiting_for
 
 _env: Any = None
 
@@ -116,7 +117,8 @@ def get_env() -> Any:
         seed = _set_seed(max(context.ddp_rank, 0))
         if context.is_distributed:
             adjust_config_by_multi_process_divider(context.ddp_rank, context.num_processes)
-        _env = create_environment(seed=seed)
+        with waiting_for("the environment that is being made"):
+            _env = create_environment(seed=seed)
     return _env
 
 

@@ -8,6 +8,8 @@ from typing import Any, Union
 import numpy as np
 import torch
 
+from alf.config_util import configurable
+
 _NUMPY_DTYPES = {
     torch.float16: "float16",
     torch.float32: "float32",
@@ -29,6 +31,7 @@ def torch_dtype_to_str(dtype: torch.dtype) -> str:
     return _NUMPY_DTYPES[dtype]
 
 
+@configurable
 class TensorSpec:
     """Shape and dtype of a tensor without its outer (batch, time) dimensions. Immutable."""
 
@@ -144,6 +147,7 @@ class TensorSpec:
         return TensorSpec, (tuple(self._shape), self._dtype)
 
 
+@configurable
 class BoundedTensorSpec(TensorSpec):
     """A spec with an inclusive minimum and maximum for each element.
 

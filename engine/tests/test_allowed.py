@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
 import alf
 from alf._allowed import AT_LEAST_1, SHARE, UNIT, Range, check_fields, checked, of_annotation
@@ -23,6 +24,7 @@ from alf._ranges import names_with_a_range
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.environments.utils import create_environment
+from alf.experience_replayers import replay_buffer
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 NAN = math.nan
@@ -235,3 +237,23 @@ def test_a_dataclass_names_its_field() -> None:
     ):
         with pytest.raises(ValueError, match=text):
             Options(**wrong)  # type: ignore
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize(("records", "warns"), [(32, True), (128, False)])
+def test_a_first_batch_that_is_larger_than_all_there_is_is_said(
+    monkeypatch: pytest.MonkeyPatch, records: int, warns: bool, prioritized: bool
+) -> None:
+    said = []
+    monkeypatch.setattr(
+        replay_buffer.logging, "warning", lambda text, *args: said.append(text % args)
+    )
+    buffer = replay_buffer.ReplayBuffer(
+        TensorSpec(()), num_environments=4, max_length=64, prioritized_sampling=prioritized
+    )
+    for _ in range(records // 4):
+        buffer.add_batch(torch.zeros(4), torch.arange(4))
+    for _ in range(2):
+        buffer.get_batch(128, 1)
+    assert len(said) == warns
+    assert all("a batch of 128 spans is drawn from 32 different ones" in text for text in said)

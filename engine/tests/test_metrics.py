@@ -12,6 +12,7 @@ import alf
 from alf import metrics
 from alf.data_structures import StepType, TimeStep
 from alf.metrics._together import Together
+from alf.trainers._console import interesting_numbers
 
 F, M, L = StepType.FIRST, StepType.MID, StepType.LAST
 
@@ -52,7 +53,43 @@ def test_returns_lengths_and_infos_of_finished_episodes_are_averaged():
     assert fed(metrics.AverageReturnMetric(STEPS[0])).result() == pytest.approx((7 + 24) / 2)
     assert fed(metrics.AverageEpisodeLengthMetric(STEPS[0])).result() == pytest.approx(2.5)
     info = fed(metrics.AverageEnvInfoMetric(STEPS[0])).result()
-    assert info == {"success": pytest.approx(1.5)}
+    assert info == {"success": 1.0}  # both episodes are one, however often and much it was said
+
+
+@pytest.mark.parametrize("field", ["success", "is_success"])
+def test_an_episode_is_a_success_or_not(field):
+    """True at ten steps of an episode, it was a rate of 10."""
+    B, length = 4, 12
+    metric = metrics.AverageEnvInfoMetric(
+        time_step([F] * B, [0.0] * B, **{field: [0.0] * B, "count": [0.0] * B}), buffer_size=8
+    )
+    for _ in range(2):
+        for t in range(length + 1):
+            kind = F if t == 0 else L if t == length else M
+            # the first environment from step 3 on, the second at one step, the third half, never
+            said = [float(t >= 3), float(t == 5), 0.5 * (t == 5), 0.0]
+            metric(time_step([kind] * B, [0.0] * B, **{field: said, "count": said}))
+    result = metric.result()
+    assert result[field] == pytest.approx((1 + 1 + 0.5 + 0) / 4)
+    assert result["count"] == pytest.approx((10 + 1 + 0.5 + 0) / 4)
+    numbers = interesting_numbers([metric])
+    assert numbers["success"] == pytest.approx(0.625)
+
+
+def test_the_success_shown_is_the_first_of_its_names():
+    """`is_success` took the place of `success`."""
+    example = time_step([F], [0.0], success=[0.0], is_success=[0.0])
+    metric = metrics.AverageEnvInfoMetric(example)
+    for kind, success, is_success in ((F, 0, 0), (M, 0, 1), (L, 0, 1)):
+        metric(time_step([kind], [0.0], success=[success], is_success=[is_success]))
+    assert interesting_numbers([metric]) == {"success": 0.0}
+
+
+def test_a_suffix_of_its_own_counts_for_success_too():
+    metric = metrics.AverageEnvInfoMetric(time_step([F], [0.0], **{"success@step": [0.0]}))
+    for kind, success in ((F, 0.0), (M, 1.0), (L, 0.0)):
+        metric(time_step([kind], [0.0], **{"success@step": [success]}))
+    assert metric.result() == {"success@step": 0.5}
 
 
 def test_suffixes_say_how_the_values_of_an_episode_are_combined():
@@ -247,7 +284,7 @@ def test_summaries_are_written_against_other_metrics_too(monkeypatch):
         "Metrics_vs_EnvironmentSteps/AverageReturn": (15.5, 6),
         "Metrics_vs_NumberOfEpisodes/AverageReturn": (15.5, 2),
         "Metrics_vs_Hours/AverageReturn": (15.5, 3),
-        "Metrics/success": (1.5, 5),
+        "Metrics/success": (1.0, 5),
         "Metrics/EnvironmentSteps": (6.0, 5),
         "Metrics_vs_NumberOfEpisodes/EnvironmentSteps": (6.0, 2),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -131,8 +132,10 @@ def test_termination_does_not_bootstrap_and_truncation_does():
 
 
 @pytest.mark.parametrize("reward_shape", [(), (3,)])
-@pytest.mark.parametrize("td_loss", [OneStepTDLoss(gamma=0.9), TDLoss(gamma=0.9, td_lambda=0.5)])
-def test_the_loss_of_all_replicas_is_the_sum_of_the_loss_of_each(td_loss, reward_shape):
+@pytest.mark.parametrize(
+    "ctor", [partial(OneStepTDLoss, gamma=0.9), partial(TDLoss, gamma=0.9, td_lambda=0.5)]
+)
+def test_the_loss_of_all_replicas_is_the_sum_of_the_loss_of_each(ctor, reward_shape):
     generator = torch.Generator().manual_seed(0)
 
     def rand(*shape):
@@ -145,11 +148,19 @@ def test_the_loss_of_all_replicas_is_the_sum_of_the_loss_of_each(td_loss, reward
         critics=rand(4, 5, 2, *reward_shape),
         target=rand(4, 5, *reward_shape),
     )
+    td_loss = ctor()
     expected = sum(
         td_loss(info, info.critic.critics[:, :, i], info.critic.target_critic).loss
         for i in range(2)
     )
-    torch.testing.assert_close(sac_losses.loss_of_replicas([td_loss] * 2, info), expected)
+    losses = sac_losses.CriticLosses(ctor, 2, False)
+    assert losses.are_alike()
+    torch.testing.assert_close(sac_losses.loss_of_replicas(losses, info), expected)
+    losses[1] = TDLoss(gamma=0.5)  # a replaced one counts
+    assert not losses.are_alike()
+    other = losses[1](info, info.critic.critics[:, :, 1], info.critic.target_critic).loss
+    first = td_loss(info, info.critic.critics[:, :, 0], info.critic.target_critic).loss
+    torch.testing.assert_close(sac_losses.loss_of_replicas(losses, info), first + other)
 
 
 def test_losses_with_a_state_are_computed_one_by_one():
@@ -161,8 +172,10 @@ def test_losses_with_a_state_are_computed_one_by_one():
         target=torch.rand(3, 4),
     )
 
+    ctor = partial(TDLoss, gamma=0.9, td_lambda=0.5, normalize_target=True)
+
     def made():
-        return [TDLoss(gamma=0.9, td_lambda=0.5, normalize_target=True) for _ in range(2)]
+        return sac_losses.CriticLosses(ctor, 2, False)
 
     one_by_one = made()
     expected = sum(

@@ -26,6 +26,18 @@ from alf.algorithms.algorithm_interface import AlgorithmInterface
 Named = dict[int, tuple[str, nn.Parameter]]
 
 
+def params_of(optimizer: torch.optim.Optimizer) -> set[nn.Parameter]:
+    """All parameters of an optimizer, whatever their group."""
+    return {p for group in optimizer.param_groups for p in group["params"]}
+
+
+def flatten_module(module: nn.Module | nn.Parameter) -> list[nn.Module | nn.Parameter]:
+    """The parts of lists of modules or parameters, at any depth; anything else is one part."""
+    if isinstance(module, nn.ModuleList | nn.ParameterList):
+        return [part for child in module for part in flatten_module(child)]
+    return [module]
+
+
 @dataclasses.dataclass
 class Assignment:
     """The optimizers of an algorithm and of all algorithms below it.

@@ -19,8 +19,8 @@ from alf.utils import dist_utils
 from alf.utils.schedulers import Scheduler
 
 __all__ = [
+    "CriticLosses",
     "loss_of_replicas",
-    "make_critic_losses",
     "parts_of",
     "priority_of",
     "reward_with_entropy",
@@ -56,12 +56,12 @@ def parts_of(log_pi: Any) -> Sequence[Tensor]:
 def loss_of_replicas(td_losses: Sequence[Callable] | nn.ModuleList, info: SacInfo) -> Tensor:
     """The sum [T, B] over replicas of their losses.
 
-    Losses of the same kind without state of their own are computed in one call of the first, one
-    batch after the other.
+    Losses that were made together and have no state of their own are computed in one call of the
+    first, one batch after the other.
     """
     critics, target = info.critic.critics, info.critic.target_critic
     replicas = critics.shape[2]
-    if not all(getattr(loss, "is_stateless", False) for loss in td_losses):
+    if not (isinstance(td_losses, CriticLosses) and td_losses.are_alike()):
         parts = [td_losses[i](info, critics[:, :, i], target).loss for i in range(replicas)]
         return sum(parts[1:], parts[0])
 
@@ -78,11 +78,27 @@ def loss_of_replicas(td_losses: Sequence[Callable] | nn.ModuleList, info: SacInf
     return loss.unflatten(1, (replicas, -1)).sum(1)
 
 
-def make_critic_losses(ctor: Callable, replicas: int, debug_summaries: bool) -> nn.ModuleList:
-    """One loss for each replica of the critic."""
-    return nn.ModuleList(
-        ctor(debug_summaries=debug_summaries, name=f"critic_loss{i + 1}") for i in range(replicas)
-    )
+class CriticLosses(nn.ModuleList):
+    """One loss for each replica of the critic, made by the same constructor.
+
+    Args:
+        ctor: called with ``debug_summaries`` and ``name``.
+    """
+
+    def __init__(self, ctor: Callable, replicas: int, debug_summaries: bool) -> None:
+        made = [
+            ctor(debug_summaries=debug_summaries, name=f"critic_loss{i + 1}")
+            for i in range(replicas)
+        ]
+        super().__init__(made)
+        self._made = tuple(made)
+
+    def are_alike(self) -> bool:
+        """Whether one of them can do the work of all: none was replaced, none has a state."""
+        return len(self) == len(self._made) and all(
+            loss is made and getattr(loss, "is_stateless", False)
+            for loss, made in zip(self, self._made, strict=True)
+        )
 
 
 def priority_of(step_type: Tensor, critic_loss: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from alf.data_structures import AlgStep, Experience, TimeStep, make_experience, namedtuple
 from alf.nest import nest
 from alf.utils import common, dist_utils
+from alf.utils._waiting import waiting_for
 from alf.utils.finite_checks import check_action, explained
 from alf.utils.finite_steps import FiniteSteps, ending_once
 from alf.utils.summary_utils import record_time
@@ -108,8 +109,9 @@ class Interaction:
         with explained(alg, "rollout", observation=transformed.observation, state=policy_state):
             policy_step = alg.rollout_step(transformed, policy_state)
             unseen = check_action(alg, policy_step.output, transformed.observation)
-            with record_time("time/unroll_env_step"):
-                next_time_step = self._env.step(common.detach(policy_step.output))
+            action = common.detach(policy_step.output)
+            with record_time("time/unroll_env_step"), waiting_for(self._env):
+                next_time_step = self._env.step(action)
         next_time_step = self._finite.taken(next_time_step, unseen)
         repeats, self._repeats = self._repeats, self._finite.repeats
         if alg._overwrite_policy_output:
@@ -119,7 +121,9 @@ class Interaction:
 
     def _begin(self) -> None:
         batch_size = self._env.batch_size
-        self._time_step = self._finite.taken(common.get_initial_time_step(self._env))
+        with waiting_for(self._env):
+            time_step = common.get_initial_time_step(self._env)
+        self._time_step = self._finite.taken(time_step)
         self._policy_state = self._alg.get_initial_rollout_state(batch_size)
         self._initial_state = self._alg.get_initial_rollout_state(batch_size)
         self._has_state = len(nest.flatten(self._initial_state)) > 0

@@ -22,6 +22,7 @@ from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.utils import common, dist_utils
 from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
+from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.schedulers import update_all_progresses
 from alf.utils.spawned_process_utils import SpawnedProcessContext, set_spawned_process_context
 
@@ -65,8 +66,16 @@ def work(setup: UnrollSetup, jobs: Any, results: Any, stop: Any) -> None:
     # Of a higher layer: the process is configured as a program is.
     from alf import config_helpers
 
+    def end(text: str, signum: int | None) -> None:
+        connection.fail(text)
+        end_now(text, signum)
+
     try:
-        _Worker(setup, connection).run()
+        with watching() as watch:
+            worker = _Worker(setup, connection)
+            watch.end = end
+            watch.heartbeat, watch.timeout = worker.heartbeat_and_timeout
+            worker.run()
     except Exception:
         connection.send((None, traceback.format_exc()))
     else:
@@ -104,6 +113,12 @@ class _Connection:
     def send(self, message: tuple[Any, Any]) -> None:
         """Put it into the queue; wait while that is full."""
         self._patiently(functools.partial(self._results.put, message))
+
+    def fail(self, text: str) -> None:
+        """Tell the training what is wrong, before this process is ended."""
+        self.send((None, text))
+        self._results.close()
+        self._results.join_thread()
 
     def newest_job(self, wait: bool) -> Any:
         """The last message that came; None: none."""
@@ -150,6 +165,10 @@ class _Worker:
         self._env = _TimedEnv(env)
         self._interaction = Interaction(self._alg, self._env)
         self._interval = config.unroll_step_interval
+        self.heartbeat_and_timeout = (
+            config.environment_heartbeat_secs,
+            config.environment_timeout_secs,
+        )
 
     def run(self) -> None:
         self._alg.eval()
@@ -183,7 +202,8 @@ class _Worker:
         self._alg.load_state_dict(state, strict=False, skip_preloded=False)
         if generation != self._generation:
             self._generation = generation
-            self._env.reset()
+            with waiting_for(self._env):
+                self._env.reset()
             self._interaction.start_anew()
 
 

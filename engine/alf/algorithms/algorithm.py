@@ -9,6 +9,8 @@ from torch import nn
 
 from alf.algorithms import _gradient_step, _offline_training, _replay_training
 from alf.algorithms._module_modes import ModuleModes
+from alf.algorithms._optimizer_tree import flatten_module as _flatten_module
+from alf.algorithms._optimizer_tree import params_of as _get_optimizer_params
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.config_util import configurable
@@ -20,7 +22,15 @@ from alf.utils import finite_checks, summary_utils
 from alf.utils.common import mark_replay
 from alf.utils.spec_utils import zeros_from_spec
 
-__all__ = ["AlgStep", "Algorithm", "Loss", "LossInfo", "TimeStep"]
+__all__ = [
+    "AlgStep",
+    "Algorithm",
+    "Loss",
+    "LossInfo",
+    "TimeStep",
+    "_flatten_module",
+    "_get_optimizer_params",
+]
 
 Nest = Any
 Optimizer = torch.optim.Optimizer

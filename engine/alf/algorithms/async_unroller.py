@@ -29,6 +29,8 @@ from alf.nest.utils import convert_device
 from alf.summary import summary_ops as summary
 from alf.utils import common, dist_utils
 from alf.utils._child_process import Parent
+from alf.utils._outside import OutsideError
+from alf.utils._waiting import waiting_for
 from alf.utils.per_process_context import PerProcessContext
 from alf.utils.rng_state import preserved_rng_state
 from alf.utils.schedulers import get_all_progresses
@@ -101,7 +103,8 @@ class AsyncUnroller:
         """
         results: list[UnrollResult] = []
         while len(results) < (unroll_length or max_unroll_length):
-            message = self._next_message(wait=unroll_length > 0)
+            with waiting_for("the unroll process", is_limited=False):
+                message = self._next_message(wait=unroll_length > 0)
             if message is None:
                 break
             generation, content = message
@@ -154,7 +157,7 @@ class AsyncUnroller:
                 generation, content = self._results.get(wait, timeout)
             except queue.Empty:
                 if gone:
-                    raise RuntimeError(
+                    raise OutsideError(
                         f"the unroll process has ended with exit code {self._process.exitcode}"
                     ) from None
                 if wait:
@@ -162,7 +165,7 @@ class AsyncUnroller:
                 return None
             if generation is None:
                 self.close()
-                raise RuntimeError(f"the unroll process has failed:\n{content}")
+                raise OutsideError(f"the unroll process has failed:\n{content}")
             return generation, content
 
     def _unpack(self, content: bytes) -> UnrollResult:

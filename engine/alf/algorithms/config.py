@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from alf.config_util import configurable
+from alf.utils._waiting import HEARTBEAT_SECS, TIMEOUT_SECS
 from alf.utils.schedulers import Scheduler, as_scheduler
 from alf.utils.seeds import as_seed
 
@@ -54,6 +55,10 @@ class TrainerConfig:
         mask_out_loss_for_last_step: the loss of LAST steps counts as 0.
         sync_progress_to_envs: tell environments in other processes each iteration how far the
             training is, for schedulers there.
+        environment_heartbeat_secs: after so many seconds without an answer it is said which
+            environment does not answer; 0: never.
+        environment_timeout_secs: after so many seconds without an answer the run ends with a
+            checkpoint; 0: never.
         num_checkpoints: how many checkpoints are written during the run.
         best_checkpoint_metric: keep the checkpoint whose evaluation had the largest value of this
             metric, such as "AverageReturn" or "AverageEnvInfo/success", beside the newest ones;
@@ -144,6 +149,8 @@ class TrainerConfig:
     mask_out_loss_for_last_step: bool = True
     sync_progress_to_envs: bool = False
     num_checkpoints: int = 10
+    environment_heartbeat_secs: float = HEARTBEAT_SECS
+    environment_timeout_secs: float = TIMEOUT_SECS
     best_checkpoint_metric: str | None = None
     confirm_checkpoint_upon_crash: bool = True
     no_thread_env_for_conf: bool = False

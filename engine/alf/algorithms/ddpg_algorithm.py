@@ -169,7 +169,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             self.add_optimizer(actor_optimizer, [actor_network])
         if critic_optimizer is not None:
             self.add_optimizer(critic_optimizer, [critic_networks])
-        self._critic_losses = sac_losses.make_critic_losses(
+        self._critic_losses = sac_losses.CriticLosses(
             critic_loss_ctor or OneStepTDLoss, num_critic_replicas, debug_summaries
         )
         self._target_actor_network = actor_network.copy(name="target_actor_network")

@@ -31,6 +31,7 @@ from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils import common, distributed, finite_checks, summary_utils
+from alf.utils._waiting import waiting_for
 from alf.utils.common import mark_rollout
 from alf.utils.summary_utils import record_time
 
@@ -72,6 +73,7 @@ def _make_unroller(alg: RLAlgorithm, env: Any) -> Unroller:
     return QueuedUnroller(alg, env)
 
 
+@configurable
 class RLAlgorithm(Algorithm):
     """Base of reinforcement learning algorithms.
 
@@ -172,7 +174,9 @@ class RLAlgorithm(Algorithm):
             fraction = torch.zeros((), dtype=torch.float64, device="cpu")
             self.register_buffer("_unroll_length_fraction", fraction)
         self._unroller = _make_unroller(self, env)
-        self._metrics = self._make_metrics(env.reset())
+        with waiting_for(env):
+            time_step = env.reset()
+        self._metrics = self._make_metrics(time_step)
         self._metrics_together = Together(self._metrics)
 
     def _raise_initial_collect_steps(self, length: int, num_envs: int) -> None:

@@ -263,7 +263,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         period: int,
         reset_period: int,
     ) -> None:
-        self._critic_losses = sac_losses.make_critic_losses(
+        self._critic_losses = sac_losses.CriticLosses(
             critic_loss_ctor, self._num_critic_replicas, self._debug_summaries
         )
         self._entropy_normalizer = (

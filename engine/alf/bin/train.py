@@ -19,6 +19,7 @@ from alf.trainers.policy_trainer import RLTrainer, SLTrainer, Trainer
 from alf.utils import common
 from alf.utils._child_process import is_command_of_other
 from alf.utils._run_lock import run_lock
+from alf.utils._waiting import watching
 from alf.utils.per_process_context import PerProcessContext
 
 _SECONDS_TO_SAVE = 60.0
@@ -53,7 +54,8 @@ def train_in_this_process() -> int:
     # A search that was killed leaves runs which are about to write their last checkpoint.
     patience = _SECONDS_TO_SAVE if is_command_of_other() else 0.0
     lock = run_lock(root_dir, patience) if rank <= 0 else contextlib.nullcontext()
-    with signal_requests(), lock:
+    with signal_requests() as requests, lock, watching() as watch:
+        watch.stop_request = requests.stop_request
         _program.log_to_files(root_dir, "py_train" if rank <= 0 else f"py_train_rank{rank}")
         _program.set_up_torch()
         if flags.FLAGS.store_snapshot and rank <= 0:

@@ -93,6 +93,10 @@ class ParallelAlfEnvironment(AlfEnvironment):
         """The single environments."""
         return self._envs
 
+    def unanswered(self) -> list[int]:
+        """The processes that were asked for something and have not answered yet."""
+        return [i for i, env in enumerate(self._envs) if env.is_unanswered]
+
     @property
     def num_spare_envs_for_reload(self) -> int:
         """Number of environments which wait to replace one that is being reset."""

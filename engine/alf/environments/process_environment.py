@@ -18,6 +18,7 @@ from alf.environments._single_wrappers import AlfEnvironmentBaseWrapper
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
+from alf.utils._outside import OutsideError
 from alf.utils.schedulers import get_all_progresses, update_all_progresses
 
 _OK = "ok"
@@ -141,6 +142,7 @@ class ProcessEnvironment:
         self._name = name or f"environment {env_id}"
         self._process: Any = None
         self._conn: Any = None
+        self._is_asked = True  # for its first word
         self._structure: Any = None
 
     def start(self, wait_to_start: bool = True) -> None:
@@ -212,6 +214,14 @@ class ProcessEnvironment:
         """Bring the progress that schedulers follow to the process."""
         self.call("sync_progress", dict(get_all_progresses()))()
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the process was asked for something and has sent nothing yet."""
+        try:
+            return self._is_asked and not self._conn.poll()
+        except OSError:
+            return False
+
     def close(self) -> None:
         """End the process."""
         if self._process is None:
@@ -228,6 +238,7 @@ class ProcessEnvironment:
         self._process = None
 
     def _send(self, name: str, *args: Any, **kwargs: Any) -> None:
+        self._is_asked = True
         try:
             self._conn.send((name, args, kwargs))
         except OSError:
@@ -240,16 +251,17 @@ class ProcessEnvironment:
             status, result = self._conn.recv()
         except (EOFError, OSError):
             raise self._ended() from None
+        self._is_asked = False
         if status == _ERROR:
-            raise RuntimeError(f"{self._name} failed in its process:\n{result}")
+            raise OutsideError(f"{self._name} failed in its process:\n{result}")
         return result
 
     def _receive_time_step(self) -> Any:
         result = self._receive()
         return nest.pack_sequence_as(self._structure, result) if self._flatten else result
 
-    def _ended(self) -> RuntimeError:
+    def _ended(self) -> OutsideError:
         self._process.join(1)
-        return RuntimeError(
+        return OutsideError(
             f"the process of {self._name} has ended (exit code {self._process.exitcode})"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from absl import logging
 
 from alf.config_util import configurable
 from alf.data_structures import StepType, namedtuple
@@ -91,11 +92,6 @@ class ReplayBuffer(IndexedRing):
         enable_checkpoint: bool = False,
         name: str = "ReplayBuffer",
     ) -> None:
-        if not 0 <= recent_data_ratio <= 1 or recent_data_steps < 1:
-            raise ValueError(
-                f"{name}: recent_data_ratio has to be within [0, 1] and recent_data_steps at least "
-                f"1, got {recent_data_ratio} and {recent_data_steps}"
-            )
         if keep_episodic_info is None:
             keep_episodic_info = num_earliest_frames_ignored > 0 or record_episodic_return
         if record_episodic_return and not keep_episodic_info:
@@ -106,6 +102,7 @@ class ReplayBuffer(IndexedRing):
         self._recent_data_steps = recent_data_steps
         self._recent_data_ratio = recent_data_ratio
         self._with_replacement = with_replacement
+        self._compares_batch_size = True
         self._leaf_of = {
             field: leaf_number(data_spec, field) for field in ("step_type", "reward", "discount")
         }
@@ -166,6 +163,26 @@ class ReplayBuffer(IndexedRing):
     def total_size(self) -> int:
         """Number of records of all environments together."""
         return int(self._current_size.sum())
+
+    @property
+    def _indexed_pos(self) -> torch.Tensor:
+        """For each slot [B, max_length] where its episode begins; at its begin where it ends (so
+        far). ALF's name, read by algorithms of third parties."""
+        episodes = self._require_episodes()
+        slots = torch.arange(self._max_length, device=self._device)
+        newest = (self._current_pos - 1).unsqueeze(-1)
+        pos = newest - (newest - slots) % self._max_length
+        ids = self._all_env_ids.unsqueeze(-1).expand_as(pos)
+        begin = episodes.begin(ids, pos)
+        end = episodes.end(ids, pos, self._current_pos.unsqueeze(-1).expand_as(pos))
+        return torch.where(pos == begin, end, begin)
+
+    @property
+    def _headless_indexed_pos(self) -> torch.Tensor:
+        """[B], where the oldest record's episode ends (so far), whose begin may be overwritten."""
+        episodes = self._require_episodes()
+        oldest = self.get_earliest_position(self._all_env_ids)
+        return episodes.end(self._all_env_ids, oldest, self._current_pos)
 
     # ---- Adding and removing ----------------------------------------------------------------
 
@@ -238,6 +255,8 @@ class ReplayBuffer(IndexedRing):
         """
         num_recent = int(batch_size * self._recent_data_ratio)
         num_starts = self._num_starts(batch_length)
+        if self._compares_batch_size:
+            self._warn_of_repetition(batch_size, num_starts)
         parts = []
         if self._priorities is not None:
             self._priorities.set_span(batch_length, self._current_size, self._current_pos)
@@ -252,6 +271,21 @@ class ReplayBuffer(IndexedRing):
             parts.append(self._sample_uniformly(num_recent, recent, batch_length))
         env_ids, pos = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
         return self._make_batch(env_ids, pos, batch_length, num_starts, num_recent / batch_size)
+
+    def _warn_of_repetition(self, batch_size: int, num_starts: torch.Tensor) -> None:
+        """Say that the first batch is larger than all there is; later there is more."""
+        self._compares_batch_size = False
+        different = int(num_starts.clamp(min=0).sum())
+        if 0 < different < batch_size:
+            logging.warning(
+                "%s: a batch of %d spans is drawn from %d different ones, so that some come "
+                "several times; collect more before the first update (TrainerConfig."
+                "initial_collect_steps, a level's TrainingOptions.warm_up) or set a smaller "
+                "mini_batch_size",
+                self.name,
+                batch_size,
+                different,
+            )
 
     def _num_starts(self, batch_length: int) -> torch.Tensor:
         """At how many records of each environment a span can start; not positive if nowhere."""

@@ -192,6 +192,11 @@ class Branch(nn.Module):
         self._branches: Any = modules or named_modules
         self._nets = make_nested_module(self._branches)
 
+    @property
+    def networks(self) -> Any:
+        """The modules as they were given: a tuple, or a dict if they are named."""
+        return self._branches
+
     def _rebuild(self, change: Callable[[Any], Any]) -> Branch:
         branches = nest.map_structure(change, self._branches)
         if isinstance(branches, dict):

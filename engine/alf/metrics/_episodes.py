@@ -10,6 +10,9 @@ from torch import nn
 
 from alf.data_structures import StepType
 
+SUCCESS_FIELDS = ("success", "is_success")
+"""Entries of `env_info` that say whether an episode is a success; the first one there counts."""
+
 # So many steps are kept before they are gathered: for one step that costs ten times as much.
 MOST_WAITING = 64
 _FIRST = int(StepType.FIRST)

@@ -17,7 +17,13 @@ from torch import nn
 
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
-from alf.metrics._episodes import MOST_WAITING, MetricBuffer, columns_of, phases_of
+from alf.metrics._episodes import (
+    MOST_WAITING,
+    SUCCESS_FIELDS,
+    MetricBuffer,
+    columns_of,
+    phases_of,
+)
 from alf.metrics.metric import StepMetric
 from alf.nest import nest
 
@@ -111,6 +117,7 @@ class AverageEpisodicAggregationMetric(StepMetric):
         self._structure: Any = None
         self._step_columns: list[int] = []
         self._max_columns: list[int] = []
+        self._rate_columns: list[int] = []
         self._accumulator = _NOT_STARTED
         self._buffers_list = nn.ModuleList()
         if example_time_step is not None:
@@ -202,6 +209,8 @@ class AverageEpisodicAggregationMetric(StepMetric):
             values[columns] = values[columns] / np.maximum(counts[columns], 1)
         if self._max_columns:
             values[self._max_columns] = self._maxima[:, rows]
+            rates = self._rate_columns
+            values[rates] = values[rates].clip(0, 1)
         for buffer, of_episodes, count in zip(self._rings(), values, counts, strict=True):
             buffer.extend(of_episodes[count > 0])
 
@@ -252,9 +261,15 @@ class AverageEpisodicAggregationMetric(StepMetric):
 
         nest.py_map_structure_with_path(add_names, values)
         self._step_columns = [i for i, name in enumerate(names) if name.endswith("@step")]
+        self._rate_columns = [i for i, name in enumerate(names) if self._is_rate(name)]
         self._max_columns = [i for i, name in enumerate(names) if name.endswith("@max")]
+        self._max_columns = sorted({*self._max_columns, *self._rate_columns})
         for _ in names:
             self._buffers_list.append(MetricBuffer(self._buffer_size, self._dtype))
+
+    def _is_rate(self, name: str) -> bool:
+        """Whether an episode counts 1 or 0 for this entry, however often it was true."""
+        return False
 
     def _pack(self, results: list[torch.Tensor]) -> Any:
         if self._structure is None:
@@ -323,6 +338,8 @@ class AverageEnvInfoMetric(AverageEpisodicAggregationMetric):
     """Average, over the last episodes, of the sum of each `env_info` entry during an episode.
 
     "@step" and "@max" at the end of an entry's name: see `AverageEpisodicAggregationMetric`.
+    Entries called `success` or `is_success` are no sums: an episode is a success or not, and counts
+    its largest value, 1 at most, so that their average is the success rate.
     Summaries are called `<prefix>/<entry>`, without the name of the metric.
     """
 
@@ -349,6 +366,9 @@ class AverageEnvInfoMetric(AverageEpisodicAggregationMetric):
                 f"AverageEnvInfoMetric.fields: env_info has no {missing}; it has {list(env_info)}"
             )
         super().__init__(name, prefix, dtype, buffer_size, example_time_step)
+
+    def _is_rate(self, name: str) -> bool:
+        return name.rpartition(".")[-1] in SUCCESS_FIELDS
 
     def _extract_metric_values(self, time_step: TimeStep) -> Any:
         if self._fields is None:

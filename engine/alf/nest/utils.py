@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alf.config_util import configurable
 from alf.device_ctx import get_default_device
 from alf.nest import nest
 from alf.tensor_specs import TensorSpec
@@ -55,6 +56,7 @@ class NestCombiner(nn.Module, abc.ABC):
         """Makes one tensor of ``tensors``, the leaves of ``nested``."""
 
 
+@configurable
 class NestConcat(NestCombiner):
     """Concatenates all leaves.
 
@@ -89,6 +91,7 @@ class NestConcat(NestCombiner):
         return parallel
 
 
+@configurable
 class NestSum(NestCombiner):
     """Adds all leaves, which must broadcast.
 
@@ -118,6 +121,7 @@ class NestSum(NestCombiner):
         return NestSum(self._average, self._activation, f"parallel_{self.name}")
 
 
+@configurable
 class NestMultiply(NestCombiner):
     """Multiplies all leaves, which must broadcast.
 
@@ -144,6 +148,7 @@ class NestMultiply(NestCombiner):
         return NestMultiply(self._activation, f"parallel_{self.name}")
 
 
+@configurable
 class NestOuterProduct(NestCombiner):
     """The outer product of all leaves, flattened: [B, n1], [B, n2] give [B, n1 * n2].
 

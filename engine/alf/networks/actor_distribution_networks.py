@@ -33,6 +33,7 @@ Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
 
+@configurable
 class ActorDistributionNetworkBase(Network):
     """An encoding network, then a projection network for each action.
 

@@ -22,6 +22,7 @@ Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
 
+@configurable
 class ActorNetworkBase(Network):
     """An encoding network, then a layer for each action.
 

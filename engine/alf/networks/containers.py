@@ -205,6 +205,11 @@ class _Branch(Network):
         self._networks, self._has_state = networks, has_state
         self._nets = nested_modules(networks)
 
+    @property
+    def networks(self) -> Any:
+        """The nest of networks."""
+        return self._networks
+
     def forward(self, inputs: Any, state: Any = ()) -> tuple[Any, Any]:
         if not self._has_state:
             return nest.map_structure(lambda net: net(inputs)[0], self._networks), state

@@ -31,6 +31,7 @@ def _num_actions(action_spec: Any, name: str) -> int:
     return int(action_spec.maximum) + 1
 
 
+@configurable
 class QNetworkBase(Network):
     """An encoding network whose last layer has one value for each action.
 

@@ -20,6 +20,7 @@ Activation = Callable[[Tensor], Tensor]
 Initializer = Callable[[Tensor], Any]
 
 
+@configurable
 class ValueNetworkBase(Network):
     """An encoding network whose last layer gives values.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from alf._allowed import AT_LEAST_0, BELOW_1, check, of_annotation
 from alf.config_util import configurable
 from alf.optimizers import _parvi, adam_tf, nero_plus
 from alf.optimizers._capacity import Capacity
@@ -29,6 +30,18 @@ _OWN_ATTRIBUTES = (
 )
 # Options that a parameter may bring whatever the optimizer; all but fixed_norm are for NeroPlus.
 _OF_PARAMETERS = ("fixed_norm", "max_norm", "zero_mean", "lr_scale")
+# What the arguments of torch's optimizers may be: torch's errors name no owner.
+_ALLOWED = {
+    name: allowed
+    for name, annotation, range in (
+        ("lr", "float | Scheduler", AT_LEAST_0),
+        ("betas", "tuple[float, float]", BELOW_1),
+        ("eps", "float", AT_LEAST_0),
+        ("momentum", "float", AT_LEAST_0),
+        ("weight_decay", "float", AT_LEAST_0),
+    )
+    if (allowed := of_annotation(annotation, range)) is not None
+}
 
 
 def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
@@ -69,10 +82,9 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
         ) -> None:
             if parvi is not None and parvi not in _parvi.METHODS:
                 raise ValueError(f"parvi must be None or one of {_parvi.METHODS}, got {parvi!r}")
-            if gradient_clipping is not None and gradient_clipping <= 0:
-                raise ValueError(
-                    f"gradient_clipping has to be positive or None, got {gradient_clipping}"
-                )
+            for word, value in kwargs.items():
+                if word in _ALLOWED:
+                    check(cls.__name__, word, value, _ALLOWED[word])
             self.name = name or cls.__name__
             self._gradient_clipping = gradient_clipping
             self._clip_by_global_norm = clip_by_global_norm

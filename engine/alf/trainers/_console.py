@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from absl import flags, logging
 
-_SUCCESS_FIELDS = ("success", "is_success")
+from alf.metrics._episodes import SUCCESS_FIELDS
+
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_BAR_UPDATES = 0.5
 _bar: Any = None
@@ -40,9 +41,9 @@ def interesting_numbers(metrics: Iterable[Any]) -> dict[str, Any]:
         elif metric.name == "AverageEpisodeLength":
             numbers["length"] = _number(result)
         elif isinstance(result, dict):
-            for field in _SUCCESS_FIELDS:
-                if field in result:
-                    numbers["success"] = _number(result[field])
+            said = [result[field] for field in SUCCESS_FIELDS if field in result]
+            if said:
+                numbers["success"] = _number(said[0])
     return numbers
 
 

@@ -30,6 +30,8 @@ from alf.trainers._player import create_player
 from alf.trainers._sync_evaluator import SyncEvaluator
 from alf.utils import schedulers
 from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
+from alf.utils._outside import OutsideError
+from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.checkpoint_utils import load_model_state, model_state
 from alf.utils.rng_state import preserved_rng_state
 from alf.utils.spawned_process_utils import SpawnedProcessContext, set_spawned_process_context
@@ -53,7 +55,7 @@ _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 
 
-class EvaluationError(RuntimeError):
+class EvaluationError(OutsideError):
     """The evaluation process has failed; the message holds its traceback."""
 
 
@@ -138,8 +140,9 @@ class EvalProcess:
         """
         while self._receive(0):
             continue
-        while len(self._waiting) >= _MOST_JOBS_WAITING:
-            self._receive(_POLL_SECONDS)
+        with waiting_for("the evaluation process", is_limited=False):
+            while len(self._waiting) >= _MOST_JOBS_WAITING:
+                self._receive(_POLL_SECONDS)
         file = io.BytesIO()
         torch.save(model_state(algorithm), file)
         job = EvalJob("eval", summary.get_global_counter(), dict(step_metrics), file.getvalue())
@@ -149,8 +152,9 @@ class EvalProcess:
 
     def wait(self) -> list[EvalResult]:
         """Waits for all that was asked for; returns the newest results."""
-        while self._waiting:
-            self._receive(_POLL_SECONDS)
+        with waiting_for("the evaluation process", is_limited=False):
+            while self._waiting:
+                self._receive(_POLL_SECONDS)
         return self._results
 
     def close(self) -> None:
@@ -201,22 +205,36 @@ def _work(connection: Connection, settings: _Settings, ending: Any) -> None:
     end_with(settings.parent)
     # Closes the environments if it is `EvalProcess.close()` that sends the signal.
     leave_signals_to_parent(lambda *_: sys.exit(1) if ending.is_set() else None)
+
+    def end(text: str, signum: int | None) -> None:
+        with contextlib.suppress(OSError):
+            connection.send((text, []))
+        end_now(text, signum)
+
     try:
-        algorithm, evaluator = _set_up(settings)
-        while (received := _next_job(connection)) is not None:
-            job, progresses = received
-            schedulers.update_all_progresses(progresses)
-            summary.set_global_counter(job.global_counter)
-            load_model_state(algorithm, torch.load(io.BytesIO(job.state_dict), weights_only=True))
-            metrics = evaluator.eval(algorithm, job.step_metrics)
-            results = [EvalResult(m.name, _plain(m.result())) for m in metrics if m.has_result()]
-            with contextlib.suppress(OSError):
-                connection.send(("", results))
+        with watching() as watch:
+            watch.end = end
+            algorithm, evaluator = _set_up(settings)
+            watch.heartbeat = evaluator.config.environment_heartbeat_secs
+            watch.timeout = evaluator.config.environment_timeout_secs
+            _serve(connection, algorithm, evaluator)
     except Exception:
         with contextlib.suppress(OSError):
             connection.send((traceback.format_exc(), []))
     finally:
         config_helpers.close_env()
+
+
+def _serve(connection: Connection, algorithm: Any, evaluator: SyncEvaluator) -> None:
+    while (received := _next_job(connection)) is not None:
+        job, progresses = received
+        schedulers.update_all_progresses(progresses)
+        summary.set_global_counter(job.global_counter)
+        load_model_state(algorithm, torch.load(io.BytesIO(job.state_dict), weights_only=True))
+        metrics = evaluator.eval(algorithm, job.step_metrics)
+        results = [EvalResult(m.name, _plain(m.result())) for m in metrics if m.has_result()]
+        with contextlib.suppress(OSError):
+            connection.send(("", results))
 
 
 def _next_job(connection: Connection) -> _Message:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 
 from alf.data_structures import StepType, TimeStep
+from alf.metrics._episodes import SUCCESS_FIELDS
 from alf.trainers.evaluator import play_steps, untouched_training
 from alf.utils.video_recorder import VideoRecorder
-
-_SUCCESS_FIELDS = ("success", "is_success")
 
 
 class Episode(NamedTuple):
@@ -98,7 +97,7 @@ class _Tally:
         self._length += 1
         success = _success(time_step, i)
         if success is not None:
-            self._success = max(success, self._success or 0.0)
+            self._success = min(max(success, self._success or 0.0), 1.0)
 
     def episode(self) -> Episode:
         return Episode(torch.as_tensor(self._total).tolist(), self._length, self._success)
@@ -127,7 +126,7 @@ def try_window(env: Any) -> str | None:
 def _success(time_step: TimeStep, i: int) -> float | None:
     """What the environment says of success at this step, if it says something."""
     info = time_step.env_info
-    for field in _SUCCESS_FIELDS:
+    for field in SUCCESS_FIELDS:
         if isinstance(info, dict) and field in info:
             return float(torch.as_tensor(info[field]).reshape(-1)[i])
     return None

@@ -68,6 +68,10 @@ class SignalRequests:
             signal.signal(signum, handler)
         self._previous.clear()
 
+    def stop_request(self) -> tuple[int, float] | None:
+        """The signal that has asked for a stop, and when; None: none has."""
+        return None if self.stop_signal is None else (self.stop_signal, self.stop_time)
+
     def take_checkpoint_request(self) -> bool:
         """Whether a checkpoint was asked for since the last call."""
         requested, self._checkpoint = self._checkpoint, False
@@ -85,8 +89,8 @@ class SignalRequests:
         self._checkpoint = True
 
     def _request_stop(self, signum: int, frame: FrameType | None) -> None:
-        self.stop_signal = signum
         self.stop_time = time.monotonic()
+        self.stop_signal = signum
         for stopper in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stopper, self._previous[stopper])
 

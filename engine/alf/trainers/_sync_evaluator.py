@@ -23,6 +23,7 @@ from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.utils import common
+from alf.utils._waiting import waiting_for
 from alf.utils.finite_checks import check_action, explained
 from alf.utils.finite_steps import FiniteSteps, ending_once
 from alf.utils.rng_state import preserved_rng_state
@@ -33,7 +34,7 @@ class SyncEvaluator:
 
     def __init__(self, env: Any, config: TrainerConfig) -> None:
         self._env = env
-        self._config = config
+        self.config = self._config = config
         self._writer = summary.create_summary_writer(
             common.abs_path(config.root_dir) + "/eval",
             flush_secs=config.summaries_flush_secs,
@@ -98,7 +99,9 @@ def play_steps(env: Any, algorithm: Any) -> Iterator[tuple[TimeStep, Any]]:
     is executed when the next item is asked for.
     """
     finite = FiniteSteps("evaluation", algorithm)
-    time_step = finite.taken(env.reset())
+    with waiting_for(env):
+        time_step = env.reset()
+    time_step = finite.taken(time_step)
     initial_state = algorithm.get_initial_predict_state(env.batch_size)
     state = initial_state
     transform_state = algorithm.get_initial_transform_state(env.batch_size)
@@ -110,7 +113,9 @@ def play_steps(env: Any, algorithm: Any) -> Iterator[tuple[TimeStep, Any]]:
             unseen = check_action(algorithm, policy_step.output, transformed.observation)
         yield ending_once(time_step, finite.repeats), policy_step
         state = policy_step.state
-        time_step = finite.taken(env.step(policy_step.output), unseen)
+        with waiting_for(env):
+            time_step = env.step(policy_step.output)
+        time_step = finite.taken(time_step, unseen)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,9 @@ from alf.trainers._signals import SignalRequests, debug, signal_requests
 from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
 from alf.utils import common
+from alf.utils._outside import OutsideError
 from alf.utils._run_lock import run_lock
+from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.finite_checks import skipped
 from alf.utils.rng_state import RngState
@@ -148,8 +150,21 @@ class Trainer:
         """
         os.makedirs(self._root_dir, exist_ok=True)
         lock = run_lock(self._root_dir) if self._is_main else contextlib.nullcontext()
-        with signal_requests() as self._requests, lock:
+        with signal_requests() as self._requests, lock, watching() as watch:
+            watch.heartbeat = self._config.environment_heartbeat_secs
+            watch.timeout = self._config.environment_timeout_secs
+            watch.stop_request = self._requests.stop_request
+            watch.end = self._end_waiting
             self._restore_and_train()
+
+    def _end_waiting(self, text: str, signum: int | None) -> None:
+        """Called by the watch while the main thread waits: save what can be saved and end."""
+        if self._is_main and self._schedule.ever_trained and self._save_checkpoint(temporary=True):
+            counter = summary.get_global_counter()
+            text += f"; checkpoint {counter} is written, the same command continues from it"
+        if signum is not None:
+            text += f"; stopped by signal {signum}"
+        end_now(text, signum)
 
     def _restore_and_train(self) -> None:
         try:
@@ -180,6 +195,9 @@ class Trainer:
                 summarize_first_interval=self._config.summarize_first_interval,
                 summary_max_queue=self._config.summary_max_queue,
             )
+        except OutsideError:
+            self._save_upon_failure_outside()
+            raise
         except Exception:
             self._offer_checkpoint()
             raise
@@ -388,6 +406,15 @@ class Trainer:
         lines = [f"  {name:<11} {text}" for name, text in rows.items() if text]
         say("\n".join([what, *lines]))
 
+    def _save_upon_failure_outside(self) -> None:
+        """What was trained is as good as before, if another process has failed."""
+        if self._is_main and self._schedule.ever_trained:
+            try:
+                if self._save_checkpoint(temporary=True):
+                    self._say(f"checkpoint {summary.get_global_counter()} is written")
+            except (ValueError, RuntimeError) as error:
+                logging.error("no checkpoint is written: %s", error)
+
     def _offer_checkpoint(self) -> None:
         """After a crash: ask whether to save, where there is someone to answer."""
         if not self._is_main or not (
@@ -470,7 +497,8 @@ class RLTrainer(Trainer):
         return self._step_metric_values()["EnvironmentSteps"]
 
     def _build_lazy_parts(self) -> None:
-        self._env.reset()
+        with waiting_for(self._env):
+            self._env.reset()
         with summary.record_if(lambda: False):
             self._algorithm.train_iter()
 
@@ -494,7 +522,9 @@ class RLTrainer(Trainer):
             self._env.sync_progress()
 
     def _start(self) -> None:
-        if not self._goes_on:
+        if self._goes_on:
+            return
+        with waiting_for(self._env):
             self._env.reset()
 
     def _evaluate(self) -> list[Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from alf.config_util import configurable
 from alf.nest import nest
+
+PUBLIC_MODULE = "alf.utils.common"  # under which these names are configured
 
 _env: Any = None
 _transformed_observation_spec: Any = None
@@ -31,6 +34,7 @@ def set_transformed_observation_spec(spec: Any) -> None:
     _transformed_observation_spec = spec
 
 
+@configurable
 def get_raw_observation_spec(field: str | None = None) -> Any:
     """Spec of the observations before data transformers.
 
@@ -40,6 +44,7 @@ def get_raw_observation_spec(field: str | None = None) -> Any:
     return nest.get_field(get_env().observation_spec(), field)
 
 
+@configurable
 def get_observation_spec(field: str | None = None) -> Any:
     """Spec of the observations after data transformers.
 

@@ -18,6 +18,10 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
+from alf.config_util import configurable
+
+PUBLIC_MODULE = "alf.utils.dist_utils"  # under which these names are configured
+
 Builder = Any
 """A callable that makes a transform or a distribution."""
 
@@ -167,6 +171,7 @@ class StableTanh(_Elementwise):
         return 2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))
 
 
+@configurable
 class Softplus(_Elementwise):
     """``y = h * log(1 + exp(x / h))`` with ``h = hinge_softness``."""
 
@@ -191,6 +196,7 @@ class Softplus(_Elementwise):
         return F.logsigmoid(x / self._hinge_softness)
 
 
+@configurable
 class Softsign(_Elementwise):
     """``y = x / (1 + |x|)``."""
 
@@ -211,6 +217,7 @@ class Softsign(_Elementwise):
         return -2.0 * torch.log1p(x.abs())
 
 
+@configurable
 class Softclip(_Elementwise):
     """Smooth clipping into ``(low, high)``.
 

@@ -72,6 +72,7 @@ class _Averager(nn.Module):
         raise NotImplementedError
 
 
+@configurable
 class WindowAverager(_Averager):
     """The average of the last `window_size` updates.
 
@@ -107,6 +108,7 @@ class WindowAverager(_Averager):
         return nest.pack_sequence_as(self._tensor_spec, averages)
 
 
+@configurable
 class ScalarWindowAverager(WindowAverager):
     """`WindowAverager` of a number.
 
@@ -162,6 +164,7 @@ class EMAverager(_Averager):
         return nest.pack_sequence_as(self._tensor_spec, averages)
 
 
+@configurable
 class ScalarEMAverager(EMAverager):
     """`EMAverager` of a number.
 
@@ -208,6 +211,7 @@ class AdaptiveAverager(EMAverager):
         super().update(tensor)
 
 
+@configurable
 class ScalarAdaptiveAverager(AdaptiveAverager):
     """`AdaptiveAverager` of a number.
 

@@ -160,6 +160,7 @@ __all__ = [
     "warning_once",
     "write_config",
     "write_gin_configs",
+    "zero_tensor_from_nested_spec",
 ]
 
 # ---------------------------------------------------------------------------------------------
@@ -169,6 +170,11 @@ __all__ = [
 def get_initial_policy_state(batch_size: int, policy_state_spec: Any) -> Any:
     """A new state of zeros `[batch_size, ...]`."""
     return zeros_from_spec(policy_state_spec, batch_size)
+
+
+def zero_tensor_from_nested_spec(nested_spec: Any, batch_size: int = 1) -> Any:
+    """Zeros `[batch_size, *shape]` for each spec of a nest."""
+    return zeros_from_spec(nested_spec, batch_size)
 
 
 def get_initial_time_step(env: Any, first_env_id: int = 0) -> Any:

@@ -246,6 +246,7 @@ def _entropy(dist: td.Distribution) -> Tensor:
         ) from error
 
 
+@configurable
 def estimated_entropy(
     dist: td.Distribution, num_samples: int = 1, check_numerics: bool = False
 ) -> tuple[Tensor, Tensor]:

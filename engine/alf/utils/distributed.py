@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from alf.config_util import configurable
 from alf.utils.per_process_context import PerProcessContext
 
 _PERFORMERS = "_ddp_performers"
@@ -41,6 +42,7 @@ class _MethodPerformer(nn.Module):
         return self._method(self._wrapped, *args, **kwargs)
 
 
+@configurable
 def make_ddp_performer(
     module: nn.Module,
     method: Callable[..., Any],

@@ -27,6 +27,7 @@ ROUNDING = torch.finfo(torch.float32).eps
 """A deviation of less than this part of the mean is taken for rounding."""
 
 
+@configurable
 class Normalizer(nn.Module):
     """Divides by the standard deviation after subtracting the mean, element by element.
 

@@ -11,6 +11,7 @@ import torch
 import torch.distributions as td
 
 import alf.nest.nest as nest
+from alf.config_util import configurable
 from alf.data_structures import LossInfo
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
@@ -151,6 +152,7 @@ def _named_leaves(prefix: str, data: Any) -> Iterable[tuple[str, Any]]:
 # Parameters and losses
 
 
+@configurable
 @_recorded
 def summarize_variables(
     name_and_params: Iterable[tuple[str, torch.Tensor]], with_histogram: bool = True
@@ -162,6 +164,7 @@ def summarize_variables(
         summary.scalar(f"summarize_vars/{name}_value_norm", param.norm())
 
 
+@configurable
 @_recorded
 def summarize_gradients(
     name_and_params: Iterable[tuple[str, torch.Tensor]], with_histogram: bool = True

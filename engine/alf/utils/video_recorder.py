@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from alf.config_util import configurable
 from alf.summary.render import Image
 
 _DEFAULT_FRAMES_PER_SEC = 30
 
 
+@configurable
 class VideoRecorder:
     """Writes the frames of `env.render("rgb_array")` to an mp4 file as they come.
 
