@@ -555,6 +555,25 @@ def test_mppi_keeps_its_deviation_in_its_bounds() -> None:
     torch.testing.assert_close(result.warm_start.std, start.std)
 
 
+@pytest.mark.parametrize("options", [CEM(n_samples=64), ICEM(n_samples=64), MPPI(n_samples=64)])
+def test_a_search_knows_no_unit_of_actions(options: Any) -> None:
+    """A thousand times the range gives a thousand times the plan: defaults serve any range."""
+    found = []
+    for unit in (1.0, 1000.0):
+        start = first_plan(torch.zeros(2, 4, 1), unit, options=options)
+        near = _towards(torch.tensor([0.3, -0.7]))
+
+        def score(plans: torch.Tensor, unit: float = unit, near: Any = near) -> torch.Tensor:
+            return near(plans / unit)
+
+        bound = torch.full((1,), unit)
+        result = search(
+            score, start, options=options, low=-bound, high=bound, generator=_generator()
+        )
+        found.append((result.plan / unit, result.std / unit))
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-3)
+
+
 # CEM's parts
 
 

@@ -61,7 +61,12 @@ class CategoricalCEM(SearchOptions):
         return equal_weights(score)
 
     def refit(
-        self, mean: Tensor, std: Tensor, elites: Tensor, weights: Tensor
+        self,
+        mean: Tensor,
+        std: Tensor,
+        elites: Tensor,
+        weights: Tensor,
+        bounds: Bounds = Bounds(),
     ) -> tuple[Tensor, Tensor]:
         taken = torch.nn.functional.one_hot(elites, mean.shape[-1]).to(mean.dtype)
         frequency, _ = moments(mean, std, taken, weights)

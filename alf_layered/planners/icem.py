@@ -74,7 +74,12 @@ class ICEM(SearchOptions):
         return equal_weights(score)
 
     def refit(
-        self, mean: Tensor, std: Tensor, elites: Tensor, weights: Tensor
+        self,
+        mean: Tensor,
+        std: Tensor,
+        elites: Tensor,
+        weights: Tensor,
+        bounds: Bounds = Bounds(),
     ) -> tuple[Tensor, Tensor]:
         return refit_with_momentum(
             mean, std, elites, weights, momentum=self.momentum, floor=self.sigma_floor

@@ -25,8 +25,9 @@ class MPPI(SearchOptions):
 
     Attributes:
         temperature: of the weights, per unit of score; larger counts the best more.
-        min_std: least deviation that is fitted.
-        max_std: largest one.
+        min_std: least deviation that is fitted, in units of half the range of each action: the
+            paper's actions lie in [-1, 1]. As it is where there are no bounds.
+        max_std: largest one, likewise.
     """
 
     n_samples: int = 512
@@ -54,10 +55,18 @@ class MPPI(SearchOptions):
         return weight / weight.sum(dim=1, keepdim=True).clamp(min=1)  # the best has weight 1
 
     def refit(
-        self, mean: Tensor, std: Tensor, elites: Tensor, weights: Tensor
+        self,
+        mean: Tensor,
+        std: Tensor,
+        elites: Tensor,
+        weights: Tensor,
+        bounds: Bounds = Bounds(),
     ) -> tuple[Tensor, Tensor]:
         found, variance = moments(mean, std, elites, weights)
-        return found, variance.sqrt().clamp(self.min_std, self.max_std)
+        unit = bounds.half_range
+        if unit is None:
+            return found, variance.sqrt().clamp(self.min_std, self.max_std)
+        return found, variance.sqrt().clamp(self.min_std * unit, self.max_std * unit)
 
     def draw(
         self,

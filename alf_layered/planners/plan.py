@@ -49,6 +49,13 @@ class Bounds(NamedTuple):
     high: Tensor | None = None
     """[A] or [H, A]"""
 
+    @property
+    def half_range(self) -> Tensor | None:
+        """`[A]` or `[H, A]`, from the middle of the box to its sides; None without bounds."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / 2
+
     def clamp(self, actions: Tensor) -> Tensor:
         """`actions [..., A]` at the nearest point of the box."""
         if self.low is None or self.high is None:

@@ -97,7 +97,12 @@ class SearchOptions:
         raise NotImplementedError
 
     def refit(
-        self, mean: Tensor, std: Tensor, elites: Tensor, weights: Tensor
+        self,
+        mean: Tensor,
+        std: Tensor,
+        elites: Tensor,
+        weights: Tensor,
+        bounds: Bounds = Bounds(),
     ) -> tuple[Tensor, Tensor]:
         """The next mean and deviation `[B, H, A]`; unchanged where all weights are 0.
 
@@ -106,6 +111,7 @@ class SearchOptions:
             std: `[B, H, A]`, before.
             elites: `[B, E, H, A]`.
             weights: `[B, E]`.
+            bounds: of the actions.
         """
         raise NotImplementedError
 
@@ -200,7 +206,7 @@ def search(
         elite_score, index = _scores(score, plans, mean.dtype).topk(options.n_elites, dim=1)
         elites = take(plans, index)
         weights = options.weights(elite_score)
-        mean, std = options.refit(mean, std, elites, weights)
+        mean, std = options.refit(mean, std, elites, weights, bounds)
         better = elite_score[:, 0] > best_score
         best = torch.where(_as(better, best), elites[:, 0], best)
         best_score = torch.maximum(elite_score[:, 0], best_score)
