@@ -12,6 +12,8 @@ from alf.utils.math_ops import clipped_exp
 
 NUM_SKILLS = 4
 
+# Before the environment is made below, whose specs the networks need.
+alf.config("TrainerConfig", random_seed=0)
 alf.config("create_environment", env_name="Pendulum-v1", num_parallel_environments=4)
 
 alf.config(
@@ -63,5 +65,4 @@ alf.config(
     num_eval_environments=10,
     async_eval=False,
     summary_interval=200,
-    random_seed=0,
 )

@@ -7,6 +7,8 @@ from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp
 
+# Before the environment is made below, whose specs the networks need.
+alf.config("TrainerConfig", random_seed=0)
 alf.config("create_environment", env_name="MountainCarContinuous-v0", num_parallel_environments=4)
 
 alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
@@ -49,5 +51,4 @@ alf.config(
     num_eval_environments=10,
     async_eval=False,
     summary_interval=200,
-    random_seed=0,
 )

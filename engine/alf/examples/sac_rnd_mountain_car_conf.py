@@ -10,6 +10,8 @@ from alf.networks.encoding_networks import EncodingNetwork
 from alf.optimizers import Adam
 from alf.utils.math_ops import clipped_exp, identity
 
+# Before the environment is made below, whose specs the networks need.
+alf.config("TrainerConfig", random_seed=0)
 alf.config("create_environment", env_name="MountainCarContinuous-v0", num_parallel_environments=4)
 
 alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
@@ -61,5 +63,4 @@ alf.config(
     num_eval_environments=10,
     async_eval=False,
     summary_interval=200,
-    random_seed=0,
 )
