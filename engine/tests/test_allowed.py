@@ -7,7 +7,7 @@ import importlib
 import math
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,13 @@ from alf.experience_replayers import replay_buffer
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
 NAN = math.nan
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured() -> Iterator[None]:
+    alf.reset_configs()
+    yield
+    alf.reset_configs()
 
 
 @cache
@@ -145,6 +152,17 @@ def test_every_number_flag_and_constructor_of_the_engine_is_checked() -> None:
     assert seen["function or class"] > 100
 
 
+def test_every_number_of_the_trainer_has_a_range() -> None:
+    unranged = [
+        p.name
+        for p in settings()
+        if p.name.startswith("alf.algorithms.config.TrainerConfig.")
+        and p.allowed
+        and re.search(r"number(?! (in|of at least|above|that is finite))", p.allowed.text)
+    ]
+    assert unranged in ([], ["alf.algorithms.config.TrainerConfig.random_seed"])
+
+
 def _alone(parameter: Parameter) -> bool:
     assert parameter.allowed
     return "number" not in parameter.allowed.text
@@ -208,7 +226,6 @@ def test_what_alf_documents_is_taken() -> None:
 
 
 def test_a_cell_that_runs_twice_is_told_how_to_begin_anew() -> None:
-    alf.reset_configs()
     alf.config("TrainerConfig", num_iterations=3)
     assert TrainerConfig(root_dir="").num_iterations == 3
     with pytest.raises(

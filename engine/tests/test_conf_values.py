@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from alf.algorithms._priority_function import priority_function
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import LossInfo
 from alf.optimizers import Adam
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured() -> Iterator[None]:
+    alf.reset_configs()
+    yield
+    alf.reset_configs()
 
 
 @pytest.mark.parametrize(
