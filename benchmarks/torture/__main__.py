@@ -19,7 +19,16 @@ from pathlib import Path
 
 from benchmarks.torture.table import Row, as_markdown, total
 
-SECTIONS: tuple[str, ...] = ("malformed", "not_finite", "resumes")
+SECTIONS = (
+    "kills",
+    "resumes",
+    "damage",
+    "disk_full",
+    "faults",
+    "hostile",
+    "not_finite",
+    "malformed",
+)
 """The modules of this package that inject faults, in the order of the table."""
 
 

@@ -16,6 +16,7 @@ from absl import flags, logging
 from alf.config_util import find_conf_file, origin_of
 from alf.device_ctx import set_default_device
 from alf.utils import common
+from alf.utils._checkpoint_archive import FULL_DISK
 from alf.utils._child_process import end_with_other_command
 
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError, KeyError)
@@ -184,7 +185,9 @@ def _message(error: Exception) -> str:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno is not None:
-        text = f"{error.strerror}: {error.filename!r}" if error.filename else str(error)
+        text = f"{error.strerror}: {error.filename!r}" if error.filename else f"{error.strerror}"
+        if error.errno in FULL_DISK and "full" not in text:
+            text += f"; the disk is full (--root_dir={flags.FLAGS.root_dir})"
     if not isinstance(error, (ValueError, OSError)) or not text:
         text = f"{type(error).__name__}: {text}"
     origin = origin_of(error)

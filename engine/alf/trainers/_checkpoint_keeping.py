@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from alf.utils._checkpoint_archive import unwritable
 from alf.utils.checkpoint_utils import Checkpointer
 
 _FILE = "kept_checkpoints.json"
@@ -132,10 +133,16 @@ class CheckpointKeeper:
             "temporary": sorted(self._temporary),
             "best": None if self.best is None else self.best._asdict(),
         }
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
-        with open(self._path + ".tmp", "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(self._path + ".tmp", self._path)
+        unfinished = self._path + ".tmp"
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with open(unfinished, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            os.replace(unfinished, self._path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)
+            raise unwritable(self._path, error) from error
 
 
 def best_step(ckpt_dir: str) -> int:

@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 _MOST_CHARACTERS = 160
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 # How torch names what a pickle wants to call or make.
 _CODE = re.compile(r"(?:GLOBAL|global:?|[Cc]lass|instantiate|function) ((?:[\w]+\.)+\w+)")
 
@@ -42,7 +43,9 @@ def read(path: str, *, mmap: bool = False) -> dict[str, Any]:
     """
     try:
         sizes = _checked_record_sizes(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         _check_storages(content, sizes)
     except Exception as error:  # whatever foreign bytes may lead to
         raise UnreadableCheckpointError(f"{path} cannot be read: {_reason(error)}") from error
@@ -67,7 +70,12 @@ def write(path: str, content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UnwritableCheckpointError(error.errno, _why_unwritable(path, error)) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: str, error: OSError) -> UnwritableCheckpointError:
+    """What to raise where a file of a checkpoint could not be written."""
+    return UnwritableCheckpointError(error.errno, _why_unwritable(path, error))
 
 
 class _Target:
@@ -89,7 +97,7 @@ class _Target:
 
 
 def _why_unwritable(path: str, error: OSError) -> str:
-    if error.errno not in _FULL_DISK:
+    if error.errno not in FULL_DISK:
         return f"{path} cannot be written: {error.strerror or error}"
     folder = os.path.dirname(path)
     free = shutil.disk_usage(folder).free / 2**20

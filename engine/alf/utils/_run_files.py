@@ -220,8 +220,11 @@ def unzip_alf_snapshot(root_dir: str) -> str:
         raise FileNotFoundError(f"there is no snapshot (*.tar.gz) in {root_dir!r}")
     target = os.path.join(root_dir, "snapshot")
     for archive in archives:
-        with tarfile.open(archive) as tar:
-            tar.extractall(target, filter="data")
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(target, filter="data")
+        except tarfile.TarError as error:
+            raise ValueError(f"{archive} cannot be unpacked: {error}") from error
     return target
 
 
