@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MethodType
+import functools
 from typing import Any
 
 import torch
@@ -186,7 +186,8 @@ def prepare_rnn_batch_norm(module: nn.Module) -> bool:
     if not _norms_of(module):
         return False
     for function in (set_batch_norm_max_steps, set_batch_norm_current_step):
-        setattr(module, function.__name__, MethodType(function, module))
+        # A partial function goes with its module into copies and pickles; a bound method does not.
+        setattr(module, function.__name__, functools.partial(function, module))
     return True
 
 

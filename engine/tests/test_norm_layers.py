@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_statistics_of_all_steps_are_saved() -> None:
 def test_torch_s_batch_norm_is_refused_in_a_recurrent_network() -> None:
     net = FC(2, 3, use_bn=True, bn_ctor=BatchNorm1d)
     assert prepare_rnn_batch_norm(net)
-    for prepared in (net, copy.deepcopy(net)):
+    for prepared in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         prepared.set_batch_norm_max_steps(4)
         prepared.set_batch_norm_current_step(2)
         assert (prepared._bn._max_steps, prepared._bn._current_step) == (4, 2)
