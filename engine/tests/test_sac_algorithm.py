@@ -62,10 +62,12 @@ def config_of(**settings) -> TrainerConfig:
     )
 
 
-def make_sac(action_spec=CONTINUOUS, *, config=None, lr=1e-3, **options) -> SacAlgorithm:
+def make_sac(
+    action_spec=CONTINUOUS, *, config=None, lr=1e-3, cls=SacAlgorithm, **options
+) -> SacAlgorithm:
     is_nested = isinstance(action_spec, dict)
     is_mixed = isinstance(action_spec, tuple)
-    return SacAlgorithm(
+    return cls(
         **{
             "observation_spec": OBSERVATION,
             "action_spec": action_spec,
@@ -162,6 +164,22 @@ def test_the_rollout_says_from_what_the_action_was_drawn():
     sac = make_sac()
     step = sac.rollout_step(random_time_step(sac, 4), sac.get_initial_rollout_state(4))
     assert torch.isfinite(step.info.action_distribution.log_prob(step.output)).all()
+
+
+def test_what_is_stored_has_the_policy_of_the_rollout_only_where_a_variant_may_look_at_it():
+    class Looks(SacAlgorithm):
+        def train_step(self, inputs, state, rollout_info):
+            return super().train_step(inputs, state, rollout_info)
+
+    for cls, stored in ((SacAlgorithm, 1), (Looks, 3)):
+        sac = make_sac(cls=cls)
+        sac.set_replay_buffer(4, 2)
+        inputs = random_time_step(sac, 4)
+        step = sac.rollout_step(inputs, sac.get_initial_rollout_state(4))
+        sac.observe_for_replay(
+            Experience(time_step=inputs, action=step.output, rollout_info=step.info, state=())
+        )
+        assert len(nest.flatten(sac._replay_buffer._buffer.rollout_info)) == stored
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -42,6 +42,8 @@ class DqnAlgorithm(SacAlgorithm):
     Targets follow as ``SacAlgorithm.target_update_tau`` and ``target_update_period`` say.
     """
 
+    _ignores_rollout_policy = True
+
     def __init__(
         self,
         observation_spec: TensorSpec | tuple | list | dict,

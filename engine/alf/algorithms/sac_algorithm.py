@@ -31,7 +31,7 @@ from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.config_util import configurable
-from alf.data_structures import AlgStep, LossInfo, TimeStep
+from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
 from alf.nest import nest
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.critic_networks import CriticNetwork
@@ -83,6 +83,9 @@ class SacAlgorithm(OffPolicyAlgorithm):
     _critic_networks: Any
     _training_started: Tensor
     _critic_losses: Any
+
+    # Its train_step() asks nothing of the distribution in the rollout's info.
+    _ignores_rollout_policy = True
 
     # How the critics' output is read, and what of it counts; a variant can put others here.
     _split_heads = staticmethod(sac_values.split_heads)
@@ -364,6 +367,19 @@ class SacAlgorithm(OffPolicyAlgorithm):
         info = SacInfo(action=action, action_distribution=distribution, repr=repr_step.info)
         return AlgStep(output=action, state=state, info=info)
 
+    def observe_for_replay(self, exp: Experience) -> None:
+        """Store a record, without the policy it was drawn from where nobody will look at that."""
+        if not self._sees_rollout_policy():
+            exp = exp._replace(rollout_info=exp.rollout_info._replace(action_distribution=()))
+        super().observe_for_replay(exp)
+
+    def _sees_rollout_policy(self) -> bool:
+        """Whether what a variant overrides is given the policy of the rollout."""
+        for cls in type(self).__mro__:
+            if "train_step" in cls.__dict__ or "preprocess_experience" in cls.__dict__:
+                return not cls.__dict__.get("_ignores_rollout_policy", False)
+        return True
+
     def _is_training_known_to_have_started(self) -> bool:
         """Looked up where that does not mean to wait for an accelerator."""
         started = self._training_started
@@ -423,19 +439,22 @@ class SacAlgorithm(OffPolicyAlgorithm):
     def _policy(self, observation: Any, state: SacState) -> tuple[Any, Any, Any, SacActionState]:
         """``_predict_action()`` for training, without gradients where none are wanted."""
         first = self._rows_without_policy(nest.flatten(observation)[0].shape[0])
-        if first == 0 or nest.flatten(state.action):
+        is_own = type(self)._predict_action is not SacAlgorithm._predict_action
+        if first == 0 or is_own or nest.flatten(state.action):
             return self._predict_action(observation, state=state.action)
+
+        def policy(rows: slice) -> Any:
+            return self._actor_network(sac_critics.rows_of(rows, observation), ())[0]
+
         with torch.no_grad():
-            head = self._predict_action(
-                sac_critics.rows_of(slice(first), observation), state=state.action
-            )
-        tail = self._predict_action(
-            sac_critics.rows_of(slice(first, None), observation), state=state.action
-        )
-        params = [(dist_utils.distributions_to_params(x[0]), x[1]) for x in (head, tail)]
-        joined, action = nest.map_structure(lambda *parts: torch.cat(parts), *params)
-        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(tail[0]))
-        return distribution, action, None, tail[3]
+            head = policy(slice(first))
+        tail = policy(slice(first, None))
+        params = map(dist_utils.distributions_to_params, (head, tail))
+        joined = nest.map_structure(lambda *parts: torch.cat(parts), *params)
+        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(tail))
+        # One draw from all of it: what was drawn remembers from what, which keeps its log
+        # probability exact.
+        return distribution, _draw(distribution), None, state.action
 
     def _actor_train_step(
         self,
