@@ -38,6 +38,8 @@ def test_a_sequence_passes_results_by_name() -> None:
     net = alg._steps[0][2]
     x = torch.tensor([[[1.0, 2.0]], [[3.0, -1.0]]])
     state: Any = alg.get_initial_rollout_state(1)
+    assert alg.rollout_step(x[0], state).info["loss"] == ()  # off-policy nothing is learned yet
+    alg.set_on_policy(True)
     assert alg.train_state_spec == {"delayed": TensorSpec((2,))}
     first = alg.rollout_step(x[0], state)
     second = alg.rollout_step(x[1], first.state)

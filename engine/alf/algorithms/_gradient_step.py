@@ -31,7 +31,11 @@ def update(
     if alg._gns_estimator is not None:
         loss_info = loss_info._replace(gns=_noise_scale(alg, loss_info.loss, masks))
     loss_info = mean_loss(loss_info, masks)
-    return loss_info, _step(alg, _total(loss_info, weight), loss_info)
+    params = _step(alg, _total(loss_info, weight), loss_info)
+    scalar = loss_info.scalar_loss
+    if isinstance(scalar, Tensor) and not isinstance(loss_info.loss, Tensor):
+        loss_info = loss_info._replace(loss=torch.zeros_like(scalar))
+    return loss_info, params
 
 
 def mean_loss(loss_info: LossInfo, masks: Tensor | None) -> LossInfo:

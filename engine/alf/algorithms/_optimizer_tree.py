@@ -221,11 +221,17 @@ def _name_in(alg: nn.Module, param: nn.Parameter) -> str:
     return next((name for name, p in alg.named_parameters() if p is param), "?")
 
 
-def describe(assignment: Assignment) -> str:
-    """Json text: for each optimizer its settings and the names of its parameters."""
+def describe(assignment: Assignment, every: Iterable[torch.optim.Optimizer] = ()) -> str:
+    """Json text: for each optimizer its settings and the names of its parameters.
+
+    Args:
+        every: all optimizers; those that train nothing here are listed too.
+    """
     entries: list[dict[str, Any]] = []
-    for optimizer, names in assignment.by_optimizer:
-        hypers = {k: repr(v) for k, v in optimizer.defaults.items() if k != "params"}
+    assigned = {id(optimizer) for optimizer, _ in assignment.by_optimizer}
+    idle = [(optimizer, []) for optimizer in every if id(optimizer) not in assigned]
+    for optimizer, names in [*assignment.by_optimizer, *idle]:
+        hypers = {k: _as_json(v) for k, v in optimizer.defaults.items() if k != "params"}
         entries.append(
             {"optimizer": _name(optimizer), "hypers": hypers, "parameters": sorted(names)}
         )
@@ -233,3 +239,8 @@ def describe(assignment: Assignment) -> str:
         names = sorted(name for name, _ in assignment.unhandled)
         entries.append({"optimizer": "None", "parameters": names})
     return json.dumps(entries, indent=2)
+
+
+def _as_json(value: Any) -> Any:
+    """Numbers, texts and None as they are, anything else as Python writes it."""
+    return value if isinstance(value, int | float | str | None) else repr(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -154,10 +155,11 @@ class TrainedModule(AlgorithmInterface):
 
     def get_optimizer_info(self) -> str:
         """Json text: which optimizer, with which settings, trains which parameters."""
-        return _optimizer_tree.describe(self._setup_optimizers())
+        every = self.optimizers(include_ignored_attributes=True)
+        return _optimizer_tree.describe(self._setup_optimizers(), every)
 
     def get_unoptimized_parameter_info(self) -> str:
-        """The names of all parameters no optimizer trains, those in plain containers included."""
+        """Json list of the names of all parameters no optimizer trains, in plain containers too."""
         self._setup_all_optimizers()
         optimizers = self.optimizers(include_ignored_attributes=True)
         trained = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
@@ -166,18 +168,19 @@ class TrainedModule(AlgorithmInterface):
         for name, param in common.get_all_parameters(self):
             if id(param) not in trained:
                 names.setdefault(id(param), name)
-        return "\n".join(sorted(names.values()))
+        return json.dumps(sorted(names.values()), indent=2)
 
     def get_param_name(self, param: nn.Parameter) -> str | None:
         """The path of a parameter; None if it is not one of this algorithm."""
         return next((name for name, p in self.named_parameters() if p is param), None)
 
     def compute_paras_statistics(self) -> dict[str, np.ndarray]:
-        """For each parameter its L1 norm, L2 norm, mean and standard deviation."""
+        """For each parameter of n numbers: L2 norm / n, L1 norm / n, mean, standard deviation."""
         statistics = {}
         for name, p in self.named_parameters():
             x = p.detach().double()
-            values = torch.stack([x.abs().sum(), x.norm(), x.mean(), x.std(correction=0)])
+            deviation = x.std() if x.numel() > 1 else torch.zeros_like(x.sum())
+            values = torch.stack([x.norm() / x.numel(), x.abs().mean(), x.mean(), deviation])
             statistics[name] = values.cpu().numpy()
         return statistics
 

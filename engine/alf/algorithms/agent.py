@@ -227,7 +227,8 @@ class Agent(RLAlgorithm):
             info = info._replace(goal_generator=step.info)
             goal, goal_reward = step.output
             observation = [observation, goal]
-            rewards["goal_generator"] = goal_reward
+            if isinstance(goal_reward, torch.Tensor):
+                rewards["goal_generator"] = goal_reward
         if self._irm is not None:
             step = self._irm.rollout_step(time_step._replace(observation=observation), state.irm)
             state = state._replace(irm=step.state)

@@ -392,10 +392,13 @@ class Loss(Algorithm):
         return AlgStep(output=(), state=() if state is None else state, info=())
 
     def rollout_step(self, inputs: Nest, state: Nest = None) -> AlgStep:
-        return AlgStep(output=(), state=() if state is None else state, info=inputs)
+        """Off-policy there is nothing to learn from yet."""
+        return (
+            self.train_step(inputs, state) if self.on_policy else self.predict_step(inputs, state)
+        )
 
     def train_step(self, inputs: Nest, state: Nest = None, rollout_info: Nest = None) -> AlgStep:
-        return self.rollout_step(inputs, state)
+        return AlgStep(output=(), state=() if state is None else state, info=inputs)
 
     def calc_loss(self, info: Nest) -> LossInfo:
         """The inputs are [T, B]."""

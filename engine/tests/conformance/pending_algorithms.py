@@ -1,9 +1,6 @@
 """Cases that are not equal yet; `run.py --update` shortens it."""
 
 CASES = [
-    "agent.action_repeat.predict_sequence",
-    "agent.action_repeat.rollout_accumulates_reward",
-    "agent.action_repeat.state_specs",
     "agent.all.calc_loss",
     "agent.goal.rollout_info_parts",
     "agent.icm.calc_loss",
@@ -15,7 +12,6 @@ CASES = [
     "agent.rewards.intrinsic2.0_extrinsic0.25",
     "agent.sequential.refuses_same_name",
     "core.compute_paras_statistics",
-    "core.convert_train_state_to_predict_state",
     "core.loss_class",
     "core.optimizer_info.hypers_are_numbers",
     "core.optimizer_info.ignored_child_optimizer_is_listed",
@@ -153,9 +149,6 @@ CASES = [
     "repr.rnd.obs_normalized.rollout_step",
     "repr.rnd.obs_normalized.train_step_and_loss",
     "repr.rnd.target_gets_no_gradient",
-    "signature.mcts_models.create_simple_dynamics_net",
-    "signature.mcts_models.create_simple_encoding_net",
-    "signature.mcts_models.create_simple_prediction_net",
     "train.agent.icm",
     "train.agent.repr_icm_entropy",
     "transformer.frame_stacker.scalar",

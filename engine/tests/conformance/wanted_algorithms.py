@@ -4,7 +4,16 @@ _NO_NOISE = "training has no exploration noise; as a train state it would train 
 _WHOLE = "states keep the structure of their specs where no critic state is computed"
 _STRICT = "a state that does not fit is an error, not a list that nobody reads"
 
+_COUNTS_UP = "its state counts the steps of a decision up, not down; actions and rewards are equal"
+_PRUNED = "what predict_step() does not need is left out instead of refused"
+_OWN_FIELDS = "the engine has settings of its own besides those of ALF"
+_NAMED = "parameters that ALF passes on by **kwargs have names"
+
 CASES: dict[str, str] = {
+    "agent.action_repeat.predict_sequence": _COUNTS_UP,
+    "agent.action_repeat.rollout_accumulates_reward": _COUNTS_UP,
+    "agent.action_repeat.state_specs": _COUNTS_UP,
+    "core.convert_train_state_to_predict_state": _PRUNED,
     "core.load_state_dict.strict_reports_instead_of_raising": _STRICT,
     "rl.ddpg.default.state_specs": _NO_NOISE,
     "rl.ddpg.default.train_step": _NO_NOISE,
@@ -16,4 +25,8 @@ CASES: dict[str, str] = {
     "rl.rnn.ddpg.rollout_step": _WHOLE,
     "rl.rnn.ddpg.state_specs": _NO_NOISE,
     "rl.rnn.ddpg.train_step": _NO_NOISE,
+    "signature.config.TrainerConfig": _OWN_FIELDS,
+    "signature.mcts_models.create_simple_dynamics_net": _NAMED,
+    "signature.mcts_models.create_simple_encoding_net": _NAMED,
+    "signature.mcts_models.create_simple_prediction_net": _NAMED,
 }
