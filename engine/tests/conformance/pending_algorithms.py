@@ -2,7 +2,6 @@
 
 CASES = [
     "agent.all.calc_loss",
-    "agent.goal.rollout_info_parts",
     "agent.icm.calc_loss",
     "agent.off_policy.preprocess_sums_rewards",
     "agent.repr_icm.calc_loss",
@@ -11,12 +10,6 @@ CASES = [
     "agent.rewards.intrinsic1.0_extrinsic1.0",
     "agent.rewards.intrinsic2.0_extrinsic0.25",
     "agent.sequential.refuses_same_name",
-    "core.compute_paras_statistics",
-    "core.loss_class",
-    "core.optimizer_info.hypers_are_numbers",
-    "core.optimizer_info.ignored_child_optimizer_is_listed",
-    "core.unoptimized_parameter_info",
-    "core.update_with_gradient.scalar_loss_only",
     "mcts.refuses.nested_action",
     "mcts.refuses.parallel_expand_all",
     "mcts.search.act_learn_kl",
@@ -151,7 +144,6 @@ CASES = [
     "repr.rnd.target_gets_no_gradient",
     "train.agent.icm",
     "train.agent.repr_icm_entropy",
-    "transformer.frame_stacker.scalar",
     "transformer.hindsight.own_reward_function",
     "transformer.identity.spec_unknown_without_argument",
 ]
