@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -15,16 +14,14 @@ from alf import config_helpers
 from alf.algorithms.config import TrainerConfig
 from alf.bin import _program
 from alf.config_util import config
-from alf.environments.alf_environment import AlfEnvironment
 from alf.environments.utils import create_environment  # noqa: F401 (configured below)
 from alf.summary import render
 from alf.trainers._checkpoint_keeping import best_step
-from alf.trainers._play import play_episodes, try_window
+from alf.trainers._play import load_player, show_episodes
 from alf.trainers._player import create_player
 from alf.utils import common
 from alf.utils._child_process import command_environment
 from alf.utils.checkpoint_utils import Checkpointer
-from alf.utils.video_recorder import VideoRecorder
 
 
 def define_flags() -> None:
@@ -117,64 +114,25 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
     values = flags.FLAGS
     env = config_helpers.get_env()
     render.enable_rendering(values.alg_render)
-    algorithm = create_player(trainer_config, env)
-    checkpointer = Checkpointer(checkpoint_dir, algorithm=algorithm)
     step = "latest" if values.checkpoint_step is None else values.checkpoint_step
     if values.best_checkpoint:
         step = best_step(checkpoint_dir)
-    try:
-        step = checkpointer.load(
-            step,
-            ignored_parameter_prefixes=list(values.ignored_parameter_prefixes),
-            including_optimizer=False,
-            including_replay_buffer=False,
-        )
-    except RuntimeError as error:
-        raise ValueError(
-            f"the checkpoint in {checkpoint_dir} was written with other settings than those of "
-            f"{trainer_config.conf_file}: {error}"
-        ) from error
-    if step < 0:
-        raise FileNotFoundError(
-            f"there is no checkpoint {values.checkpoint_step} in {checkpoint_dir}; there are: "
-            f"{', '.join(map(str, checkpointer.steps()))}"
-        )
-    print(f"checkpoint {step} of {checkpoint_dir}", flush=True)
-    with contextlib.ExitStack() as stack:
-        recorder = None
-        if values.record_file:
-            recorder = stack.enter_context(
-                VideoRecorder(
-                    env,
-                    last_step_repeats=values.last_step_repeats,
-                    append_blank_frames=values.append_blank_frames,
-                    path=values.record_file,
-                )
-            )
-        episodes = play_episodes(
-            env,
-            algorithm,
-            values.num_episodes,
-            sleep_time_per_step=values.sleep_time_per_step,
-            recorder=recorder,
-            render=_is_window_wanted(env),
-            render_algorithm=values.alg_render,
-        )
-    if recorder is not None:
-        print(f"video: {recorder.path}")
+    algorithm = create_player(trainer_config, env)
+    step = load_player(checkpoint_dir, algorithm, step, values.ignored_parameter_prefixes)
+    episodes = show_episodes(
+        env,
+        algorithm,
+        values.num_episodes,
+        sleep_time_per_step=values.sleep_time_per_step,
+        record_file=values.record_file,
+        last_step_repeats=values.last_step_repeats,
+        append_blank_frames=values.append_blank_frames,
+        render=values.render and values.parallel_play == 1,
+        render_algorithm=values.alg_render,
+    )
     if values.result_file:
         content = {"checkpoint": step, "episodes": [e._asdict() for e in episodes]}
         pathlib.Path(values.result_file).write_text(json.dumps(content, indent=1))
-
-
-def _is_window_wanted(env: AlfEnvironment) -> bool:
-    """Whether to show a window; where a recording is made, or it cannot be shown, not."""
-    if not flags.FLAGS.render or flags.FLAGS.record_file or flags.FLAGS.parallel_play > 1:
-        return False
-    reason = try_window(env)
-    if reason is not None:
-        print(f"nothing is rendered: {reason}. --record_file=<file>.mp4 writes a video", flush=True)
-    return reason is None
 
 
 def main() -> None:

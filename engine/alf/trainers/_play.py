@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from alf.data_structures import StepType, TimeStep
 from alf.metrics._episodes import SUCCESS_FIELDS
 from alf.trainers.evaluator import play_steps, untouched_training
+from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
 
 
@@ -24,6 +26,133 @@ class Episode(NamedTuple):
     length: int
     success: float | None
     """None where the environment says nothing of success."""
+
+
+def play(
+    root_dir: str,
+    env: Any,
+    algorithm: Any,
+    checkpoint_step: int | str = "latest",
+    num_episodes: int = 10,
+    sleep_time_per_step: float = 0.01,
+    record_file: str | None = None,
+    last_step_repeats: int = 0,
+    append_blank_frames: int = 0,
+    render: bool = True,
+    selective_mode: bool = False,
+    ignored_parameter_prefixes: Sequence[str] = (),
+    *,
+    render_algorithm: bool = False,
+) -> list[Episode]:
+    """Load a checkpoint of a run into `algorithm` and play with it; see `play_episodes`.
+
+    Args:
+        root_dir: directory of the run.
+        env: batched, tensor based; for a recording or a window with one environment.
+        algorithm: made as for the run.
+        checkpoint_step: number of the checkpoint, or "latest".
+        num_episodes: how many to play.
+        sleep_time_per_step: seconds between steps in a window.
+        record_file: mp4 file to write.
+        last_step_repeats: repeats of an episode's last frame in the recording.
+        append_blank_frames: black frames after each episode in the recording.
+        render: show a window, if nothing is recorded and there is a display.
+        selective_mode: only False is supported.
+        ignored_parameter_prefixes: parameters that are not loaded.
+        render_algorithm: record the pictures in the info of `predict_step`, too.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint is one of another algorithm.
+    """
+    if selective_mode:
+        raise ValueError("play: selective_mode=True is not supported; allowed: False")
+    checkpoint_dir = os.path.join(root_dir, "train", "algorithm")
+    load_player(checkpoint_dir, algorithm, checkpoint_step, ignored_parameter_prefixes)
+    return show_episodes(
+        env,
+        algorithm,
+        num_episodes,
+        sleep_time_per_step=sleep_time_per_step,
+        record_file=record_file,
+        last_step_repeats=last_step_repeats,
+        append_blank_frames=append_blank_frames,
+        render=render,
+        render_algorithm=render_algorithm,
+    )
+
+
+def show_episodes(
+    env: Any,
+    algorithm: Any,
+    num_episodes: int,
+    *,
+    sleep_time_per_step: float,
+    record_file: str | None,
+    last_step_repeats: int,
+    append_blank_frames: int,
+    render: bool,
+    render_algorithm: bool,
+) -> list[Episode]:
+    """Play in a window or into a file; see `play`."""
+    with contextlib.ExitStack() as stack:
+        recorder = None
+        if record_file:
+            recorder = stack.enter_context(
+                VideoRecorder(
+                    env,
+                    last_step_repeats=last_step_repeats,
+                    append_blank_frames=append_blank_frames,
+                    path=record_file,
+                )
+            )
+        episodes = play_episodes(
+            env,
+            algorithm,
+            num_episodes,
+            sleep_time_per_step=sleep_time_per_step,
+            recorder=recorder,
+            render=render and recorder is None and _has_window(env),
+            render_algorithm=render_algorithm,
+        )
+    if recorder is not None:
+        print(f"video: {recorder.path}")
+    return episodes
+
+
+def load_player(
+    checkpoint_dir: str, algorithm: Any, step: int | str, ignored_prefixes: Sequence[str] = ()
+) -> int:
+    """Load what playing needs of a checkpoint, and print and return its number."""
+    checkpointer = Checkpointer(checkpoint_dir, algorithm=algorithm)
+    try:
+        loaded = checkpointer.load(
+            step,
+            ignored_parameter_prefixes=list(ignored_prefixes),
+            including_optimizer=False,
+            including_replay_buffer=False,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"the checkpoint in {checkpoint_dir} was written with other settings: {error}"
+        ) from error
+    if loaded < 0:
+        there = ", ".join(map(str, checkpointer.steps())) or "none"
+        raise FileNotFoundError(
+            f"there is no checkpoint {step} in {checkpoint_dir}; there are: {there}"
+        )
+    print(f"checkpoint {loaded} of {checkpoint_dir}", flush=True)
+    return loaded
+
+
+def _has_window(env: Any) -> bool:
+    """Whether a window can be shown; says why not."""
+    if env.batch_size > 1:
+        return False
+    reason = try_window(env)
+    if reason is not None:
+        print(f"nothing is rendered: {reason}. --record_file=<file>.mp4 writes a video", flush=True)
+    return reason is None
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ from alf.trainers._console import (
     say,
 )
 from alf.trainers._continuation import Continuation
+from alf.trainers._play import play  # noqa: F401  (a name of this module, too)
 from alf.trainers._setting import Setting
 from alf.trainers._signals import SignalRequests, debug, signal_requests
 from alf.trainers._together import Together, derived_seed
