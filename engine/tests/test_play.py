@@ -10,6 +10,8 @@ from tiny_rl import CountingEnv, TinyOnPolicy
 from alf.data_structures import AlgStep, TimeStep
 from alf.summary.render import Image
 from alf.trainers._play import Episode, play_episodes
+from alf.trainers.policy_trainer import play
+from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
 
 
@@ -42,6 +44,23 @@ def test_the_first_episodes_of_each_environment_count(capsys):
     # rewards 1 + 2 + 3 + 4; two of each environment
     assert episodes == [Episode(10.0, 4, None)] * 6
     assert "average of 6: return 10.00  length 4" in capsys.readouterr().out
+
+
+def test_a_run_is_played_by_its_directory(tmp_path, capsys):
+    saved, other = (TinyOnPolicy() for _ in range(2))
+    with torch.no_grad():
+        for parameter in saved.parameters():
+            parameter.fill_(2.5)
+    Checkpointer(str(tmp_path / "train" / "algorithm"), algorithm=saved).save(7)
+    env = CountingEnv(batch_size=2)
+    episodes = play(str(tmp_path), env, other, num_episodes=4, render=False)
+    assert len(episodes) == 4
+    assert all((p == 2.5).all() for p in other.parameters())
+    assert "checkpoint 7 of" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint 3 .* there are: 7"):
+        play(str(tmp_path), env, other, checkpoint_step=3)
+    with pytest.raises(ValueError, match="selective_mode"):
+        play(str(tmp_path), env, other, selective_mode=True)
 
 
 def test_frames_are_written_with_pictures_repeats_and_blanks():

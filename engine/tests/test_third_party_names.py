@@ -22,6 +22,7 @@ NAMES = {
     "alf.layers": ["NestConcat", "NestSum", "NestMultiply", "NestOuterProduct", "identity"],
     "alf.nest": ["Nest", "NestedTensor"],
     "alf.nest.nest": ["Nest", "NestedTensor"],
+    "alf.trainers.policy_trainer": ["play"],
     "alf.utils.common": ["zero_tensor_from_nested_spec", "get_observation_spec"],
     "alf.utils.dist_utils": ["TruncatedNormal"],
     "alf.utils.sl_utils": ["classification_loss", "regression_loss"],
