@@ -93,7 +93,7 @@ def test_a_static_predictor_serves_wherever_a_learning_one_does() -> None:
     found = predictor.get_standardized_log_prob(state, state[:, :0], state, state + 2, std=1.0)
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(torch.tensor(1.0))
     torch.testing.assert_close(found, expected.expand(3))
-    with pytest.raises(ValueError, match="deviations are positive"):
+    with pytest.raises(ValueError, match=r"change_std is 0.0.*above 0"):
         _known(change_std=0.0)
 
 

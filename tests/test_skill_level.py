@@ -21,6 +21,7 @@ from alf_layered import (
 )
 from alf_layered.levels.skill_level import SkillLevel
 from alf_layered.skills.discriminator import Discriminator
+from alf_layered.transitions import is_transition
 from tests.planning_points import ACTION
 from tests.skill_points import LAST, OBSERVATION, SKILL, Points, sac, skill_agent
 
@@ -211,6 +212,23 @@ def test_a_skill_that_ends_before_its_time_is_over_as_well(after: Any, joint_end
     assert bool(cut.any())
     assert torch.equal(z[cut], then[cut])
     assert torch.equal(seen.discount[cut, 1], steps.discount[cut, 1])
+
+
+@pytest.mark.parametrize("joint_end", ["bootstrap", "continue"])
+@pytest.mark.parametrize("after", ["nothing", "average", "same"])
+def test_no_value_counts_at_a_time_at_which_nothing_is_decided(after: Any, joint_end: Any) -> None:
+    """Skills of 3 decisions decide at 0, 1/3 and 2/3 of their time, never at its end."""
+    options = SkillOptions(n_skill_samples=4, after_skill=after)
+    agent = skill_agent(options=options, joint_end=joint_end)
+    Points(agent, [7, 5, 3]).live(40)
+    level = _skills(agent)
+    steps, info, batch = _spans(level, 500)
+    seen, _ = level.preprocess_experience(steps, info, batch)
+    time, counts = seen.observation[:, 1, 7], seen.discount[:, 1] > 0
+    counts &= is_transition(steps.step_type)[:, 0]
+    assert set((3 * time[counts]).round().int().tolist()) == (
+        {1, 2} if after == "nothing" else {0, 1, 2}
+    )
 
 
 def test_where_a_skill_ended_is_stored_with_its_last_record() -> None:

@@ -245,9 +245,9 @@ def test_searches_start_from_the_shifted_mean_and_afresh_at_a_new_episode() -> N
     starts: list[torch.Tensor] = []
     plan = algorithm._plan
 
-    def spy(observation: Any, start: torch.Tensor, **options: Any) -> Any:
+    def spy(observation: Any, start: torch.Tensor, *rest: Any, **options: Any) -> Any:
         starts.append(start)
-        return plan(observation, start, **options)
+        return plan(observation, start, *rest, **options)
 
     algorithm._plan = spy  # type: ignore[method-assign]
     mean = torch.arange(1.0, 13).reshape(2, 3, 2)

@@ -20,6 +20,7 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, SHARE, checked
 from alf_layered.bounds import Bounds
+from alf_layered.levels.after_skill import with_what_follows
 from alf_layered.levels.constructors import called_by, check_constructor
 from alf_layered.levels.default_sac import level_sac
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
@@ -350,7 +351,13 @@ class SkillLevel(Level):
         reward = self._rewards(root_inputs, seen, made, ended[:, 1:])
         reward = torch.cat([torch.zeros_like(reward[:, :1]), reward], dim=1)
         steps = root_inputs._replace(reward=reward)
-        steps, info = self._after_skills(steps, rollout_info, ended)
+        steps, info = with_what_follows(
+            steps,
+            rollout_info,
+            ended,
+            after_skill=self._options.after_skill,
+            prior=self._prior,
+        )
         return self._algorithm.preprocess_experience(
             self._seen(steps, info), info.algorithm, batch_info
         )
@@ -395,42 +402,6 @@ class SkillLevel(Level):
         if alf.summary.should_record_summaries():
             mean = reward.sum() / earning.sum().clamp(min=1)
             alf.summary.scalar("intrinsic_reward", mean)
-
-    def _after_skills(
-        self, steps: TimeStep, info: SkillInfo, ended: Tensor
-    ) -> tuple[TimeStep, SkillInfo]:
-        """What counts as the future where a skill has `ended`, `[B, T]`.
-
-        "average": another skill, drawn from the prior, begins there. Its value is a sample of the
-        value averaged over skills, which is thereby what the action values learn. "same": the skill
-        itself begins anew, because no decision is made after its time, and so no value is learned
-        there. Where no LAST step ends the skill, the record is already the first one of the skill
-        that did follow.
-        """
-        if self._options.after_skill == "nothing":
-            discount = torch.where(ended, 0.0, steps.discount)
-            return steps._replace(discount=discount), info
-        ended = ended & steps.is_last()
-        observation = steps.observation
-        new = observation.input
-        if self._options.after_skill == "average":
-            new = self._prior.sample(ended.shape, device=ended.device)
-        skill, start, step = where_rows(
-            ended.flatten(),
-            alf.nest.map_structure(
-                lambda x: x.flatten(0, 1), (new, observation.above, torch.zeros_like(info.step))
-            ),
-            alf.nest.map_structure(
-                lambda x: x.flatten(0, 1), (observation.input, info.start, info.step)
-            ),
-        )
-        skill, start, step = alf.nest.map_structure(
-            lambda x: x.unflatten(0, ended.shape), (skill, start, step)
-        )
-        return (
-            steps._replace(observation=observation._replace(input=skill)),
-            info._replace(start=start, step=step),
-        )
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
         if self._info_spec is not None:
