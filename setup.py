@@ -31,6 +31,7 @@ setup(
             "basedpyright>=1.31",
             "build>=1.2",
             "gin-config>=0.5",
+            "gymnasium[box2d]>=1.1",
             "hypothesis>=6.100",
             "pytest>=8.2",
             "pytest-xdist>=3.6",

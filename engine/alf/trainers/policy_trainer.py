@@ -336,8 +336,9 @@ class Trainer:
             self._say(f"best checkpoint so far: {self._keeper.best}")
 
     def _restore_checkpoint(self) -> None:
-        summary.set_global_counter(0)
         newest = self._checkpointer.newest_step()
+        # What an iteration builds may depend on its number: no own experience in pretraining.
+        summary.set_global_counter(max(newest - 1, 0))
         # What follows waits for all processes, so that all have to do it, or none.
         self._together.check_same_checkpoint(newest)
         if newest < 0:
@@ -377,8 +378,11 @@ class Trainer:
         Returns the news of it.
         """
         names = []
+        offline = getattr(self._algorithm, "_offline_replay_buffer", None)
         for module in self._algorithm.modules():
-            if isinstance(module, ReplayBuffer) and not is_checkpoint_enabled(module):
+            if not isinstance(module, ReplayBuffer) or module is offline:
+                continue
+            if not is_checkpoint_enabled(module):
                 module.clear()
                 names.append(module.name)
         return [f"{name} is empty, as it is not saved" for name in names]
