@@ -6,6 +6,7 @@ Axis letters: B spans, T records, k transitions whose reward and value are learn
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,6 +38,11 @@ _DEFAULT_RATES: dict[str, LearningRate] = {
 
 @alf.configurable
 @checked(
+    delta_standardizer_lr=AT_LEAST_0,
+    encoder_lr=AT_LEAST_0,
+    reward_lr=AT_LEAST_0,
+    model_lr=AT_LEAST_0,
+    value_lr=AT_LEAST_0,
     latent_state_dim=AT_LEAST_1,
     context_dim=AT_LEAST_0,
     gamma=SHARE,
@@ -105,11 +111,11 @@ class RewardPredictor(Predictor):
         consistency_loss_weight: float = 1.0,
         value_loss_weight: float = 1.0,
         rew_loss_weight: float = 1.0,
-        delta_standardizer_lr: LearningRate | None = None,
-        encoder_lr: LearningRate | None = None,
-        reward_lr: LearningRate | None = None,
-        model_lr: LearningRate | None = None,
-        value_lr: LearningRate | None = None,
+        delta_standardizer_lr: float | Callable[[int], float] | None = None,
+        encoder_lr: float | Callable[[int], float] | None = None,
+        reward_lr: float | Callable[[int], float] | None = None,
+        model_lr: float | Callable[[int], float] | None = None,
+        value_lr: float | Callable[[int], float] | None = None,
         encoder_warm_up: int = 0,
         delta_standardizer: bool = True,
         clip_grad_max_norm: float | None = None,

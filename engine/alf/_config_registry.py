@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import types
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -102,7 +101,7 @@ class Registry:
         self,
         owner: str,
         defaults: Mapping[str, Any],
-        allowed: Mapping[str, Allowed] = types.MappingProxyType({}),
+        allowed: Mapping[str, Allowed] | None = None,
     ) -> dict[str, Parameter]:
         """Registers the parameters of ``owner``; one that is there already keeps its value.
 
@@ -125,7 +124,7 @@ class Registry:
                 self._by_last_word[word].append(parameter)
             else:
                 parameter.default = default
-            parameter.allowed = allowed.get(word)
+            parameter.allowed = (allowed or {}).get(word)
             parameters[word] = parameter
         if self._pending:
             for parameter in parameters.values():

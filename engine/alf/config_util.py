@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from alf import _conf_files
+from alf._allowed import Allowed, of_annotation
 from alf._conf_files import ConfigModule
 from alf._config_registry import MISSING, USER_PREFIX, is_suffix, same
 from alf._configurable import (
@@ -189,7 +190,8 @@ def define_config(name: str, default_value: Any) -> Any:
     """Defines a parameter of a conf file and returns its value.
 
     Its full name is ``_CONFIG._USER.<name>``. The value is ``default_value`` unless it was
-    pre-configured (``--conf_param``).
+    pre-configured (``--conf_param``). Where the default is a number or a bool, the value is no
+    text: ``'False'`` would count as true.
     """
     known = registry.get(USER_PREFIX + name)
     if known is not None and not same(known.default, default_value):
@@ -197,9 +199,23 @@ def define_config(name: str, default_value: Any) -> Any:
             f"config {known.name} is already defined with the default {known.default!r}, "
             f"now with {default_value!r}"
         )
-    parameter = registry.add(USER_PREFIX[:-1], {name: default_value})[name]
+    allowed = _allowed_for(default_value)
+    parameter = registry.add(USER_PREFIX[:-1], {name: default_value}, allowed and {name: allowed})[
+        name
+    ]
     parameter.is_used = True
     return made(parameter.value)
+
+
+def _allowed_for(default: Any) -> Allowed | None:
+    """What may take the place of a default, if that says."""
+    if isinstance(default, bool):
+        return of_annotation("bool | None")
+    if isinstance(default, int | float):
+        return Allowed(
+            lambda value: not isinstance(value, str | bool), f"a number, such as {default!r}"
+        )
+    return None
 
 
 def get_config_value(config_name: str) -> Any:

@@ -274,3 +274,10 @@ def test_a_first_batch_that_is_larger_than_all_there_is_is_said(
         buffer.get_batch(128, 1)
     assert len(said) == warns
     assert all("a batch of 128 spans is drawn from 32 different ones" in text for text in said)
+
+
+@pytest.mark.parametrize(("default", "wrong"), [(False, "False"), (3, "3"), (0.5, True)])
+def test_a_setting_of_a_conf_file_keeps_the_kind_of_its_default(default: Any, wrong: Any) -> None:
+    alf.pre_config({"_CONFIG._USER.chosen": wrong})
+    with pytest.raises(ValueError, match=rf"_USER\.chosen is {wrong!r}; allowed: "):
+        alf.define_config("chosen", default)

@@ -45,8 +45,6 @@ class FrameStacker(DataTransformer):
         stack_axis: int = 0,
         fields: list[str] | None = None,
     ) -> None:
-        if stack_size < 1:
-            raise ValueError(f"stack_size has to be at least 1, got {stack_size}")
         check_fields("FrameStacker", fields)
         if fields is None and nest.is_nested(observation_spec):
             raise ValueError(

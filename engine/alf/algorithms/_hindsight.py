@@ -64,8 +64,6 @@ class HindsightExperienceTransformer(DataTransformer):
         desired_goal_field: str = "time_step.observation.desired_goal",
         reward_fn: Callable = l2_dist_close_reward_fn,
     ) -> None:
-        if not 0 <= her_proportion <= 1:
-            raise ValueError(f"her_proportion has to be within [0, 1], got {her_proportion}")
         super().__init__(transformed_observation_spec=observation_spec, state_spec=())
         self._her_proportion = her_proportion
         self._achieved_goal_field = achieved_goal_field

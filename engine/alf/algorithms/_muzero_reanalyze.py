@@ -35,11 +35,6 @@ class LinearTdStepFunc:
     """
 
     def __init__(self, max_bootstrap_age: float, min_td_steps: int = 1) -> None:
-        if max_bootstrap_age <= 0 or min_td_steps < 1:
-            raise ValueError(
-                "max_bootstrap_age must be positive and min_td_steps at least 1, got "
-                f"{max_bootstrap_age} and {min_td_steps}"
-            )
         self._max_bootstrap_age = max_bootstrap_age
         self._min_td_steps = min_td_steps
 

@@ -111,10 +111,6 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         for spec in nest.flatten(action_spec):
             if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete:
                 raise ValueError(f"{name} needs bounded continuous actions; there is {spec}.")
-        if not 0 <= rollout_random_action <= 1:
-            raise ValueError(
-                f"{name}.rollout_random_action must lie in [0, 1], got {rollout_random_action}."
-            )
         if epsilon_greedy is None:
             epsilon_greedy = common.get_epsilon_greedy(config)
         actor_optimizer, critic_optimizer = own_optimizers(actor_optimizer, critic_optimizer)

@@ -99,8 +99,6 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
         """
         if any(spec.is_discrete for spec in nest.flatten(action_spec)):
             raise ValueError(f"{name} needs continuous actions, got {action_spec}.")
-        if K < 1:
-            raise ValueError(f"{name}.K is {K}; an action is done at least once.")
         repeat_spec = BoundedTensorSpec((), torch.int64, minimum=0, maximum=K - 1)
         common_arguments = {
             "action_spec": (repeat_spec, action_spec),

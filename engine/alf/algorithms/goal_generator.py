@@ -35,8 +35,6 @@ class RandomCategoricalGoalGenerator(RLAlgorithm):
         num_of_goals: int,
         name: str = "RandomCategoricalGoalGenerator",
     ) -> None:
-        if num_of_goals < 1:
-            raise ValueError(f"{name}.num_of_goals is {num_of_goals}; it must be at least 1.")
         goal_spec = BoundedTensorSpec((num_of_goals,), minimum=0.0, maximum=1.0)
         super().__init__(
             observation_spec=observation_spec,

@@ -52,8 +52,6 @@ class RNDAlgorithm(Algorithm):
         keep_stacked_frames: int = 1,
         name: str = "RNDAlgorithm",
     ) -> None:
-        if keep_stacked_frames < 0:
-            raise ValueError(f"{name}.keep_stacked_frames is {keep_stacked_frames}; 0 is least.")
         (optimizer,) = own_optimizers(optimizer)
         super().__init__(train_state_spec=(), optimizer=optimizer, name=name)
         self._encoder_net = encoder_net

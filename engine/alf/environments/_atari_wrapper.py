@@ -32,10 +32,6 @@ class DMAtariPreprocessing(gymnasium.Wrapper):
         gray_scale: bool = True,
     ) -> None:
         super().__init__(env)
-        if frame_skip < 1 or screen_size < 1:
-            raise ValueError(
-                f"frame_skip and screen_size must be at least 1; got {frame_skip}, {screen_size}"
-            )
         self._frame_skip = frame_skip
         self._noop_max = noop_max
         self._size = screen_size

@@ -186,8 +186,6 @@ class FrameSkip(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env, skip: int) -> None:
         super().__init__(env)
-        if skip < 1:
-            raise ValueError(f"skip must be at least 1; got {skip}")
         self._skip = skip
 
     def step(self, action: Any) -> Any:
@@ -321,8 +319,6 @@ class EpisodicRandomFrameCrop(BaseObservationWrapper):
         share_cropping: bool = True,
         fields: Sequence[str] | None = None,
     ) -> None:
-        if not 0 < cropping_fraction <= 1:
-            raise ValueError(f"cropping_fraction must be in (0, 1]; got {cropping_fraction}")
         self._fraction = cropping_fraction
         self._share = share_cropping
         self._last = _channel_axis(channel_order) == -1

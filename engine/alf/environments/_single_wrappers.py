@@ -128,8 +128,6 @@ class TimeLimit(AlfEnvironmentBaseWrapper):
                 f"TimeLimit wraps single environments and batches of one; {env} has "
                 f"batch_size={env.batch_size}"
             )
-        if duration < 1:
-            raise ValueError(f"duration must be at least 1; got {duration}")
         self._duration = duration
         self._num_steps = 0
 
@@ -168,8 +166,6 @@ class RandomFirstEpisodeLength(AlfEnvironmentBaseWrapper):
         """
         super().__init__(env)
         needs_single(env, self)
-        if random_length_range < 1:
-            raise ValueError(f"random_length_range must be at least 1; got {random_length_range}")
         self._range = random_length_range
         self._episodes_left = num_episodes
         self._rng = np.random.default_rng(random.getrandbits(32))

@@ -102,10 +102,6 @@ def create_environment(
     """
     if seed is not None:
         seed = as_seed(seed, owner="create_environment.seed")
-    if num_parallel_environments < 1:
-        raise ValueError(
-            f"num_parallel_environments must be at least 1; got {num_parallel_environments}"
-        )
     if for_evaluation:
         env_load_fn = eval_env_load_fn or env_load_fn
         # there are often fewer environments than in training

@@ -81,10 +81,6 @@ class MdqCriticNetwork(Network):
     ) -> None:
         observation_spec, action_spec = input_specs(input_tensor_spec, name)
         _check_action_spec(action_spec, name)
-        if num_critic_replicas < 1:
-            raise ValueError(
-                f"{name}: num_critic_replicas must be at least 1, got {num_critic_replicas}"
-            )
         super().__init__(input_tensor_spec, name=name)
         self._replicas = num_critic_replicas
         self._dims: int = action_spec.shape[0]

@@ -24,8 +24,6 @@ class OUProcess(Network):
     """
 
     def __init__(self, state_spec: TensorSpec, damping: float = 0.15, stddev: float = 0.2) -> None:
-        if not 0 <= damping <= 1:
-            raise ValueError(f"damping must be between 0 and 1, got {damping}")
         super().__init__((), state_spec, "OUProcess")
         self._damping, self._stddev = damping, stddev
 

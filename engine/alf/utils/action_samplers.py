@@ -21,8 +21,6 @@ class EpsilonGreedySampler(nn.Module):
 
     def __init__(self, epsilon_greedy: float = 0.1) -> None:
         super().__init__()
-        if not 0 <= epsilon_greedy <= 1:
-            raise ValueError(f"epsilon_greedy must be between 0 and 1, got {epsilon_greedy}")
         self._epsilon_greedy = epsilon_greedy
 
     def forward(self, input: Tensor) -> Tensor:

@@ -197,8 +197,6 @@ class ExponentialScheduler(Scheduler):
         self, progress_type: str, initial_value: float, decay_rate: float, decay_time: float
     ) -> None:
         super().__init__(progress_type)
-        if decay_time <= 0:
-            raise ValueError(f"decay_time is {decay_time}; it must be positive")
         self._initial_value = initial_value
         self._decay_rate = decay_rate
         self._decay_time = decay_time
@@ -245,8 +243,6 @@ class CyclicalScheduler(Scheduler):
         super().__init__(progress_type)
         if switch_mode not in ("step", "linear"):
             raise ValueError(f"switch_mode is {switch_mode!r}; allowed: 'step', 'linear'")
-        if half_cycle_size <= 0:
-            raise ValueError(f"half_cycle_size is {half_cycle_size}; it must be positive")
         self._base_lr = base_lr
         self._bound_lr = bound_lr
         self._half_cycle_size = half_cycle_size
