@@ -17,6 +17,7 @@ from alf.environments import alf_wrappers, suite_unittest
 from alf.environments.alf_gym_wrapper import AlfGymWrapper, tensor_spec_from_gym_space
 from alf.environments.fast_parallel_environment import FastParallelEnvironment
 from alf.environments.parallel_environment import ParallelAlfEnvironment
+from alf.environments.process_environment import ProcessEnvironment
 from alf.environments.random_alf_environment import RandomAlfEnvironment
 from alf.environments.suite_gym import wrap_env
 from alf.environments.thread_environment import ThreadEnvironment
@@ -391,6 +392,25 @@ def test_processes_hold_several_environments_each_that_equal_those_stepped_here(
     for _, steps in seen[:3]:
         for ours, alone in zip(steps, seen[3][1], strict=True):
             alf.nest.map_structure(torch.testing.assert_close, ours, alone)
+
+
+def test_a_process_can_be_fast_and_hold_several_environments():
+    def make(env_id):
+        return suite_unittest.ValueUnittestEnv(2, 3)
+
+    actions = torch.zeros(4, 2, dtype=torch.int64).numpy()
+    seen = []
+    for fast in (False, True):
+        env = ProcessEnvironment(make, env_id=0, fast=fast, num_envs=2)
+        env.start()
+        seen.append([env.reset(), *(env.step(action) for action in actions)])
+        env.close()
+    assert [s.step_type.tolist() for s in seen[1]] == [[F, F], [M, M], [L, L], [F, F], [M, M]]
+    for plain, fast in zip(*seen, strict=True):
+        assert (plain.reward == fast.reward).all()
+    env = ProcessEnvironment(make, env_id=0, num_envs=3)
+    with pytest.raises(ValueError, match="num_envs=3, but a batch of 2 was made"):
+        env.start()
 
 
 @pytest.mark.parametrize("flatten", [True, False])

@@ -12,7 +12,6 @@ import torch
 from absl import flags
 
 from alf.bin import play
-from alf.environments.process_environment import ProcessEnvironment
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 
@@ -40,8 +39,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "ReplayBuffer.get_disc_0_begin_position()": lambda: _buffer().get_disc_0_begin_position(
         torch.tensor([0]), torch.tensor([0])
     ),
-    "ProcessEnvironment(fast=)": lambda: ProcessEnvironment(lambda env_id: None, fast=True),
-    "ProcessEnvironment(num_envs=)": lambda: ProcessEnvironment(lambda env_id: None, num_envs=2),
     "alf.bin.play --selective_mode": _play_selectively,
 }
 

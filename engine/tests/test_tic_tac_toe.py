@@ -12,7 +12,7 @@ from alf.environments.suite_tic_tac_toe import TicTacToeEnvironment
 
 def play(moves: list[list[int]], **options) -> tuple[TicTacToeEnvironment, list]:
     """One game for each list of moves, side by side."""
-    env = TicTacToeEnvironment(len(moves), **options)
+    env = TicTacToeEnvironment(len(moves), **{"full_observation": True, **options})
     steps = [env.reset()]
     for squares in zip(*moves, strict=True):
         steps.append(env.step(torch.tensor(squares)))
@@ -55,7 +55,7 @@ def test_the_observation_says_who_moves_and_where_he_can() -> None:
 
 
 def test_the_random_player_moves_for_the_other_side() -> None:
-    env = suite_tic_tac_toe.load("TicTacToe", batch_size=200, opponent="random")
+    env = TicTacToeEnvironment(200, opponent="random", full_observation=True)
     env.seed([0])
     step = env.reset()
     mine = step.observation["to_play"]
@@ -73,6 +73,25 @@ def test_the_random_player_moves_for_the_other_side() -> None:
     assert (games > 3).all()
     # To begin in the corner and to go on beside it beats chance.
     assert 0.05 < float(returns.sum() / games.sum()) < 0.6
+
+
+def test_the_board_is_what_is_observed_and_wins_are_counted() -> None:
+    env = suite_tic_tac_toe.load(name="TicTacToe", batch_size=3)
+    assert env.observation_spec().shape == (3, 3)
+    games = [[0, 3, 1, 4, 2], [0, 4, 1, 2, 8, 6], [0, 1, 2, 4, 3, 5, 7, 6, 8]]
+    step, won = env.reset(), torch.zeros(3, 3)
+    for t in range(9):
+        step = env.step(torch.tensor([game[min(t, len(game) - 1)] for game in games]))
+        if t == 1:
+            assert step.observation[0].tolist() == [[1, 0, 0], [-1, 0, 0], [0, 0, 0]]
+        outcomes = torch.stack(list(step.env_info.values()), 1)
+        assert torch.equal(outcomes.sum(1), step.is_last().float())
+        for game, moves in enumerate(games):
+            if t == len(moves) - 1:
+                won[game] = outcomes[game]
+    # player 0 wins, player 1 wins, and a draw
+    assert won.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert set(step.env_info) == set(env.env_info_spec())
 
 
 def test_unknown_names_are_refused() -> None:

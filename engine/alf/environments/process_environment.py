@@ -123,20 +123,19 @@ class ProcessEnvironment:
         Args:
             env_constructor: called with `env_id=` in the process.
             flatten: send lists of leaves, which are smaller than nests.
-            fast: only False is supported (ALF: through shared memory).
-            num_envs: only 0 is supported (needed for `fast`).
+            fast: send lists of leaves, too; in ALF the way is another one, the steps are the same.
+            num_envs: batch size of the environment that is made; 0: any, or none.
             torch_num_threads_per_env: number of threads torch may use there.
             start_method: "fork", "forkserver" or "spawn". Only with "fork" does the process see
                 what has been configured here; otherwise `env_constructor` has to carry it.
             name: used in messages.
         """
-        if fast or num_envs:
-            raise ValueError(
-                f"fast={fast}, num_envs={num_envs} are not supported; allowed: False and 0"
-            )
+        if num_envs < 0:
+            raise ValueError(f"num_envs is {num_envs}; allowed: 0 or more")
+        self._num_envs = num_envs
         self._constructor = env_constructor
         self._env_id = env_id
-        self._flatten = flatten
+        self._flatten = flatten or fast
         self._threads = torch_num_threads_per_env
         self._context = multiprocessing.get_context(start_method)
         self._name = name or f"environment {env_id}"
@@ -171,9 +170,18 @@ class ProcessEnvironment:
     def wait_start(self) -> None:
         """Wait until the environment has been made."""
         self._receive()
+        if self._num_envs:
+            self._check_batch_size()
         if self._flatten:
             time_step = self.time_step_spec()
             self._structure = time_step._replace(env_info=self.env_info_spec())
+
+    def _check_batch_size(self) -> None:
+        size, is_batched = self.call("batch_size")(), self.call("batched")()
+        if size != self._num_envs or not is_batched:
+            self.close()
+            made = f"a batch of {size}" if is_batched else "an environment without a batch axis"
+            raise ValueError(f"{self._name}: num_envs={self._num_envs}, but {made} was made")
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
         """Call a method or read an attribute there; returns a function that waits for it."""

@@ -26,6 +26,9 @@ _LINES = (
 )
 
 
+_OUTCOMES = ("player0_win", "player1_win", "draw")
+
+
 @configurable
 class TicTacToeEnvironment(AlfEnvironment):
     """Two players put their marks on nine squares in turn; three in a line win.
@@ -33,22 +36,31 @@ class TicTacToeEnvironment(AlfEnvironment):
     An action is the number of a square. The reward comes with the last step: 1 if player 0 has won,
     -1 if player 1 has, 0 for a draw. Who takes a square that is not empty loses.
 
-    The observation is a dictionary: ``board`` [2, 3, 3], the marks of player 0 and of player 1;
-    ``to_play``, who is to move; ``steps``, moves made; ``valid_action_mask`` [9], what is empty.
+    The observation is the board [3, 3]: 1 where player 0 has a mark, -1 where player 1 has, else 0.
+    ``env_info`` says at the last step who has won: ``player0_win``, ``player1_win``, ``draw``.
 
     Args:
         batch_size: B.
         opponent: None: the actions are the moves of both players. "random": they are those of one,
             who is drawn for each game, and the other moves at random; the reward is 1 where the
             former has won.
+        full_observation: the observation is a dictionary: ``board`` [2, 3, 3], the marks of player
+            0 and of player 1; ``to_play``, who is to move; ``steps``, moves made;
+            ``valid_action_mask`` [9], what is empty. For a search that knows the rules.
     """
 
-    def __init__(self, batch_size: int = 1, opponent: str | None = None) -> None:
+    def __init__(
+        self,
+        batch_size: int = 1,
+        opponent: str | None = None,
+        full_observation: bool = False,
+    ) -> None:
         if opponent not in (None, "random"):
             raise ValueError(f"opponent is {opponent!r}; allowed: None, 'random'")
         super().__init__()
         self._batch_size = batch_size
         self._opponent = opponent
+        self._full = full_observation
         # 1 for player 0, -1 for player 1
         self._board = torch.zeros(batch_size, 9)
         self._moves = torch.zeros(batch_size, dtype=torch.int32)
@@ -71,9 +83,11 @@ class TicTacToeEnvironment(AlfEnvironment):
         return True
 
     def env_info_spec(self) -> Any:
-        return {}
+        return {name: TensorSpec(()) for name in _OUTCOMES}
 
     def observation_spec(self) -> Any:
+        if not self._full:
+            return BoundedTensorSpec((3, 3), minimum=-1, maximum=1)
         return {
             "board": TensorSpec((2, 3, 3)),
             "to_play": BoundedTensorSpec((), torch.int8, 0, 1),
@@ -103,7 +117,8 @@ class TicTacToeEnvironment(AlfEnvironment):
         everywhere = torch.ones(self._batch_size, dtype=torch.bool)
         action = torch.zeros(self._batch_size, dtype=torch.int64)
         self._begin(everywhere)
-        return self._time_step(everywhere, torch.zeros(self._batch_size), ~everywhere, action)
+        zeros = torch.zeros(self._batch_size)
+        return self._time_step(everywhere, zeros, zeros, ~everywhere, action)
 
     def _step(self, action: Tensor) -> TimeStep:
         begins = self._current_time_step.is_last()
@@ -112,9 +127,9 @@ class TicTacToeEnvironment(AlfEnvironment):
         if self._opponent is not None:
             other, ends = self._move(self._random_square(), ~begins & ~is_over)
             outcome, is_over = outcome + other, is_over | ends
-            outcome = outcome * (1 - 2 * self._me)
+        mine = 1.0 if self._opponent is None else 1 - 2 * self._me
         action = torch.where(begins, 0, action)
-        return self._time_step(begins, outcome, is_over, action)
+        return self._time_step(begins, outcome * mine, outcome, is_over, action)
 
     def _begin(self, where: Tensor) -> None:
         self._board.masked_fill_(where.unsqueeze(1), 0.0)
@@ -146,41 +161,46 @@ class TicTacToeEnvironment(AlfEnvironment):
         is_over = taken | wins | (self._moves == 9)
         return torch.where(where, outcome, 0.0), is_over & where
 
+    def _observation(self) -> Any:
+        if not self._full:
+            return self._board.reshape(-1, 3, 3).clone()
+        board = torch.stack([self._board > 0, self._board < 0], dim=1)
+        return {
+            "board": board.float().reshape(-1, 2, 3, 3),
+            "to_play": (self._moves % 2).to(torch.int8),
+            "steps": self._moves.clone(),
+            "valid_action_mask": self._board == 0,
+        }
+
     def _time_step(
-        self, begins: Tensor, reward: Tensor, is_over: Tensor, action: Tensor
+        self, begins: Tensor, reward: Tensor, outcome: Tensor, is_over: Tensor, action: Tensor
     ) -> TimeStep:
+        """`outcome` [B] is 1 where player 0 has won and -1 where player 1 has."""
         step_type = torch.full((self._batch_size,), StepType.MID, dtype=torch.int32)
         step_type = step_type.masked_fill(begins, StepType.FIRST)
-        board = torch.stack([self._board > 0, self._board < 0], dim=1)
+        won = (outcome > 0, outcome < 0, is_over & (outcome == 0))
         return TimeStep(
             step_type=step_type.masked_fill(is_over, StepType.LAST),
             reward=reward,
             discount=1.0 - is_over.float(),
-            observation={
-                "board": board.float().reshape(-1, 2, 3, 3),
-                "to_play": (self._moves % 2).to(torch.int8),
-                "steps": self._moves.clone(),
-                "valid_action_mask": self._board == 0,
-            },
+            observation=self._observation(),
             prev_action=action,
             env_id=self._rows.to(torch.int32),
-            env_info={},
+            env_info={name: x.float() for name, x in zip(_OUTCOMES, won, strict=True)},
         )
 
 
 @configurable
-def load(
-    environment_name: str = "TicTacToe", batch_size: int = 1, opponent: str | None = None
-) -> AlfEnvironment:
+def load(name: str = "", batch_size: int = 1, opponent: str | None = None) -> AlfEnvironment:
     """Tic-tac-toe.
 
     Args:
-        environment_name: only "TicTacToe".
+        name: "TicTacToe", or "".
         batch_size: number of games.
         opponent: see `TicTacToeEnvironment`.
     """
-    if environment_name != "TicTacToe":
-        raise ValueError(f"there is no {environment_name!r}; allowed: 'TicTacToe'")
+    if name not in ("", "TicTacToe"):
+        raise ValueError(f"there is no {name!r}; allowed: 'TicTacToe'")
     return TicTacToeEnvironment(batch_size, opponent)
 
 

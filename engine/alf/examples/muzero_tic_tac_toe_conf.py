@@ -20,6 +20,7 @@ alf.config(
     num_parallel_environments=128,
 )
 
+alf.config("TicTacToeEnvironment", full_observation=True)
 alf.config("SimplePredictionNet", initial_game_over_bias=-2.0)
 alf.config("SimpleMCTSModel", num_unroll_steps=4)
 alf.config("create_simple_encoding_net", layers=(256,), latent_size=128)
