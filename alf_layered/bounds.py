@@ -18,6 +18,13 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 Nest = Any
 
 
+def has_finite_bounds(spec: TensorSpec) -> bool:
+    """Whether a spec has bounds that are numbers; those of a gymnasium Box may be infinite."""
+    if not isinstance(spec, BoundedTensorSpec):
+        return False
+    return bool(np.isfinite(spec.minimum).all() and np.isfinite(spec.maximum).all())
+
+
 class Bounds:
     """Clips actions `[B, ...]` to the bounds of a nest of specs.
 

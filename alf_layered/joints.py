@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 import alf
@@ -50,14 +51,19 @@ def subgoal(
         bounded = isinstance(spec, BoundedTensorSpec)
         low = minimum if minimum is not None else (spec.minimum if bounded else None)
         high = maximum if maximum is not None else (spec.maximum if bounded else None)
-        if low is None or high is None:
+        finite = low is not None and high is not None and np.isfinite([*_flat(low), *_flat(high)])
+        if not np.all(finite):
             raise ValueError(
-                f"subgoal({field!r}): the observation's spec {spec} has no bounds; "
+                f"subgoal({field!r}): the observation's spec {spec} has no bounds that are finite; "
                 "give minimum and maximum"
             )
         return BoundedTensorSpec(spec.shape, torch.float32, minimum=low, maximum=high)
 
     return resolve
+
+
+def _flat(bound: Any) -> list[float]:
+    return np.asarray(bound, dtype=np.float64).ravel().tolist()
 
 
 def field_spec(observation_spec: NestedSpec, field: str) -> TensorSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from alf_layered import (
     DIAYNLevel,
     HierarchyAgent,
     OnPolicyOptions,
+    PlannerLevel,
     PlanningSettings,
     RandomLevel,
     SacLevel,
@@ -37,10 +39,12 @@ from alf_layered import (
     TrainingOptions,
     model_of_size,
     skill,
+    subgoal,
 )
 from alf_layered.bounds import Bounds
 from alf_layered.environments import gymnasium_loader, maze2d_alf
 from alf_layered.levels.level import Level
+from alf_layered.skills.priors import BoxPrior
 from tests.skill_points import Points, skill_agent
 from tests.small_learners import LEARNERS, small_config
 
@@ -324,3 +328,60 @@ def test_flat_sac_that_is_not_squashed_runs_on_a_loader(name: str) -> None:
         step = env.step(result.output)
         assert _inside(step.prev_action, env.action_spec())
     assert not _inside(torch.cat(seen), env.action_spec())
+
+
+# ---- bounds that are infinite, or equal ----
+
+INFINITE = BoundedTensorSpec((2,), minimum=-np.inf, maximum=np.inf)
+HALF = BoundedTensorSpec((2,), minimum=0.0, maximum=(1.0, np.inf))
+
+
+@pytest.mark.parametrize("spec", [INFINITE, HALF, TensorSpec((2,))])
+@pytest.mark.parametrize("kind", [RandomLevel, TDMPC2Level, PlannerLevel, _default_sac()])
+def test_a_level_that_needs_finite_bounds_says_so(kind: Any, spec: Any) -> None:
+    with pytest.raises(ValueError, match="finite bounds") as error:
+        kind(TensorSpec((3,)), spec, name="low")
+    assert len(str(error.value)) < 300
+
+
+def test_a_subgoal_of_a_field_without_finite_bounds_asks_for_them() -> None:
+    with pytest.raises(ValueError, match="no bounds that are finite; give minimum and maximum"):
+        subgoal("place")({"place": INFINITE})
+    given = subgoal("place", minimum=-1.0, maximum=2.0)({"place": INFINITE})
+    assert (given.minimum, given.maximum) == (-1.0, 2.0)
+
+
+def test_a_prior_of_skills_needs_finite_bounds_and_may_have_one_value() -> None:
+    with pytest.raises(ValueError, match="finite bounds"):
+        BoxPrior(INFINITE)
+    prior = BoxPrior(BoundedTensorSpec((2,), minimum=(-1.0, 0.5), maximum=(1.0, 0.5)))
+    sample = prior.sample((5,))
+    assert (sample[:, 1] == 0.5).all()
+    assert prior.log_prob(sample).tolist() == pytest.approx([-math.log(2.0)] * 5)
+
+
+class NarrowArena(Arena):
+    """The second dimension of its actions has one value."""
+
+    action_space = spaces.Box(
+        np.array([-0.5, 0.25], np.float32), np.array([0.5, 0.25], np.float32), dtype=np.float32
+    )
+
+
+@pytest.mark.parametrize("name", CONTINUOUS_LEVELS)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_every_learner_lives_with_a_dimension_of_one_value(name: str, normalize: bool) -> None:
+    torch.manual_seed(0)
+    env = gymnasium_loader.load(NarrowArena, batch_size=4, normalize_actions=normalize)
+    agent = HierarchyAgent(
+        env.observation_spec(),
+        env.action_spec(),
+        levels=[_as_level(name, name="low")],
+        env=env,
+        config=small_config(),
+    )
+    for _ in range(4):
+        agent.train_iter()
+    assert all(p.isfinite().all() for p in agent.parameters())
+    if name != "random" and not normalize:
+        assert (_stored(agent, 0).action[:, :, 1] == 0.25).all()

@@ -70,7 +70,7 @@ def test_subgoals_need_bounds_and_an_existing_field() -> None:
 
 
 def test_a_random_level_needs_bounds() -> None:
-    with pytest.raises(ValueError, match="bounded"):
+    with pytest.raises(ValueError, match="finite bounds"):
         HierarchyAgent(OBSERVATION, TensorSpec((2,)), levels=[RandomLevel])
 
 

@@ -202,7 +202,7 @@ def test_what_it_is_not_made_for_is_an_error(arguments: Any, message: str) -> No
 
 def test_discrete_actions_are_an_error() -> None:
     discrete = BoundedTensorSpec((), torch.int64, minimum=0, maximum=3)
-    with pytest.raises(ValueError, match="one bounded tensor of real numbers"):
+    with pytest.raises(ValueError, match="one tensor of real numbers with finite bounds"):
         TDMPC2Algorithm(TensorSpec((3,)), discrete)
 
 

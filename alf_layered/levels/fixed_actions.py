@@ -9,13 +9,14 @@ import torch
 import alf
 from alf.data_structures import AlgStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.bounds import has_finite_bounds
 
 
 def check_bounded(action_spec: Any, *, level: str) -> None:
     """Raises where there is no uniform distribution over a (nest of) action spec(s)."""
     for spec in alf.nest.flatten(action_spec):
-        if not isinstance(spec, BoundedTensorSpec):
-            raise ValueError(f"level {level!r} needs a bounded action spec, not {spec}")
+        if not has_finite_bounds(spec):
+            raise ValueError(f"level {level!r} needs an action spec with finite bounds, not {spec}")
 
 
 def uniform_actions(action_spec: Any, batch_size: int) -> Any:

@@ -17,6 +17,7 @@ from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtu
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
+from alf_layered.bounds import has_finite_bounds
 from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.exploration_phases import Exploration, next_phase, phase_spec
 from alf_layered.levels.level import Level, LevelObservation
@@ -463,9 +464,10 @@ def _check_learning(predictor: Predictor, *, level: str) -> None:
 def _check_spaces(
     action_spec: Any, reward_spec: TensorSpec, planner: SearchOptions, *, level: str
 ) -> None:
-    if not isinstance(action_spec, BoundedTensorSpec):
+    if not isinstance(action_spec, TensorSpec) or not has_finite_bounds(action_spec):
         raise ValueError(
-            f"level {level!r} plans one bounded action tensor, the action spec is {action_spec}"
+            f"level {level!r} plans one action tensor with finite bounds, the action spec is "
+            f"{action_spec}"
         )
     if reward_spec.numel != 1:
         raise ValueError(f"level {level!r} plans for one reward, the reward spec is {reward_spec}")

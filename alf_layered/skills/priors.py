@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alf.tensor_specs import BoundedTensorSpec
 from alf_layered.allowed import AT_LEAST_1, POSITIVE, checked
+from alf_layered.bounds import has_finite_bounds
 
 Nest = Any
 
@@ -42,6 +43,8 @@ class BoxPrior:
     def __init__(self, spec: BoundedTensorSpec) -> None:
         if not isinstance(spec, BoundedTensorSpec) or not spec.dtype.is_floating_point:
             raise ValueError(f"a BoxPrior is of a bounded vector of real numbers, not of {spec}")
+        if not has_finite_bounds(spec):
+            raise ValueError(f"a BoxPrior needs finite bounds, not those of {spec}")
         self._low, self._high = (
             torch.as_tensor(bound, dtype=torch.float32, device="cpu").broadcast_to(spec.shape)
             for bound in (spec.minimum, spec.maximum)
@@ -59,7 +62,8 @@ class BoxPrior:
         return low + (high - low) * torch.rand(shape, generator=generator, device=low.device)
 
     def log_prob(self, skill: Tensor) -> Tensor:
-        volume = (self._high - self._low).log().sum()
+        width = self._high - self._low
+        volume = torch.where(width > 0, width, 1.0).log().sum()  # one value has no density
         return torch.full(skill.shape[: skill.ndim - self._low.ndim], -float(volume)).to(skill)
 
 

@@ -18,6 +18,7 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import SHARE, checked
+from alf_layered.bounds import has_finite_bounds
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.plan import SearchResult
@@ -389,7 +390,10 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     def _from_spec(self, action: Tensor) -> Tensor:
         """Vectors `[H, B, A]` in [-1, 1] of actions `[H, B, *spec.shape]`."""
         vectors = action.reshape(*action.shape[:2], -1)
-        return (vectors - self._low) / (self._high - self._low) * 2 - 1
+        width = self._high - self._low
+        # A dimension of one value is 0 for the model, whatever the policy meant.
+        inside = (vectors - self._low) / torch.where(width > 0, width, 1.0) * 2 - 1
+        return torch.where(width > 0, inside, 0.0)
 
 
 def _differ(one: Nest, other: Nest) -> Tensor:
@@ -400,9 +404,11 @@ def _differ(one: Nest, other: Nest) -> Tensor:
 
 def check_spaces(action_spec: Any, reward_spec: TensorSpec, *, name: str) -> None:
     """Raises for actions and rewards that TD-MPC2 is not made for."""
-    if not isinstance(action_spec, BoundedTensorSpec) or not action_spec.dtype.is_floating_point:
+    is_tensor = isinstance(action_spec, TensorSpec) and action_spec.dtype.is_floating_point
+    if not is_tensor or not has_finite_bounds(action_spec):
         raise ValueError(
-            f"{name!r} decides one bounded tensor of real numbers, the action spec is {action_spec}"
+            f"{name!r} decides one tensor of real numbers with finite bounds, the action spec is "
+            f"{action_spec}"
         )
     if reward_spec.numel != 1:
         raise ValueError(f"{name!r} learns from one reward, the reward spec is {reward_spec}")

@@ -429,7 +429,7 @@ def test_target_entropies_are_the_documented_numbers():
     quantized = dist_utils.calc_default_target_entropy_quantized(continuous, 10)
     assert quantized == pytest.approx(2 * (-1.0 + math.log(10 / 2)))
     with pytest.raises(ValueError, match="BoundedTensorSpec"):
-        dist_utils.calc_default_target_entropy(TensorSpec((2,)))
+        dist_utils.calc_default_target_entropy(TensorSpec((2,), torch.int64))
 
 
 def test_cauchy_samples_stay_finite():

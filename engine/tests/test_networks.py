@@ -414,7 +414,7 @@ def test_wrong_inputs_of_encoders_are_named():
         nets.QNetwork(VECTOR, ACTION)
     with pytest.raises(ValueError, match="rank 1"):
         nets.NormalProjectionNetwork(5, TensorSpec(()))
-    with pytest.raises(ValueError, match="bounded"):
+    with pytest.raises(ValueError, match="finite bounds"):
         nets.NormalProjectionNetwork(5, TensorSpec((2,)))
 
 

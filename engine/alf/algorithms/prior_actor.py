@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.distributions as td
 from torch import Tensor
@@ -15,6 +16,7 @@ from alf.config_util import configurable
 from alf.data_structures import AlgStep, StepType, TimeStep
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.spec_utils import has_finite_bounds
 
 
 def normcdf(a: Tensor, b: Tensor) -> Tensor:
@@ -84,6 +86,18 @@ class _ClosedUniform(td.Uniform):
         return torch.where(inside, -(self.high - self.low).log(), -torch.inf)
 
 
+def _open_bounds(spec: BoundedTensorSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds between which there are densities: a dimension of one value counts as 2 wide.
+
+    Raises:
+        ValueError: they are not finite.
+    """
+    if not isinstance(spec, BoundedTensorSpec) or not has_finite_bounds(spec):
+        raise ValueError(f"a prior needs actions with finite bounds, got {spec}")
+    fixed = spec.minimum == spec.maximum
+    return spec.minimum - fixed, spec.maximum + fixed
+
+
 class _PriorActor(Algorithm):
     """A policy without parameters or state: one way to act, whatever the step is for."""
 
@@ -148,8 +162,10 @@ class SameActionPriorActor(_PriorActor):
                 torch.as_tensor(bound, dtype=previous.dtype, device=previous.device)
                 .expand(spec.shape)
                 .unsqueeze(-1)
-                for bound in (spec.minimum, spec.maximum)
+                for bound in _open_bounds(spec)
             )
+            # a policy that is not squashed may have left the bounds
+            previous = torch.minimum(torch.maximum(previous, low.squeeze(-1)), high.squeeze(-1))
             middle = (0.5 * (low + high)).squeeze(-1).expand_as(previous)
             scales = (high - low) * previous.new_tensor([1.0, self._noise])
             components = TruncatedNormal(torch.stack([middle, previous], -1), scales, low, high)
@@ -189,7 +205,7 @@ class UniformPriorActor(_PriorActor):
                 return td.Categorical(logits=logits, validate_args=False)
             low, high = (
                 torch.as_tensor(bound, dtype=spec.dtype, device=device).expand(*rows, *spec.shape)
-                for bound in (spec.minimum, spec.maximum)
+                for bound in _open_bounds(spec)
             )
             dist = _ClosedUniform(low, high, validate_args=False)
             return td.Independent(dist, len(spec.shape), validate_args=False)

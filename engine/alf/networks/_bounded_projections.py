@@ -83,7 +83,8 @@ class BetaProjectionNetwork(Network):
             concentration.register_hook(functools.partial(_clip_norm, max_norm=self._grad_clip))
         base = DiagMultivariateBeta(*concentration.chunk(2, dim=-1))
         width = self._range.high - self._range.low
-        return AffineTransformedDistribution(base, self._range.low, width), state
+        dist = AffineTransformedDistribution(base, self._range.low, width)
+        return self._range.fix(dist), state
 
     def make_parallel(self, n: int) -> Network:
         """n independent replicas: inputs [B, n, input_size] or [B, input_size]."""
@@ -157,4 +158,4 @@ class TruncatedProjectionNetwork(Network):
         dist = self._dist_ctor(
             loc=loc, scale=scale, lower_bound=self._range.low, upper_bound=self._range.high
         )
-        return dist, state
+        return self._range.fix(dist), state

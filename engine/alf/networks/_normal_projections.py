@@ -117,11 +117,11 @@ class NormalProjectionNetwork(Network):
     def _fit(self, dist: td.Distribution) -> td.Distribution:
         """``dist`` squashed into the action's range, if asked for."""
         if not self._scale_distribution:
-            return dist
+            return dist if self._range is None else self._range.fix(dist)
         transforms = [self._squash]
         if not self._range.is_unit:
             transforms.append(AffineTransform(self._range.middle, self._range.half_width))
-        return transformed_distribution(dist, transforms)
+        return transformed_distribution(dist, transforms + self._range.fixing())
 
     def make_parallel(self, n: int) -> Network:
         """n independent replicas: inputs [B, n, input_size] or [B, input_size]."""

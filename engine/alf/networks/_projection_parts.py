@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributions as td
 from torch import Tensor, nn
 
 from alf.layers import FC, ParallelFC
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils._dist_classes import transformed_distribution
+from alf.utils._transforms import FixedPart
+from alf.utils.spec_utils import has_finite_bounds
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -31,28 +35,45 @@ def check_continuous(spec: Any, name: str, bounded: bool) -> None:
     """Raises ``ValueError`` unless ``spec`` is of a continuous vector, with limits if asked."""
     if not isinstance(spec, TensorSpec) or spec.is_discrete or spec.ndim != 1:
         raise ValueError(f"{name}: the action must be continuous and of rank 1, got {spec}")
-    if bounded and not isinstance(spec, BoundedTensorSpec):
-        raise ValueError(f"{name}: the action must be bounded, got {spec}")
+    if bounded and not (isinstance(spec, BoundedTensorSpec) and has_finite_bounds(spec)):
+        raise ValueError(f"{name}: the action must have finite bounds, got {spec}")
 
 
 class ActionRange(nn.Module):
-    """Middle and half width of a bounded action, moving with the network between devices."""
+    """Middle and half width of a bounded action, moving with the network between devices.
+
+    A dimension whose bounds are equal has one value. For densities it counts as 2 wide, because
+    there are none of width 0; ``fixing`` then gives it that value.
+    """
 
     low: Tensor
     high: Tensor
     middle: Tensor
     half_width: Tensor
+    is_fixed: Tensor
 
     def __init__(self, spec: BoundedTensorSpec) -> None:
         super().__init__()
         low = torch.as_tensor(spec.minimum, dtype=spec.dtype).expand(spec.shape)
         high = torch.as_tensor(spec.maximum, dtype=spec.dtype).expand(spec.shape)
+        is_fixed = low == high
+        self._has_fixed = bool(is_fixed.any())
+        low, high = torch.where(is_fixed, low - 1, low), torch.where(is_fixed, high + 1, high)
         self.is_unit = bool((low == -1).all() and (high == 1).all())
         device = torch.empty(()).device
         self.register_buffer("low", low.to(device).clone(), persistent=False)
         self.register_buffer("high", high.to(device).clone(), persistent=False)
         self.register_buffer("middle", (0.5 * (low + high)).to(device), persistent=False)
         self.register_buffer("half_width", (0.5 * (high - low)).to(device), persistent=False)
+        self.register_buffer("is_fixed", is_fixed.to(device), persistent=False)
+
+    def fixing(self) -> list[td.Transform]:
+        """The transform that gives fixed dimensions their value, if there are some."""
+        return [FixedPart(self.is_fixed, self.middle)] if self._has_fixed else []
+
+    def fix(self, dist: td.Distribution) -> td.Distribution:
+        """``dist`` with that transform, itself without."""
+        return transformed_distribution(dist, self.fixing()) if self._has_fixed else dist
 
 
 def scale_of(transform: Activation, raw: Tensor) -> Tensor:

@@ -295,4 +295,5 @@ class LatentActorDistributionNetwork(Network):
             transforms.append(self._squash)
             if not self._range.is_unit:
                 transforms.append(AffineTransform(self._range.middle, self._range.half_width))
+            transforms.extend(self._range.fixing())
         return transformed_distribution(latent, transforms), state

@@ -12,9 +12,9 @@ from alf.config_util import configurable
 from alf.initializers import small_uniform_init
 from alf.layers import FC
 from alf.nest import nest
+from alf.networks._projection_parts import check_continuous
 from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.network import Network, nested_modules
-from alf.tensor_specs import TensorSpec
 from alf.utils.math_ops import identity
 from alf.utils.spec_utils import scale_to_spec
 
@@ -48,8 +48,7 @@ class ActorNetworkBase(Network):
         encoder = encoding_network_ctor(input_tensor_spec=input_tensor_spec, **encoder_kwargs)
         super().__init__(input_tensor_spec, encoder.state_spec, name)
         for spec in nest.flatten(action_spec):
-            if not isinstance(spec, TensorSpec) or spec.is_discrete or spec.ndim != 1:
-                raise ValueError(f"{name}: actions must be continuous and of rank 1, got {spec}")
+            check_continuous(spec, name, bounded=True)
         size = encoder.output_spec.shape[0]
         self._encoding_net = encoder
         self._action_spec, self._squashing_func = action_spec, squashing_func

@@ -117,7 +117,9 @@ class MdqCriticNetwork(Network):
         low = torch.as_tensor(action_spec.minimum, dtype=torch.float32).expand(self._dims)
         high = torch.as_tensor(action_spec.maximum, dtype=torch.float32).expand(self._dims)
         self.register_buffer("_center", (low + high) / 2, persistent=False)
-        self.register_buffer("_half_width", (high - low) / 2, persistent=False)
+        # A dimension of one value counts as 2 wide.
+        half_width = torch.where(low == high, 1.0, (high - low) / 2)
+        self.register_buffer("_half_width", half_width, persistent=False)
         before = torch.ones(self._dims, self._dims).tril(-1)[:, : self._dims - 1]
         self.register_buffer("_is_before", before, persistent=False)
 

@@ -172,6 +172,38 @@ class StableTanh(_Elementwise):
 
 
 @configurable
+class FixedPart(_Elementwise):
+    """``y = value`` where ``mask``, else ``y = x``.
+
+    What is fixed has one value and no density of its own: the log determinant is 0 there, and the
+    inverse gives ``y``.
+    """
+
+    codomain = constraints.real
+
+    def __init__(self, mask: Tensor, value: Tensor, cache_size: int = 1) -> None:
+        super().__init__(cache_size=cache_size)
+        self._mask, self._value = mask, value
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        return FixedPart(self._mask, self._value, cache_size)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return torch.where(self._mask, self._value, x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return y
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
 class Softplus(_Elementwise):
     """``y = h * log(1 + exp(x / h))`` with ``h = hinge_softness``."""
 

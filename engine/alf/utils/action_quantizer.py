@@ -7,6 +7,7 @@ from torch import Tensor
 
 from alf.config_util import configurable
 from alf.tensor_specs import BoundedTensorSpec
+from alf.utils.spec_utils import has_finite_bounds
 
 
 @configurable
@@ -30,6 +31,8 @@ class ActionQuantizer:
     ) -> None:
         if not isinstance(action_spec, BoundedTensorSpec) or action_spec.is_discrete:
             raise ValueError(f"the action must be continuous and bounded, got {action_spec}")
+        if not has_finite_bounds(action_spec):
+            raise ValueError(f"the action must have finite bounds, got {action_spec}")
         if action_spec.ndim != 1:
             raise ValueError(f"the action must have rank 1, got {action_spec}")
         if sampling_method != "uniform":
@@ -60,7 +63,7 @@ class ActionQuantizer:
     def action_to_ind(self, action: Tensor) -> Tensor:
         """The bins [B, D] (int64) that ``action`` [B, D] lies in."""
         low, width = self._low.to(action.device), self._width.to(action.device)
-        place = (action - low) / width
+        place = (action - low) / torch.where(width > 0, width, 1.0)  # 0 where there is one value
         if self._offset == 0.0:
             place = place + 1e-4  # a boundary belongs to its bin, in spite of rounding
         return place.floor().to(torch.int64).clamp(0, self._bins - 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from alf.config_util import configurable
 from alf.nest import nest
-from alf.tensor_specs import BoundedTensorSpec
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils._dist_classes import (
     AffineTransformedDistribution,
     Beta,
@@ -100,6 +100,8 @@ __all__ = [
     "to_distribution_param_spec",
     "transformed_distribution",
 ]
+
+_OPEN_WIDTH = 2.0
 
 NestedDistribution = Any
 """Nest of distributions."""
@@ -314,13 +316,23 @@ def _describe(dist: td.Distribution) -> str:
 # ---- entropies that an action spec suggests ----
 
 
-def _widths(spec: BoundedTensorSpec) -> np.ndarray:
-    """Per action dimension the width of its range, or the number of its values if discrete."""
+def _widths(spec: TensorSpec) -> np.ndarray:
+    """Per action dimension the width of its range, or the number of its values if discrete.
+
+    It is 2, as of the range [-1, 1], where a continuous dimension has no finite bounds or, the
+    density of which would be infinite, one value.
+    """
     if not isinstance(spec, BoundedTensorSpec):
-        raise ValueError(f"a BoundedTensorSpec is needed to tell an entropy, got {spec}")
+        if spec.is_discrete:
+            raise ValueError(f"a BoundedTensorSpec is needed to tell an entropy, got {spec}")
+        return np.full(spec.numel, _OPEN_WIDTH)
     low = np.broadcast_to(np.asarray(spec.minimum, dtype=np.float64), tuple(spec.shape))
     high = np.broadcast_to(np.asarray(spec.maximum, dtype=np.float64), tuple(spec.shape))
-    return (high - low + (1.0 if spec.is_discrete else 0.0)).reshape(-1)
+    if spec.is_discrete:
+        return (high - low + 1.0).reshape(-1)
+    with np.errstate(invalid="ignore"):
+        width = (high - low).reshape(-1)
+    return np.where(np.isfinite(width) & (width > 0), width, _OPEN_WIDTH)
 
 
 @configurable

@@ -20,6 +20,11 @@ def spec_means_and_magnitudes(spec: BoundedTensorSpec) -> tuple[torch.Tensor, to
     return (minimum / 2 + maximum / 2).to(device), (maximum / 2 - minimum / 2).to(device)
 
 
+def has_finite_bounds(spec: BoundedTensorSpec) -> bool:
+    """Are the bounds of ``spec`` numbers? Those of a gymnasium Box may be infinite."""
+    return bool(np.isfinite(spec.minimum).all() and np.isfinite(spec.maximum).all())
+
+
 def scale_to_spec(tensor: torch.Tensor, spec: BoundedTensorSpec) -> torch.Tensor:
     """Maps [-1, 1] linearly onto the range of ``spec``.
 
