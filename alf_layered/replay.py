@@ -136,19 +136,21 @@ class LevelReplayBuffer(ReplayBuffer):
         return batch, info._replace(replay_buffer=self)
 
     @torch.no_grad()
-    def end_episodes(self, env_ids: torch.Tensor) -> None:
+    def end_episodes(self, env_ids: torch.Tensor, begins: torch.Tensor) -> None:
         """Makes the newest record of environments LAST, if there is one.
 
         Before a FIRST record it is LAST already, but where the environment was reset from outside:
         all learners that ask for LAST then know that no transition leads on from it.
 
         Args:
-            env_ids: int64 `[n]`, all different.
+            env_ids: `[n]`, all different.
+            begins: `[n]`, bool, for which of them.
         """
-        filled = env_ids.to(self._current_pos.device)
-        filled = filled[self._current_size[filled] > 0]
-        slots = self.circular(self._current_pos[filled] - 1)
-        self._buffer.time_step.step_type[filled, slots] = int(StepType.LAST)
+        env_ids = env_ids.to(self._current_pos)
+        slots = self.circular(self._current_pos[env_ids] - 1)
+        ends = begins.to(env_ids.device) & (self._current_size[env_ids] > 0)
+        step_type = self._buffer.time_step.step_type
+        step_type[env_ids, slots] = torch.where(ends, int(StepType.LAST), step_type[env_ids, slots])
 
     def keep_newest(self) -> None:
         """Forgets all records but the newest of each environment."""

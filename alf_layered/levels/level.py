@@ -161,9 +161,8 @@ class Level(OffPolicyAlgorithm):
         outcomes = is_outcome(exp.time_step.step_type)
         count = int(outcomes.sum())
         if count < outcomes.numel():
-            cast("LevelReplayBuffer", self._replay_buffer).end_episodes(
-                exp.time_step.env_id[~outcomes].long()
-            )
+            buffer = cast("LevelReplayBuffer", self._replay_buffer)
+            buffer.end_episodes(exp.time_step.env_id, ~outcomes)
         super().observe_for_replay(exp)
         self._update_clock.add(count)
 
