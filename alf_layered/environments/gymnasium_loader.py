@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +29,7 @@ from alf_layered.environments.checked_env import CheckedEnv
 from alf_layered.environments.gymnasium_resets import VectorStep, as_mode, make_stepper
 from alf_layered.environments.gymnasium_spaces import Actions, observation_spec, to_tensors
 from alf_layered.environments.seeds import as_seeds, independent_seeds
+from alf_layered.environments.worker_process import in_worker
 
 _VECTORIZATIONS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
@@ -136,6 +139,11 @@ class GymnasiumEnvironment(BatchedEnvironment):
     def vector_env(self) -> VectorEnv:
         """The environment inside."""
         return self._env
+
+    def unanswered(self) -> list[int]:
+        """While a step is waited for: the instances in other processes that have not answered."""
+        pipes = getattr(self._env, "parent_pipes", [])
+        return [i for i, pipe in enumerate(pipes) if not pipe.closed and not pipe.poll()]
 
     def seed(self, seed: int | Sequence[int]) -> None:
         """Seeds the instances at the next `reset`: with one each, or what follows from one.
@@ -261,9 +269,16 @@ def _make_vector(
     makers: list[Callable[[], Any]] = [make_one] * batch_size
     if vector_class is SyncVectorEnv:
         makers[0] = lambda: first
-    else:
-        first.close()
-    return vector_class(makers, autoreset_mode=mode)
+        return SyncVectorEnv(makers, autoreset_mode=mode)
+    first.close()
+    # What the conf file defines or registers is known here, and in processes that are forked here.
+    context = "fork" if sys.platform == "linux" else None
+    with warnings.catch_warnings():
+        # torch always has threads; the new processes use none of their locks
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        return AsyncVectorEnv(
+            [in_worker(maker) for maker in makers], autoreset_mode=mode, context=context
+        )
 
 
 def _instance_maker(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -163,6 +164,8 @@ class ProcessEnvironment:
             # torch always has threads; the new process uses none of their locks
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             self._process.start()
+        # SIGTERM, by which Python would end it at exit, is left to this process by it.
+        weakref.finalize(self, self._process.kill)
         other.close()
         if wait_to_start:
             self.wait_start()
