@@ -24,7 +24,7 @@ import numpy as np
 _SCALARS = frozenset(("int", "float", "bool", "str"))
 _UNIONS = frozenset(
     ("Any", "Nest", "Nested", "NestedSpec", "Size", "Range", "Activation", "ActionType")
-    + ("Scheduled", "LearningRate", "Cell", "Space", "Joint", "SpecOrNest")
+    + ("Scheduled", "LearningRate", "Cell", "Space", "Joint", "SpecOrNest", "Tensor")
 )
 _SEQUENCES = ("Sequence[", "list[", "tuple[")
 

@@ -76,7 +76,7 @@ def test_an_annotation_says_what_is_allowed(
     assert [v for v in bad if allowed.test(v)] == []
 
 
-@pytest.mark.parametrize("annotation", ["Any", "Nest", "torch.dtype", "Size | None"])
+@pytest.mark.parametrize("annotation", ["Any", "Nest", "Tensor", "torch.dtype", "Size | None"])
 def test_what_an_unknown_annotation_means_is_not_guessed(annotation: str) -> None:
     assert of_annotation(annotation) is None
 

@@ -115,7 +115,10 @@ def _run(program: str, *args: object, **settings: str) -> tuple[int, str, str]:
 
 
 def _last_line(text: str) -> str:
-    return text.rstrip().splitlines()[-1]
+    """The last line, and with it those before that the end of an error takes."""
+    lines = text.rstrip().splitlines()
+    begins = [i for i, line in enumerate(lines) if line.startswith("error: ")]
+    return " ".join(lines[begins[-1] if begins else -1 :])
 
 
 def _checkpoints(root: Path) -> dict[str, int]:

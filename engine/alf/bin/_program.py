@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 import textwrap
@@ -167,11 +168,11 @@ def on_one_screen(text: str) -> str:
 
     Of a longer one the middle is left out; the whole of it is in the log file.
     """
-    lines = [
-        part
-        for line in text.splitlines()
-        for part in textwrap.wrap(line, _LONGEST_LINE, subsequent_indent="  ") or [""]
-    ]
+    # A path stays whole, so that it can be copied.
+    wrap = functools.partial(
+        textwrap.wrap, width=_LONGEST_LINE, subsequent_indent="  ", break_on_hyphens=False
+    )
+    lines = [part for line in text.splitlines() for part in wrap(line) or [""]]
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2
         left_out = len(lines) - 2 * half + 1
