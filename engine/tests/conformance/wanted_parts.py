@@ -1,6 +1,7 @@
 """Cases of ``parts`` where the engine differs from ALF on purpose: case -> reason."""
 
 CASES: dict[str, str] = {
+    "trainer.TrainerConfig.defaults": "the engine has settings of its own besides those of ALF",
     "checkpoint.missing_step_loads_minus_one": (
         "-1 is documented; ALF returns the step that the same object saved last"
     ),
