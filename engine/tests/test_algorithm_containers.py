@@ -33,6 +33,12 @@ def _predictor() -> Algorithm:
     )
 
 
+def test_algorithms_of_the_same_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"several algorithms are named \['LossAlg'\]"):
+        SequentialAlg(Loss(), Loss())
+    SequentialAlg(Loss(), other=Loss())
+
+
 def test_a_sequence_passes_results_by_name() -> None:
     alg = _predictor()
     net = alg._steps[0][2]
@@ -174,7 +180,7 @@ def test_sub_algorithms_may_not_disagree_about_the_policy() -> None:
     assert SequentialAlg(on).on_policy is True
     assert SequentialAlg(_Adds()).on_policy is None
     with pytest.raises(ValueError, match="all that are not None must be the same"):
-        SequentialAlg(on, off)
+        SequentialAlg(on, other=off)
     with pytest.raises(ValueError, match="is_on_policy is True"):
         SequentialAlg(off, is_on_policy=True)
 

@@ -175,6 +175,13 @@ class _SequentialAlg(AlgorithmContainer):
     ) -> None:
         if _RESERVED & set(named_modules):
             raise ValueError(f"{name}: no module can be named {sorted(_RESERVED)}")
+        unnamed = [m.name for m in modules if isinstance(m, Algorithm)]
+        twice = sorted({n for n in unnamed if unnamed.count(n) > 1})
+        if twice:
+            raise ValueError(
+                f"{name}: several algorithms are named {twice}; give them different names, or pass "
+                "them by keyword"
+            )
         elements = {str(i): element for i, element in enumerate(modules)} | dict(named_modules)
         if not elements:
             raise ValueError(f"{name} needs at least one module")

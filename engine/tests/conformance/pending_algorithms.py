@@ -9,7 +9,6 @@ CASES = [
     "agent.rewards.intrinsic1.0_extrinsic0.0",
     "agent.rewards.intrinsic1.0_extrinsic1.0",
     "agent.rewards.intrinsic2.0_extrinsic0.25",
-    "agent.sequential.refuses_same_name",
     "mcts.refuses.nested_action",
     "mcts.refuses.parallel_expand_all",
     "mcts.search.act_learn_kl",
