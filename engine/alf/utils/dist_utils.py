@@ -379,5 +379,12 @@ def calc_default_max_entropy(spec: BoundedTensorSpec, fraction: float = 0.8) -> 
 
 
 def calc_uniform_log_prob(spec: BoundedTensorSpec) -> float:
-    """Log probability (density) of any action under the uniform distribution over ``spec``."""
+    """Log probability (density) of any action under the uniform distribution over ``spec``.
+
+    Raises:
+        ValueError: ``spec`` has no finite bounds.
+    """
+    bounds = (getattr(spec, "minimum", np.inf), getattr(spec, "maximum", np.inf))
+    if not all(np.isfinite(bound).all() for bound in bounds):
+        raise ValueError(f"calc_uniform_log_prob needs a spec with finite bounds, got {spec}")
     return float(-np.sum(np.log(_widths(spec))))
