@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -84,6 +85,8 @@ class Level(OffPolicyAlgorithm):
         debug_summaries: bool = False,
         name: str = "Level",
     ) -> None:
+        if checkpoint is not None:
+            _check_name(name, checkpoint)
         if training is not None and config is not None:
             config = training.level_config(config)
         super().__init__(
@@ -184,3 +187,17 @@ class Level(OffPolicyAlgorithm):
         """Decides without exploring; `info` is `()`."""
         step = self.rollout_step(inputs, state)
         return step._replace(info=()) if isinstance(step, AlgStep) else step
+
+
+def _check_name(name: str, checkpoint: str) -> None:
+    """Raise `ValueError` if a level is to begin with what another one has learned.
+
+    Levels often have the same shapes, so that nothing else would tell.
+    """
+    prefix = checkpoint.rpartition("@")[0]
+    found = re.fullmatch(r"level_\d+_(.+)", prefix.rpartition(".")[2])
+    if found and found[1] != name:
+        raise ValueError(
+            f"{name}: checkpoint={checkpoint!r} is of the level {found[1]!r}; allowed: that of a "
+            f"level of this name (if it is meant, give this one the name: name={found[1]!r})"
+        )
