@@ -112,10 +112,14 @@ def test_default_entropies_are_finite(spec: Any) -> None:
     for function in (
         dist_utils.calc_default_target_entropy,
         dist_utils.calc_default_max_entropy,
-        dist_utils.calc_uniform_log_prob,
         partial(dist_utils.calc_default_target_entropy_quantized, num_bins=4),
     ):
         assert np.isfinite(function(spec))
+    if spec is FIXED:
+        assert np.isfinite(dist_utils.calc_uniform_log_prob(spec))
+    else:
+        with pytest.raises(ValueError, match="finite bounds"):
+            dist_utils.calc_uniform_log_prob(spec)
     unit = BoundedTensorSpec((2,), minimum=-1.0, maximum=1.0)
     if spec is not FIXED:
         expected = dist_utils.calc_default_target_entropy(unit)
