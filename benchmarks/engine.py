@@ -10,8 +10,8 @@ nets [256, 256].
 
 A batch of ALF is 256 sequences of two time steps. Critics learn from 256 transitions as elsewhere;
 actor and temperature by default from both states of each, 512, and with `reproduce_locomotion` from
-the first, 256, as the others do. Plain torch is there for both. Each line says how many times
-longer it takes than the engine at equal work.
+the second, 256, as many as the others do. Plain torch is there for both. Each line says how many
+times longer it takes than the engine at equal work.
 """
 
 from __future__ import annotations

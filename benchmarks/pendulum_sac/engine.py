@@ -25,7 +25,7 @@ class EngineSac(Contender):
     Args:
         n_envs: see `Contender`.
         both_states: actor and temperature learn from both steps of a sequence, as is ALF's default;
-            else from the first one, as in the paper (`reproduce_locomotion`).
+            else from the second one (`reproduce_locomotion`).
     """
 
     def __init__(self, n_envs: int, *, both_states: bool) -> None:

@@ -156,8 +156,8 @@ def load(
 
 
 _SIZES = re.compile(
-    r"size mismatch for (\S+): copying a param with shape (?:torch\.Size\()?(.*?)\)? "
-    r"from checkpoint, the shape in current model is (?:torch\.Size\()?(.*?)\)?\.?"
+    r"size mismatch for (\S+): copying a param with shape (?:torch\.Size\()?(\[[^\]]*\])\)? "
+    r"from checkpoint, the shape in current model is (?:torch\.Size\()?(\[[^\]]*\])\)?\.?"
 )
 
 
