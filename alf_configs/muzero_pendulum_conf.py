@@ -67,6 +67,9 @@ alf.config(
 )
 alf.config("Agent", rl_algorithm_cls=MuzeroAlgorithm, optimizer=AdamTF(lr=1e-3))
 
+# ALF keeps no records for a resume without this; the engine does.
+alf.config("ReplayBuffer", enable_checkpoint=True)
+
 alf.config(
     "TrainerConfig",
     algorithm_ctor=Agent,

@@ -28,12 +28,12 @@ from alf_layered.joints import Joint
 from alf_layered.levels.assembly import (
     bind_maps,
     build_levels,
-    check_config,
     check_levels,
     joint_specs,
 )
 from alf_layered.levels.level import Level, LevelCtor, LevelObservation
 from alf_layered.levels.returned_values import check_arrival, check_flags, check_step
+from alf_layered.levels.trainer_fit import check_config, check_levels_can_train
 from alf_layered.observation_maps import ObservationMap, select
 from alf_layered.rows import coverage, on_rows, take_rows, where_rows
 from alf_layered.transitions import with_reached
@@ -184,6 +184,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         self._has_arrived: set[int] = set()
         self._ensure_summary = alf.summary.EnsureSummary()
         if env is not None:
+            check_levels_can_train(built, config, env.batch_size)
             for level in built:
                 options = level.training_options
                 if options is not None:

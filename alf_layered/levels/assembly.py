@@ -112,12 +112,3 @@ def bind_maps(maps: Sequence[Any] | None, count: int, observation_spec: Nest) ->
             f"{len(maps)} observation_maps for {count} levels, give one (or None) for each"
         )
     return [bind_map(m, observation_spec) for m in maps]
-
-
-def check_config(config: TrainerConfig | None) -> None:
-    """Raises `ValueError` for trainer settings that do not go with several levels."""
-    if config is not None and config.update_counter_every_mini_batch:
-        raise ValueError(
-            "update_counter_every_mini_batch=True does not go with a hierarchy: levels make "
-            "different numbers of updates, the counter must count iterations"
-        )

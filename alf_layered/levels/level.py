@@ -128,6 +128,11 @@ class Level(OffPolicyAlgorithm):
         """How the level learns; None if it stores nothing."""
         return self._training
 
+    @property
+    def learns(self) -> bool:
+        """Whether it ever makes an update."""
+        return self._training is not None and self._training.updates_per_transition > 0
+
     # ---- what a level may change of its semi-MDP ------------------------------------------------
 
     def returns_control(self, step: TimeStep, decisions: torch.Tensor) -> torch.Tensor:

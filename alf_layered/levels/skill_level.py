@@ -334,6 +334,10 @@ class SkillLevel(Level):
 
     # ---- training -------------------------------------------------------------------------------
 
+    @property
+    def learns(self) -> bool:
+        return super().learns and self._freeze_after != 0
+
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
         if self.frozen:
             return 0

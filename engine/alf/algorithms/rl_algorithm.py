@@ -11,6 +11,7 @@ from absl import logging
 from torch import nn
 
 from alf.algorithms import _gradient_step, _offline_training
+from alf.algorithms._reachable import check_reachable
 from alf.algorithms._unroll import Unroller
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.algorithm_interface import AlgorithmInterface
@@ -170,6 +171,8 @@ class RLAlgorithm(Algorithm):
         self.set_replay_buffer(env.batch_size, length, config.priority_replay)
         if config.whole_replay_buffer_training:
             self._raise_initial_collect_steps(length, env.batch_size)
+        if not self.on_policy and self._replay_buffer is None:
+            check_reachable(config, length, env.batch_size, self._num_earliest_frames_ignored)
         if config.unroll_length != int(config.unroll_length):
             fraction = torch.zeros((), dtype=torch.float64, device="cpu")
             self.register_buffer("_unroll_length_fraction", fraction)

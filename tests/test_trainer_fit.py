@@ -1,0 +1,176 @@
+"""Settings of the trainer without effect on a hierarchy, and what no run can reach, are said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+import alf
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.data_transformer import (
+    DataTransformer,
+    FrameStacker,
+    HindsightExperienceTransformer,
+    ObservationNormalizer,
+    RewardClipping,
+    RewardNormalizer,
+    create_data_transformer,
+)
+from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.data_structures import Experience
+from alf.networks.actor_distribution_networks import ActorDistributionNetwork
+from alf.networks.critic_networks import CriticNetwork
+from alf.optimizers import Adam
+from alf.utils.normalizers import ScalarAdaptiveNormalizer
+from alf_layered import AlgorithmLevel, HierarchyAgent, TrainingOptions, select
+from alf_layered.environments import maze2d_alf
+from alf_layered.levels.trainer_fit import check_config
+
+# Without a normalizer it asks for the reward of the configured environment.
+REWARD_NORMALIZER = partial(RewardNormalizer, normalizer=ScalarAdaptiveNormalizer())
+
+
+class Doubled(DataTransformer):
+    """One that acts when data are sampled, as third parties may write them."""
+
+    def __init__(self, observation_spec: Any) -> None:
+        super().__init__(observation_spec, ())
+
+    def transform_timestep(self, timestep: Any, state: Any) -> Any:
+        return timestep, state
+
+    def transform_experience(self, experience: Experience) -> Experience:
+        return experience
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    yield
+    alf.close_env()
+    alf.reset_configs()
+
+
+def _config(transformers: Any = None, **settings: Any) -> TrainerConfig:
+    config = TrainerConfig(root_dir="", **settings)
+    if transformers is not None:
+        env = maze2d_alf.load("Maze2D-UMaze-v0", batch_size=2)
+        config.data_transformer = create_data_transformer(transformers, env.observation_spec())
+    return config
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mini_batch_size", 32),
+        ("replay_buffer_length", 500),
+        ("initial_collect_steps", 100),
+        ("num_updates_per_train_iter", 2),
+        ("use_rollout_state", True),
+        ("unroll_with_grad", True),
+        ("priority_replay", True),
+        ("offline_buffer_dir", "runs/other"),
+    ],
+)
+def test_a_setting_without_effect_is_refused_with_what_has_one(name: str, value: Any) -> None:
+    config = _config(whole_replay_buffer_training=False, mini_batch_length=2, **{name: value})
+    with pytest.raises(ValueError, match=rf"{name}={value!r} has no effect on a hierarchy") as e:
+        check_config(config)
+    assert "allowed: " in str(e.value)
+    assert len(str(e.value)) < 300
+
+
+def test_alfs_defaults_and_what_alf_wants_of_off_policy_learners_are_fine() -> None:
+    check_config(None)
+    check_config(_config())
+    check_config(
+        _config(whole_replay_buffer_training=False, clear_replay_buffer=False, mini_batch_length=2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ctor", "words"),
+    [
+        (HindsightExperienceTransformer, r"Hindsight.* give a level Goal\(hindsight=0\.8\)"),
+        (REWARD_NORMALIZER, r"RewardNormalizer\(update_mode='replay'\) would never learn"),
+        (
+            partial(ObservationNormalizer, fields=["observation"]),
+            "ObservationNormalizer.*'rollout'",
+        ),
+        (Doubled, r"Doubled\.transform_experience\(\) would never be called"),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_transformers_that_act_on_samples_are_refused_by_name(
+    ctor: Any, words: str, many: bool
+) -> None:
+    with pytest.raises(ValueError, match=words) as e:
+        check_config(_config([ctor, RewardClipping] if many else ctor))
+    assert len(str(e.value)) < 300
+
+
+def test_transformers_of_time_steps_are_fine() -> None:
+    check_config(
+        _config(
+            [
+                partial(FrameStacker, fields=["observation"]),
+                RewardClipping,
+                partial(REWARD_NORMALIZER, update_mode="rollout"),
+                partial(ObservationNormalizer, fields=["desired_goal"], update_mode="rollout"),
+            ]
+        )
+    )
+
+
+def _agent(training: TrainingOptions, num_envs: int = 4, **settings: Any) -> HierarchyAgent:
+    env = maze2d_alf.load("Maze2D-UMaze-v0", batch_size=num_envs)
+    sac = partial(
+        SacAlgorithm,
+        actor_network_cls=partial(ActorDistributionNetwork, fc_layer_params=(8,)),
+        critic_network_cls=partial(CriticNetwork, joint_fc_layer_params=(8,)),
+        actor_optimizer=Adam(lr=1e-3),
+        critic_optimizer=Adam(lr=1e-3),
+        alpha_optimizer=Adam(lr=1e-3),
+    )
+    return HierarchyAgent(
+        env.observation_spec(),
+        env.action_spec(),
+        levels=[partial(AlgorithmLevel, name="sac", algorithm_ctor=sac, training=training)],
+        observation_maps=[select("observation")],
+        env=env,
+        config=TrainerConfig(root_dir="", **settings),
+    )
+
+
+def test_a_hierarchy_trains_without_settings_of_replay_buffers() -> None:
+    torch.manual_seed(0)
+    agent = _agent(TrainingOptions(mini_batch_size=8, warm_up=8, replay_buffer_length=50))
+    steps = [agent.train_iter() for _ in range(3)]
+    assert steps[-1] > 0
+
+
+def test_a_batch_that_never_fits_is_an_error_at_the_start() -> None:
+    options = TrainingOptions(mini_batch_size=128, replay_buffer_length=8)
+    with pytest.raises(
+        ValueError, match=r"'sac': mini_batch_size=128.*never has more than 28 spans"
+    ):
+        _agent(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "words"),
+    [
+        ({"warm_up": 500, "replay_buffer_length": 20}, {}, "warm_up=500 transitions do not fit"),
+        ({"warm_up": 100}, {"num_iterations": 3}, "no update in this run: warm_up=100.*96 env"),
+        ({"warm_up": 0}, {"priority_replay_beta": 0.9}, "priority_replay_beta has no effect"),
+    ],
+)
+def test_what_a_run_does_not_reach_is_said(
+    options: dict[str, Any], settings: dict[str, Any], words: str, caplog: Any
+) -> None:
+    _agent(TrainingOptions(mini_batch_size=8, **options), **settings)
+    assert any(re.search(words, record.getMessage()) for record in caplog.records)
