@@ -27,8 +27,9 @@ def _counter() -> Iterator[None]:
 
 def leave_buffer(folder: Path, steps: int, length: int = 100, batch_size: int = 2) -> Path:
     """A run of `steps` steps, of which it keeps `length`."""
-    config = make_config(initial_collect_steps=10**6, replay_buffer_length=length)
+    config = make_config(replay_buffer_length=length)
     alg = TinyOffPolicy(env=CountingEnv(batch_size), config=config, optimizer=SGD(lr=0.1))
+    alg.train_from_replay_buffer = lambda update_global_counter=False: 0
     for _ in range(steps):
         alg.train_iter()
     enable_checkpoint(alg._replay_buffer, True)
