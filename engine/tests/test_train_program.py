@@ -251,7 +251,7 @@ def test_nan_reward_ends_the_run_and_keeps_its_checkpoints(tmp_path, conf):
     assert _checkpoints(root) == before
 
 
-def test_an_action_outside_its_bounds_is_named(tmp_path, conf):
+def test_an_action_that_is_not_finite_is_named(tmp_path, conf):
     wild = """
 class Wild(SacAlgorithm):
     def rollout_step(self, inputs, state):
@@ -263,7 +263,7 @@ alf.config("TrainerConfig", algorithm_ctor=Wild)
 """
     conf.write_text(_CONF + wild)
     error = _error("--root_dir", tmp_path / "run", "--conf", conf)
-    assert "the action [nan] is outside its bounds" in error
+    assert "rollout at iteration 1: action of instance 0 is not finite" in error
 
 
 def test_root_dir_that_cannot_be_written_is_named(tmp_path, conf):
