@@ -79,9 +79,17 @@ def learner_of(agent: Any) -> Any:
     return agent._representation_learner
 
 
-def batch_of(learner: Any) -> tuple[Any, MuzeroInfo]:
+def batch_of(learner: Any, all_records: bool = False) -> tuple[Any, MuzeroInfo]:
     """Roots [B, ...] and what is to be said of them, from the learner's own replay buffer."""
-    experience, info = learner._replay_buffer.get_batch(128, 1)
+    buffer = learner._replay_buffer
+    experience, info = buffer.get_batch(128, 1)
+    if all_records:  # also those that are hardly ever drawn, as their priority is least
+        positions = torch.arange(int(buffer._current_size.min())).repeat(buffer.num_environments)
+        env_ids = torch.arange(buffer.num_environments).repeat_interleave(
+            int(buffer._current_size.min())
+        )
+        info = info._replace(env_ids=env_ids, positions=positions)
+        experience = buffer._read(env_ids.unsqueeze(1), positions.unsqueeze(1))
     batch = learner.preprocess_experience(experience.time_step, experience.rollout_info, info)
     return nest.map_structure(lambda x: x[:, 0], batch)
 
@@ -98,7 +106,7 @@ def test_the_model_learns_beside_an_rl_algorithm(seed: int) -> None:
     agent = make_agent(options=OPTIONS._replace(num_updates_per_train_iter=10))
     learner = learner_of(agent)._impl
     untrained = {name: x.clone() for name, x in learner.model.state_dict().items()}
-    for _ in range(60):
+    for _ in range(90):
         agent.train_iter()
     with torch.no_grad():
         shown = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
@@ -115,7 +123,7 @@ def test_the_model_learns_beside_an_rl_algorithm(seed: int) -> None:
 def test_what_is_not_learnt_has_no_priority() -> None:
     """The loss of LAST steps is masked out; nobody knows their value, which stays surprising."""
     learner = learner_of(trained(3))._impl
-    root, info = batch_of(learner)
+    root, info = batch_of(learner, all_records=True)
     loss = learner.train_step(root, (), info).info
     priority = learner.calc_loss(nest.map_structure(lambda x: x.unsqueeze(0), loss)).priority
     is_last = root.is_last()
