@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -60,15 +61,16 @@ def _make_buffer(alg: Any, exp: Experience) -> bool:
         alg._rollout_info_spec = alg._experience_spec.rollout_info
     # Without its experience a resumed run would learn from little and unlike the one that stopped;
     # ALF's own default keeps none.
-    saved = {} if is_configured("ReplayBuffer.enable_checkpoint") else {"enable_checkpoint": True}
-    alg._replay_buffer = ReplayBuffer(
+    make = ReplayBuffer
+    if not is_configured("ReplayBuffer.enable_checkpoint"):
+        make = functools.partial(ReplayBuffer, enable_checkpoint=True)
+    alg._replay_buffer = make(
         data_spec=dist_utils.to_distribution_param_spec(alg._experience_spec),
         num_environments=alg._replay_buffer_num_envs,
         max_length=alg._replay_buffer_max_length,
         num_earliest_frames_ignored=alg._num_earliest_frames_ignored,
         prioritized_sampling=alg._prioritized_sampling,
         name=f"{alg.name}_replay_buffer",
-        **saved,
     )
     return True
 
