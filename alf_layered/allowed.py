@@ -17,9 +17,11 @@ import numbers
 import os
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 _SCALARS = frozenset(("int", "float", "bool", "str"))
 _UNIONS = frozenset(
@@ -113,7 +115,7 @@ def _of_fields(cls: type, ranges: tuple[tuple[str, Range], ...]) -> dict[str, Al
     return _of_annotations(cls.__name__, fields, dict(ranges))
 
 
-def checked(**ranges: Range) -> Callable[[Any], Any]:
+def checked(**ranges: Range) -> Callable[[T], T]:
     """Decorates a class or function whose arguments are checked by their annotations at each call.
 
     Args:

@@ -184,6 +184,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         self._has_arrived: set[int] = set()
         self._ensure_summary = alf.summary.EnsureSummary()
         if env is not None:
+            assert config is not None, "only ALF's trainer gives an environment"
             check_levels_can_train(built, config, env.batch_size)
             for level in built:
                 options = level.training_options

@@ -93,13 +93,13 @@ def _optimizer_options() -> None:
     """A parameter's `opt_args` say `fixed_norm` and `weight_decay` only."""
     split = optimizers._split_by_options
 
-    def split_by_options(group: dict) -> Any:
+    def split_by_options(group: dict, settings: dict) -> Any:
         params = group["params"]
         for parameter in [params] if isinstance(params, torch.Tensor) else params:
             unknown = set(getattr(parameter, "opt_args", None) or ()) - _OPT_ARGS
             if unknown:
                 raise RuleBroken(f"opt_args {sorted(unknown)}")
-        return split(group)
+        return split(group, settings)
 
     optimizers._split_by_options = split_by_options
 
