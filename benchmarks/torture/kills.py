@@ -7,6 +7,8 @@ which checkpoint it continues, or that it begins anew because nothing was saved 
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import os
 import random
 import signal
@@ -17,22 +19,28 @@ from benchmarks.torture.runs import Training, checkpoint_dir, newest, write_conf
 from benchmarks.torture.table import Row
 
 
+_FLAT = ("TrainerConfig.num_checkpoints=100000", "TrainerConfig.num_iterations=100000")
+_HIERARCHY = ("TrainerConfig.num_checkpoints=5000", "TrainerConfig.evaluate=False")
+
+
 def rows(folder: Path, *, short: bool, seed: int = 0) -> list[Row]:
-    rng = random.Random(seed)
-    conf = write_conf(folder)
-    saving = ("TrainerConfig.num_checkpoints=100000", "TrainerConfig.num_iterations=100000")
-    flat = _row(folder / "flat", conf, saving, 1 if short else 40, rng)
+    flat = functools.partial(
+        _row, folder / "flat", write_conf(folder), _FLAT, 1 if short else 30, random.Random(seed)
+    )
     if short:
-        return [flat]
-    hierarchy = _row(
+        return [flat()]
+    hierarchy = functools.partial(
+        _row,
         folder / "hierarchy",
         "alf_configs/sac_over_sac_maze2d_conf.py",
-        ("TrainerConfig.num_checkpoints=5000", "TrainerConfig.evaluate=False"),
-        10,
-        rng,
+        _HIERARCHY,
+        20,
+        random.Random(seed + 1),
         last="TrainerConfig.num_env_steps={steps}",
     )
-    return [flat, hierarchy]
+    # Most of the time goes into starts, each on one core.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return [future.result() for future in [pool.submit(flat), pool.submit(hierarchy)]]
 
 
 def _row(

@@ -110,3 +110,28 @@ def test_the_second_run_ends_with_the_pid_of_the_first(tmp_path):
         with run_lock(str(tmp_path), patience=20):
             held = (tmp_path / ".run_lock").read_text()
     assert re.match(rf"{os.getpid()} on ", held)
+
+
+_NOT_CLOSED = """
+from alf.environments.suite_gym import load
+from alf.environments.parallel_environment import ParallelAlfEnvironment
+
+if __name__ == "__main__":
+    env = ParallelAlfEnvironment([lambda env_id: load("CartPole-v1")] * 2)
+    env.reset()
+    print(*[e._process.pid for e in env.envs], flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_environment_that_nobody_closed_does_not_keep_the_program(tmp_path):
+    script = tmp_path / "not_closed.py"
+    script.write_text(_NOT_CLOSED)
+    with _run(script) as process:
+        try:
+            pids = [int(pid) for pid in process.stdout.readline().split()]
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert len(pids) == 2
+    assert _wait_for_end(pids) == []

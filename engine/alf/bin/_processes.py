@@ -81,8 +81,9 @@ def _spawn(count: int, train: Callable[[], int], define_flags: Callable[[], None
         for pid in context.pids():
             os.kill(pid, signum)
 
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(signum, pass_on)
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # Windows lacks the last two
+            signal.signal(getattr(signal, name), pass_on)
     try:
         while not context.join():
             continue

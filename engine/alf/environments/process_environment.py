@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import traceback
 import warnings
 import weakref
@@ -51,6 +52,11 @@ def process_call(conn: Connection, env: AlfEnvironment, flatten: bool, action_sp
         result = value(*args, **kwargs) if callable(value) else value
     conn.send((_OK, result))
     return True
+
+
+def _kill(process: Any, starter: int) -> None:
+    if os.getpid() == starter:  # and not a process that was forked meanwhile
+        process.kill()
 
 
 def _leaves(time_step: TimeStep, flatten: bool) -> Any:
@@ -164,8 +170,8 @@ class ProcessEnvironment:
             # torch always has threads; the new process uses none of their locks
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             self._process.start()
-        # SIGTERM, by which Python would end it at exit, is left to this process by it.
-        weakref.finalize(self, self._process.kill)
+        # At exit Python would send it SIGTERM, which it passes over, and wait.
+        weakref.finalize(self, _kill, self._process, os.getpid())
         other.close()
         if wait_to_start:
             self.wait_start()
