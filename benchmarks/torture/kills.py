@@ -18,7 +18,6 @@ from pathlib import Path
 from benchmarks.torture.runs import Training, checkpoint_dir, newest, write_conf
 from benchmarks.torture.table import Row
 
-
 _FLAT = ("TrainerConfig.num_checkpoints=100000", "TrainerConfig.num_iterations=100000")
 _HIERARCHY = ("TrainerConfig.num_checkpoints=5000", "TrainerConfig.evaluate=False")
 
