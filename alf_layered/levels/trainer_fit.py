@@ -154,6 +154,6 @@ _PRIORITY_DEFAULTS = {"alpha": 0.7, "beta": 0.4, "eps": 1e-6}
 
 def _differs(config: TrainerConfig, name: str) -> bool:
     """Whether it is a number, or a constant scheduler, other than ALF's default."""
-    value: Any = getattr(config, name)
-    number = float(value() if callable(value) else value)
+    value = getattr(config, name)
+    number: Any = value() if callable(value) else value
     return abs(number - _PRIORITY_DEFAULTS[name.rpartition("_")[2]]) > 1e-12
