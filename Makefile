@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: train test lint format smoke package curves learn torture clean
+.PHONY: train test test-rules test-all lint format smoke package curves learn torture clean
 
 $(READY): setup.py engine/setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,7 +25,7 @@ train: $(READY)
 	$(BIN)/python -m alf.bin.train --root_dir $(ROOT) --conf $(CONF)
 	$(BIN)/python -m alf.bin.play --root_dir $(ROOT) --norender --num_episodes 3 --record_file $(ROOT)/play.mp4
 	$(BIN)/python -m alf_layered.plots.learning_curves --out $(ROOT)/curve.png \
-		--tag Metrics_vs_EnvironmentSteps/AverageEnvInfo/success --y-label "success rate" \
+		--tag Metrics_vs_EnvironmentSteps/success --y-label "success rate" \
 		--threshold 0.9 hierarchy=$(ROOT)
 	@echo "logs:        $(ROOT)  (tensorboard --logdir $(ROOT))"
 	@echo "checkpoints: $(ROOT)/train/algorithm"
@@ -33,6 +33,14 @@ train: $(READY)
 	@echo "curve:       $(ROOT)/curve.png"
 
 test: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# The plugin's tests with the engine narrowed to what ALF itself allows.
+test-rules: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow" --alf-rules tests
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -n 2 --alf-rules tests
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
