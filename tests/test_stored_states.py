@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+import alf
 from alf.algorithms.config import TrainerConfig
+from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import AlgStep, Experience, TimeStep
+from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
+from alf.networks import ActorDistributionRNNNetwork, CriticRNNNetwork
+from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf_layered import HierarchyAgent, Level, TrainingOptions
+from alf_layered import AlgorithmLevel, HierarchyAgent, Level, TrainingOptions
 from tests.scripted import reset_where_first, time_step
 
 ACTION = BoundedTensorSpec((1,), minimum=-100.0, maximum=100.0)
@@ -79,3 +84,43 @@ def test_a_record_holds_the_state_before_its_decision(
 def test_without_use_rollout_state_no_state_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = _stored(monkeypatch, use_rollout_state=False)
     assert [exp.state for exp in [*stored["upper"], *stored["lower"]]] == [()] * 9
+
+
+def test_a_recurrent_learner_trains_from_stored_states() -> None:
+    networks = {"fc_layer_params": (8,), "lstm_hidden_size": (8,)}
+    recurrent = partial(
+        SacAlgorithm,
+        actor_network_cls=partial(ActorDistributionRNNNetwork, **networks),
+        critic_network_cls=partial(
+            CriticRNNNetwork, joint_fc_layer_params=(8,), lstm_hidden_size=(8,)
+        ),
+        actor_optimizer=Adam(lr=1e-2),
+        critic_optimizer=Adam(lr=1e-2),
+        alpha_optimizer=Adam(lr=1e-2),
+    )
+    level = partial(
+        AlgorithmLevel,
+        algorithm_ctor=recurrent,
+        training=TrainingOptions(mini_batch_size=8, mini_batch_length=4, warm_up=40),
+    )
+    env = PolicyUnittestEnv(4, 6, action_type=ActionType.Continuous)
+    config = TrainerConfig(root_dir="", unroll_length=8, use_rollout_state=True)
+    agent = HierarchyAgent(
+        env.observation_spec(), env.action_spec(), levels=[level], env=env, config=config
+    )
+    before = {name: p.detach().clone() for name, p in agent.named_parameters()}
+    seen = []
+    train_step = SacAlgorithm.train_step
+
+    def spy(self: SacAlgorithm, inputs: Any, state: Any, rollout_info: Any) -> AlgStep:
+        seen.append(alf.nest.flatten(state)[0].abs().max().item())
+        return train_step(self, inputs, state, rollout_info)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SacAlgorithm, "train_step", spy)
+        for _ in range(4):
+            agent.train_iter()
+    assert len(seen) % 4 == 0
+    assert max(seen[::4]) > 0, "sequences begin with zeros, not with what was stored"
+    changed = [not torch.equal(p, before[name]) for name, p in agent.named_parameters()]
+    assert all(changed)

@@ -70,7 +70,6 @@ def _config(transformers: Any = None, **settings: Any) -> TrainerConfig:
         ("replay_buffer_length", 500),
         ("initial_collect_steps", 100),
         ("num_updates_per_train_iter", 2),
-        ("use_rollout_state", True),
         ("unroll_with_grad", True),
         ("priority_replay", True),
         ("offline_buffer_dir", "runs/other"),

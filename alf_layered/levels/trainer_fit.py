@@ -30,7 +30,6 @@ _OF_LEVELS: dict[str, tuple[Any, str]] = {
     "initial_collect_steps": (0, "TrainingOptions(warm_up=...) of each level"),
     "num_updates_per_train_iter": (4, "TrainingOptions(updates_per_transition=...) of each level"),
     "priority_replay": (False, "TrainingOptions(priority_replay=True) of a level"),
-    "use_rollout_state": (False, "a level's algorithm that stores what it needs of its state"),
     "unroll_with_grad": (False, "a level that learns from its replay buffer, as all do"),
     "offline_buffer_dir": (None, "a run of the level's algorithm alone"),
 }
