@@ -135,3 +135,37 @@ def test_an_environment_that_nobody_closed_does_not_keep_the_program(tmp_path):
             process.kill()
     assert len(pids) == 2
     assert _wait_for_end(pids) == []
+
+
+_COMMANDS = """
+import subprocess, sys, threading, time
+from alf.utils import _child_process
+
+if sys.argv[1] == "started":
+    import os
+    _child_process.end_with_other_command()
+    assert "ALF_PARENT_PID" not in os.environ
+    print(os.getpid(), flush=True)
+    time.sleep(1000)
+command = [sys.executable, __file__, "started"]
+start = lambda: subprocess.Popen(command, env=_child_process.command_environment())
+thread = threading.Thread(target=start)  # as a search starts its runs
+thread.start()
+thread.join()
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_runs_of_a_killed_search_end_and_not_before(tmp_path):
+    script = tmp_path / "search.py"
+    script.write_text(_COMMANDS)
+    with _run(script, "starter") as process:
+        try:
+            pid = int(process.stdout.readline())
+            time.sleep(1.2)
+            was_there = _exists(pid)
+        finally:
+            process.kill()
+    assert was_there
+    assert _wait_for_end([pid]) == []
