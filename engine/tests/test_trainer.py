@@ -174,7 +174,7 @@ def test_a_run_leaves_its_setting_as_texts(tmp_path):
     # Made in the first iteration that trains.
     assert b"ReplayBuffer.max_length = 50" not in texts["config/inoperative_config"]
     assert b"ReplayBuffer.enable_checkpoint = True" in texts["config/operative_config"]
-    assert b'"lr": "0.01"' in texts["optimizers"]
+    assert b'"lr": 0.01' in texts["optimizers"]
     assert b"target_critic" in texts["unoptimized_parameters"]
 
 
