@@ -97,7 +97,7 @@ def test_two_discount_factors_are_an_error() -> None:
 
 
 def test_levels_keep_settings_of_their_own_and_leave_the_trainers_alone() -> None:
-    config = TrainerConfig(root_dir="", mini_batch_size=77, mini_batch_length=3)
+    config = TrainerConfig(root_dir="", mini_batch_length=3)
     agent = HierarchyAgent(
         OBSERVATION,
         ACTION,
@@ -115,7 +115,9 @@ def test_levels_keep_settings_of_their_own_and_leave_the_trainers_alone() -> Non
     assert [level._config.mini_batch_size for level in agent.levels] == [4, 8]
     assert [level._config.replay_buffer_length for level in agent.levels] == [40, 80]
     assert not any(level._config.whole_replay_buffer_training for level in agent.levels)
-    assert config.mini_batch_size == 77
+    assert [level._config.mini_batch_length for level in agent.levels] == [2, 2]
+    assert config.mini_batch_length == 3
+    assert config.mini_batch_size is None
     assert config.whole_replay_buffer_training
 
 

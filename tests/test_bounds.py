@@ -53,7 +53,9 @@ SMALL = TDMPC2Settings(
     model=model_of_size("small"),
     planning=PlanningSettings(mppi=MPPI(n_samples=32, n_iterations=1)),
 )
-OPTIONS = TrainingOptions(replay_buffer_length=64, warm_up=0, updates_per_transition=0.25)
+OPTIONS = TrainingOptions(
+    mini_batch_size=32, replay_buffer_length=64, warm_up=0, updates_per_transition=0.25
+)
 
 
 def test_actions_are_clipped_leaf_by_leaf() -> None:
@@ -201,7 +203,9 @@ CONTINUOUS_LEVELS = {
     "QRSAC": partial(_learner, "QRSAC"),
     "TD-MPC2": partial(
         TDMPC2Level,
-        training=TrainingOptions(replay_buffer_length=64, warm_up=8, updates_per_transition=0.02),
+        training=TrainingOptions(
+            mini_batch_size=32, replay_buffer_length=64, warm_up=8, updates_per_transition=0.02
+        ),
         settings=SMALL,
     ),
     "random": RandomLevel,

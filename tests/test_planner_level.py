@@ -335,8 +335,8 @@ def test_the_states_are_those_of_their_specs() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"action_spec": TensorSpec((2,))}, "one bounded action tensor"),
-        ({"action_spec": {"a": ACTION}}, "one bounded action tensor"),
+        ({"action_spec": TensorSpec((2,))}, "one action tensor with finite bounds"),
+        ({"action_spec": {"a": ACTION}}, "one action tensor with finite bounds"),
         ({"action_spec": option(3)}, "CEM.*needs a CategoricalCEM"),
         ({"planner": CategoricalCEM()}, "CategoricalCEM.*needs a planner of continuous actions"),
         ({"horizon": 0}, "horizon of 'top' is 0"),
