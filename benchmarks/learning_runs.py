@@ -139,6 +139,7 @@ def _over(conf: str) -> Experiment:
 LEARNERS = {
     "ac_cart_pole": _flat("ac_cart_pole", 195),
     "ac_entropy_target_cart_pole": _flat("ac_entropy_target_cart_pole", 195),
+    "trac_cart_pole": _flat("trac_cart_pole", 195),
     "ppo_cart_pole": _flat("ppo_cart_pole", 475),
     "dqn_cart_pole": _flat("dqn_cart_pole", 400),
     "ddpg_pendulum": _flat("ddpg_pendulum", -250),

@@ -21,6 +21,7 @@ from alf.algorithms.ppo_algorithm import PPOAlgorithm
 from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks import (
     ActorDistributionNetwork,
@@ -75,6 +76,10 @@ def actor_critic() -> partial:
         loss_class=partial(ActorCriticLoss, gamma=GAMMA, use_gae=True),
         optimizer=Adam(lr=1e-2),
     )
+
+
+def trac(wrapped: Any = actor_critic) -> partial:
+    return partial(TracAlgorithm, ac_algorithm_cls=wrapped())
 
 
 def dqn(**network_options: Any) -> partial:
@@ -150,6 +155,8 @@ DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
 LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
     "PPO": (ppo, DISCRETE, ROUNDS, 25),
     "actor-critic": (actor_critic, DISCRETE, ONE_UPDATE, 100),
+    "TRAC": (trac, DISCRETE, ONE_UPDATE, 100),
+    "TRAC of PPO": (partial(trac, ppo), DISCRETE, ROUNDS, 25),
     "DQN": (dqn, DISCRETE, REPLAY, 30),
     "DDPG": (ddpg, CONTINUOUS, REPLAY, 60),
     "QRSAC": (qrsac, CONTINUOUS, REPLAY, 60),

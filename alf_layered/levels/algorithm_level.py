@@ -19,9 +19,11 @@ from alf_layered.joints import option
 from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.default_sac import default_sac, level_sac
 from alf_layered.levels.fixed_actions import (
+    action_in,
     as_actions,
     check_bounded,
     uniform_actions,
+    with_action,
     with_decision,
 )
 from alf_layered.levels.goal import Goal
@@ -172,7 +174,7 @@ class AlgorithmLevel(Level):
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
         step = self._algorithm.train_step(self._seen(inputs), state, rollout_info)
         if self._algorithm.on_policy:  # made for its own rollouts, it would act anew
-            step = step._replace(info=step.info._replace(action=rollout_info.action))
+            step = step._replace(info=with_action(step.info, action_in(rollout_info)))
         led_to = reached(inputs)
         if led_to is not inputs.observation and getattr(self._algorithm, "asks_for_reached", False):
             led_to = self._seen(inputs._replace(observation=led_to)).observation

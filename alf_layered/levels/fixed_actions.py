@@ -33,9 +33,16 @@ def with_action(info: Any, action: Any) -> Any:
     """What an algorithm remembers of its step, had it taken `action`; also inside an `Agent`."""
     if hasattr(info, "action"):
         return info._replace(action=action)
-    if hasattr(info, "rl"):
-        return info._replace(rl=with_action(info.rl, action))
+    for part in ("rl", "ac"):  # of an Agent, of TRAC
+        if hasattr(info, part):
+            inner = with_action(getattr(info, part), action)
+            return info._replace(**{part: inner})
     return info
+
+
+def action_in(info: Any) -> Any:
+    """The action that an algorithm remembers of its step; also TRAC."""
+    return info.ac.action if hasattr(info, "ac") else info.action
 
 
 def as_actions(value: Any, spec: TensorSpec, *, level: str, leading: int = 0) -> torch.Tensor:

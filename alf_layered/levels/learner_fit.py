@@ -16,6 +16,7 @@ from alf.algorithms.dynamic_action_repeat_agent import DynamicActionRepeatAgent
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationLearner
 from alf.algorithms.td_loss import TDLoss
+from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf_layered.levels.goal import Goal
 from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
@@ -136,10 +137,10 @@ def check_training(
         )
     if not isinstance(training, OnPolicyOptions):
         return
-    if algorithm.on_policy and not isinstance(algorithm, ActorCriticAlgorithm):
+    if algorithm.on_policy and not isinstance(algorithm, (ActorCriticAlgorithm, TracAlgorithm)):
         raise ValueError(
             f"level {level!r}: {kind} needs the gradients of its rollouts, which a level cannot "
-            "give; on-policy levels are ActorCriticAlgorithm and PPOAlgorithm"
+            "give; on-policy levels are ActorCriticAlgorithm, PPOAlgorithm and TracAlgorithm"
         )
     if algorithm.on_policy and (training.mini_batch_size != 0 or training.epochs != 1):
         raise ValueError(

@@ -42,7 +42,7 @@ _NAMES: dict[Range, str] = {
         EntropyTargetAlgorithm.initial_alpha NestedEntropyTargetAlgorithm.initial_alpha
         SGDEntropyTargetAlgorithm.initial_alpha FixedDecodingLayer.sigma FixedDecodingLayer.tau
         grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
-        l2_dist_close_reward_fn.threshold initial_priority
+        l2_dist_close_reward_fn.threshold initial_priority action_dist_clip_per_dim
     """,
     AT_LEAST_0: """
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval

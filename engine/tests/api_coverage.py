@@ -70,6 +70,8 @@ SCOPE = (
     "alf.algorithms.off_policy_algorithm",
     "alf.algorithms.on_policy_algorithm",
     "alf.algorithms.one_step_loss",
+    "alf.algorithms.ppg",
+    "alf.algorithms.ppg_algorithm",
     "alf.algorithms.ppo_algorithm",
     "alf.algorithms.ppo_loss",
     "alf.algorithms.prior_actor",
@@ -78,6 +80,7 @@ SCOPE = (
     "alf.algorithms.rnd_algorithm",
     "alf.algorithms.sac_algorithm",
     "alf.algorithms.td_loss",
+    "alf.algorithms.trac_algorithm",
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import alf
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.agent import Agent
@@ -23,16 +24,20 @@ from alf.algorithms.mcts_models import (
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
+from alf.algorithms.ppg import PPGAuxOptions
+from alf.algorithms.ppg_algorithm import PPGAlgorithm
 from alf.algorithms.ppo_algorithm import PPOAlgorithm
 from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.rl_algorithm import RLAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.data_structures import StepType, TimeStep
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.actor_networks import ActorNetwork
 from alf.networks.critic_networks import CriticNetwork
+from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.projection_networks import NormalProjectionNetwork
 from alf.networks.q_networks import QNetwork
 from alf.networks.value_networks import ValueNetwork
@@ -83,6 +88,32 @@ def ppo(**options: Any) -> partial:
             **options,
         },
     )
+
+
+def ppg(**options: Any) -> Any:
+    def make_ppg(**arguments: Any) -> PPGAlgorithm:
+        # Its losses are configured by name alone.
+        alf.config("PPOLoss", compute_advantages_internally=True, gamma=0.9)
+        alf.config("PPGAuxPhaseLoss", gamma=0.9)
+        try:
+            return PPGAlgorithm(
+                **{
+                    "encoding_network_ctor": partial(EncodingNetwork, fc_layer_params=HIDDEN),
+                    "aux_options": PPGAuxOptions(interval=4, num_updates_per_train_iter=2),
+                    "policy_optimizer": Adam(lr=LR),
+                    "aux_optimizer": Adam(lr=LR),
+                    **options,
+                    **arguments,
+                }
+            )
+        finally:
+            alf.reset_configs()
+
+    return make_ppg
+
+
+def trac(wrapped: Any = actor_critic, **options: Any) -> partial:
+    return partial(TracAlgorithm, ac_algorithm_cls=wrapped(), **options)
 
 
 def dqn(**options: Any) -> partial:
@@ -206,6 +237,11 @@ def whole(**settings: Any) -> TrainerConfig:
             **settings,
         },
     )
+
+
+def sequences(**settings: Any) -> TrainerConfig:
+    """The same in the order of time, for losses that compute advantages."""
+    return whole(**{"mini_batch_length": None, "mini_batch_size": 8, **settings})
 
 
 def bandit(action_type: ActionType, num_envs: int = 16) -> PolicyUnittestEnv:

@@ -54,7 +54,7 @@ def _train(name: str, root_dir: Path, num_iterations: int) -> RLTrainer:
 
 
 def _is_on_policy(name: str) -> bool:
-    return name.startswith(("ac_", "ppo_"))
+    return name.startswith(("ac_", "ppo_", "trac_"))
 
 
 def _updates(trainer: RLTrainer) -> int:
@@ -65,7 +65,7 @@ def _updates(trainer: RLTrainer) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
-    before = 5 if name.startswith(("ac_", "ppo_", "muzero_")) else 50
+    before = 5 if name.startswith(("ac_", "ppo_", "trac_", "muzero_")) else 50
     first = _train(name, tmp_path, before)
     updates = _updates(first)
     assert updates >= 5
@@ -77,8 +77,9 @@ def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    kinds = ("ac_cart_pole", "ppo", "dqn", "ddpg", "qrsac", "icm", "rnd", "diayn", "encoder")
+    kinds = ("ac_cart_pole", "ppo", "dqn", "ddpg", "qrsac", "icm", "rnd", "diayn", "trac")
     kinds += (
+        "encoder",
         "entropy_target",
         "muzero",
         "action_repeat",

@@ -15,6 +15,10 @@ from alf.nest import nest
 DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
 LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
     "actor-critic": (small.actor_critic, DISCRETE, small.whole, 150),
+    "PPG": (small.ppg, DISCRETE, small.sequences, 40),
+    "PPG, continuous": (small.ppg, CONTINUOUS, small.sequences, 80),
+    "TRAC": (small.trac, DISCRETE, small.whole, 150),
+    "TRAC of PPO": (partial(small.trac, small.ppo), CONTINUOUS, small.whole, 80),
     "PPO": (small.ppo, DISCRETE, small.whole, 30),
     "PPO, continuous": (small.ppo, CONTINUOUS, small.whole, 80),
     "DQN": (small.dqn, DISCRETE, small.replayed, 60),
