@@ -27,8 +27,8 @@ _NAMES: dict[Range, str] = {
         reanalyze_ratio ud_flip_prob lr_flip_prob update_rate root_exploration_fraction
         recurrent_gradient_scaling_factor chance unexpanded_value_score active_action_portion
         current_score_update_rate past_score_update_rate momentum usage_decay ou_damping damping
-        target_update_tau TargetUpdater.tau CEMOptimizer.tau TrainerConfig.priority_replay_beta
-        epsilon_greedy_sample.eps
+        target_update_tau TargetUpdater.tau CEMOptimizer.tau CEMPlanAlgorithm.tau
+        TrainerConfig.priority_replay_beta epsilon_greedy_sample.eps
         calc_default_max_entropy.fraction calc_default_target_entropy.min_prob
     """,
     SHARE: "cropping_fraction capacity_ratio",
@@ -43,6 +43,7 @@ _NAMES: dict[Range, str] = {
         SGDEntropyTargetAlgorithm.initial_alpha FixedDecodingLayer.sigma FixedDecodingLayer.tau
         grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
         l2_dist_close_reward_fn.threshold initial_priority action_dist_clip_per_dim
+        scalar_var distance_to_decelerate
     """,
     AT_LEAST_0: """
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval
@@ -62,7 +63,8 @@ _NAMES: dict[Range, str] = {
         max_skipped min_concentration eps epsilon min_var max_iter_num min_capacity
         QuantileRegressionLoss.delta
         multi_quantile_huber_loss.delta bias_init_range kernel_init_gain keep_stacked_frames
-        projection_output_init_gain logits_init_output_factor ensemble_group
+        projection_output_init_gain logits_init_output_factor ensemble_group distance_to_stop
+        f_norm_penalty_weight bc_regulatization_weight
     """,
     AT_LEAST_1: """
         unroll_queue_size unroll_parameter_update_period num_evals eval_interval num_eval_episodes
@@ -90,7 +92,7 @@ _NAMES: dict[Range, str] = {
         solution_dim population_size elite_size buffer_size dpi font_size action_bins
         period proj_hidden_size pred_hidden_size batch_dims num_bins
         parallelism RandomCrop.size filters kernel_size render_size
-        output_shape
+        output_shape num_replicas planning_horizon particles_per_replica
     """,
     Range(-1): "td_steps parameter_reset_period PeriodicReset.period",
     FINITE: """

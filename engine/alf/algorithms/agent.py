@@ -16,6 +16,8 @@ from alf.algorithms.entropy_target_algorithm import (
     EntropyTargetAlgorithm,
     NestedEntropyTargetAlgorithm,
 )
+from alf.algorithms.mbrl_algorithm import LatentMbrlAlgorithm
+from alf.algorithms.predictive_representation_learner import PredictiveRepresentationLearner
 from alf.algorithms.rl_algorithm import RLAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
@@ -85,7 +87,9 @@ class Agent(RLAlgorithm):
             optimizer: for all parameters that no part claims; the agent uses its own copy.
 
         Raises:
-            TypeError: ``goal_generator`` or ``intrinsic_reward_module`` is no Algorithm.
+            TypeError: ``goal_generator`` or ``intrinsic_reward_module`` is no Algorithm, or the RL
+                algorithm is a `LatentMbrlAlgorithm` and the representation learner no
+                `PredictiveRepresentationLearner`.
             ValueError: reward weights are to be learnt but the reward is a scalar.
         """
         for option, part in (
@@ -116,6 +120,13 @@ class Agent(RLAlgorithm):
         if goal_generator is not None:
             rl_observation_spec = [rl_observation_spec, goal_generator.action_spec]
         rl_algorithm = rl_algorithm_cls(observation_spec=rl_observation_spec, **common_arguments)
+        if isinstance(rl_algorithm, LatentMbrlAlgorithm):
+            if not isinstance(representation_learner, PredictiveRepresentationLearner):
+                raise TypeError(
+                    "LatentMbrlAlgorithm plans with a PredictiveRepresentationLearner; "
+                    f"Agent.representation_learner_cls made {representation_learner!r:.100}"
+                )
+            rl_algorithm.set_latent_predictive_representation_module(representation_learner)
         reward_weight_algorithm = None
         if reward_weight_algorithm_cls is not None:
             reward_weight_algorithm = reward_weight_algorithm_cls(

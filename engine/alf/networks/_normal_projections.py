@@ -46,8 +46,8 @@ class NormalProjectionNetwork(Network):
         activation: of the layer that gives the mean.
         projection_output_init_gain: gain of that layer's initial weights.
         std_bias_initializer_value: initial bias of the standard deviation before ``std_transform``.
-        squash_mean: squash the mean into the action's range by tanh; ignored with
-            ``scale_distribution``.
+        squash_mean: squash the mean into the action's range by tanh, if the spec has one; ignored
+            with ``scale_distribution``.
         mean_transform: instead of that squashing, applied to the mean.
         state_dependent_std: compute the standard deviation from the encoding; else it is a
             parameter.
@@ -76,7 +76,13 @@ class NormalProjectionNetwork(Network):
         name: str = "NormalProjectionNetwork",
     ) -> None:
         super().__init__(TensorSpec((input_size,)), (), name)
-        squash_mean = squash_mean and mean_transform is None and not scale_distribution
+        # A plain TensorSpec, as of what a dynamics model predicts, has no range to squash into.
+        squash_mean = (
+            squash_mean
+            and mean_transform is None
+            and not scale_distribution
+            and isinstance(action_spec, BoundedTensorSpec)
+        )
         check_continuous(action_spec, name, bounded=squash_mean or scale_distribution)
         size = action_spec.shape[0]
         self._mean_layer = fc_ctor(parallelism)(
