@@ -30,7 +30,6 @@ LAYERS = (
         "module",
         "nest",
         "tensor_specs",
-        "test",
     },
     {"summary"},
     {"utils", "math"},
@@ -41,7 +40,7 @@ LAYERS = (
     {"config_helpers"},
     {"trainers"},
     {"bin"},
-    {"", "examples"},  # the shelf `alf` itself, which no part of the engine imports, and its users
+    {"", "examples", "test"},  # the shelf `alf`, which no part of the engine imports, and its users
 )
 
 # (importing module, imported module): why it may go up.

@@ -149,9 +149,6 @@ class TrainerConfig:
     mask_out_loss_for_last_step: bool = True
     sync_progress_to_envs: bool = False
     num_checkpoints: int = 10
-    environment_heartbeat_secs: float = HEARTBEAT_SECS
-    environment_timeout_secs: float = TIMEOUT_SECS
-    best_checkpoint_metric: str | None = None
     confirm_checkpoint_upon_crash: bool = True
     no_thread_env_for_conf: bool = False
     evaluate: bool = False
@@ -196,6 +193,10 @@ class TrainerConfig:
     normalize_importance_weights_by_max: bool = False
     clear_replay_buffer: bool = True
     visualize_alf_tree: bool = False
+    # The engine's own, after ALF's places.
+    environment_heartbeat_secs: float = HEARTBEAT_SECS
+    environment_timeout_secs: float = TIMEOUT_SECS
+    best_checkpoint_metric: str | None = None
     # The transformer built from ``data_transformer_ctor``; the trainer sets it.
     data_transformer: Any = dataclasses.field(default=None, init=False)
 
