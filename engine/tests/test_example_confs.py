@@ -65,7 +65,8 @@ def _updates(trainer: RLTrainer) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
-    before = 5 if name.startswith(("ac_", "ppo_", "trac_", "muzero_")) else 50
+    # The first iteration of PPO trains nothing: its newest step has no outcome yet.
+    before = 6 if name.startswith(("ac_", "ppo_", "trac_", "muzero_")) else 50
     first = _train(name, tmp_path, before)
     updates = _updates(first)
     assert updates >= 5

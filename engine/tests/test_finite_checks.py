@@ -274,7 +274,7 @@ def test_settings_are_checked(settings: dict[str, Any], words: str) -> None:
 def test_an_episode_can_be_skipped(field: str) -> None:
     alf.config("FiniteChecks", bad_episode="skip")
     env = BadEnv({(1, 2), (1, 3)}, field)
-    alg = algorithm(env, initial_collect_steps=1000, replay_buffer_length=16)
+    alg = algorithm(env, initial_collect_steps=32, replay_buffer_length=16)
     for _ in range(9):
         alg.train_iter()
     step = alg._replay_buffer.gather_all()[0].time_step
@@ -321,7 +321,7 @@ def test_repeated_ends_count_for_no_metric() -> None:
 def test_an_environment_that_only_gives_nan_ends_the_run() -> None:
     alf.config("FiniteChecks", bad_episode="skip", max_skipped=5)
     env = BadEnv({(row, t) for row in (0, 1) for t in range(1, 200) if t % 4}, "observation")
-    alg = algorithm(env, initial_collect_steps=1000, replay_buffer_length=300)
+    alg = algorithm(env, initial_collect_steps=600, replay_buffer_length=300)
     with pytest.raises(NotFiniteError, match=r"6 such episodes in a row.*max_skipped=5"):
         train(alg, 100)
 

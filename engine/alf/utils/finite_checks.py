@@ -278,7 +278,7 @@ class UpdateWatch:
                 _pending.append((alg, "update", what, number.isfinite()))
             return True
         values = [float(x) for x in numbers]
-        if all(map(math.isfinite, values)):
+        if all(map(math.isfinite, values)) or _only_overflows(values[0], gradients):
             self._in_a_row = 0
             return True
         self._found(alg, values, loss_info)
@@ -300,6 +300,11 @@ class UpdateWatch:
         if settings.bad_update == "raise" or self._in_a_row > settings.max_skipped:
             raise NotFiniteError(text)
         count_skipped("updates", text)
+
+
+def _only_overflows(loss: float, gradients: list[Tensor]) -> bool:
+    """Whether no gradient is infinite, though their norm is: its square is beyond a float."""
+    return math.isfinite(loss) and all(bool(g.isfinite().all()) for g in gradients)
 
 
 _pending: list[tuple[Any, str, str, Tensor]] = []
