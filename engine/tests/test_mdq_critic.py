@@ -79,8 +79,8 @@ def test_the_first_dimensions_are_worth_the_soft_maximum_over_the_next() -> None
     values = _values(net, observation, _all_actions(net, 3)).reshape(BINS, BINS, BINS, 2)
     summed = ALPHA * ((values / ALPHA).logsumexp(dim=(1, 2)) - 2 * math.log(BINS))
     encoding = net._encode(observation[None])
-    first = net._bin_values(encoding, torch.zeros(1, 1, 1, 2), slice(0, 2))[0, 0].T.detach()
-    torch.testing.assert_close(summed, first)
+    first = net._bin_values(encoding, torch.zeros(1, 1, 1, 3), slice(0, 2))[0, 0].T.detach()
+    torch.testing.assert_close(summed, first + ALPHA * math.log(BINS))
     # and that is what the entries of the advantage form say
     actions = _all_actions(net, 3)
     form = net((observation.expand(len(actions), -1), actions), ALPHA)[0].detach()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alf.algorithms import _action_noise as action_noise
 from alf.algorithms import _row_layout
 from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_values as sac_values
@@ -32,7 +33,7 @@ from alf.networks.critic_networks import CriticNetwork
 from alf.networks.network import Network
 from alf.networks.ou_process import OUProcess
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, spec_utils
+from alf.utils import common
 
 __all__ = [
     "DdpgActorState",
@@ -187,7 +188,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         action, noise = greedy, state.noise
         if self._epsilon_greedy > 0:
             noisy, noise = self._with_noise(action, noise)
-            action = self._choose(noisy, action, self._epsilon_greedy)
+            action = action_noise.choose(noisy, action, self._epsilon_greedy)
         state = state._replace(actor=state.actor._replace(actor=actor_state), noise=noise)
         info = DdpgInfo(action=action, action_distribution=greedy)
         return AlgStep(output=action, state=state, info=info)
@@ -204,7 +205,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             uniform = nest.map_structure(
                 lambda spec: spec.sample(outer_dims=(rows,)), self.action_spec
             )
-            action = self._choose(uniform, action, self._rollout_random_action)
+            action = action_noise.choose(uniform, action, self._rollout_random_action)
         state = state._replace(actor=state.actor._replace(actor=actor_state), noise=noise)
         if self.need_full_rollout_state():
             state = self._with_critic_states(observation, action, state)
@@ -213,26 +214,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
 
     def _with_noise(self, action: Any, state: Any) -> tuple[Any, Any]:
         """Action and noise, within the bounds, and the next state of the noise."""
-        leaves, states = nest.flatten(action), nest.flatten(state)
-        steps = [process(s) for process, s in zip(self._noise_processes, states, strict=True)]
-        specs = nest.flatten(self.action_spec)
-        noisy = [
-            spec_utils.clip_to_spec(a + noise, spec)
-            for a, (noise, _), spec in zip(leaves, steps, specs, strict=True)
-        ]
-        return (
-            nest.pack_sequence_as(action, noisy),
-            nest.pack_sequence_as(state, [s for _, s in steps]),
-        )
-
-    @staticmethod
-    def _choose(one: Any, other: Any, share: float) -> Any:
-        """Rows of ``one`` with probability ``share``, else of ``other``."""
-        first = nest.flatten(other)[0]
-        chosen = torch.rand(first.shape[:1], device=first.device) < share
-        return nest.map_structure(
-            lambda x, y: torch.where(chosen.reshape(-1, *(1,) * (y.dim() - 1)), x, y), one, other
-        )
+        return action_noise.with_noise(action, state, self._noise_processes, self.action_spec)
 
     def _with_critic_states(self, observation: Any, action: Any, state: DdpgState) -> DdpgState:
         """The state with that of everything but the actor after ``action`` was taken."""

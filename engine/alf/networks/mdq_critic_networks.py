@@ -3,7 +3,8 @@
 It has two values. The free form Q(s, a) is any function of a continuous action. The advantage form
 knows the action by its bins alone and adds up, dimension after dimension,
 
-    Q(s, a_1) = u_1(s, a_1),    Q(s, a_1..a_i) = Q(s, a_1..a_{i-1}) + A_i(s, a_1..a_i),
+    Q(s, a_1) = u_1(s, a_1) + alpha log n,
+    Q(s, a_1..a_i) = Q(s, a_1..a_{i-1}) + A_i(s, a_1..a_i),
     A_i = u_i - alpha (log sum_b exp(u_i(.., b) / alpha) - log n),
 
 where u_i are outputs of the network and n is the number of bins. So the value of the first i - 1
@@ -46,14 +47,14 @@ class MdqCriticNetwork(Network):
         action_qt: cuts the action into bins; None for an :class:`.ActionQuantizer` of the action
             with its defaults.
         num_critic_replicas: number of independent critics.
-        obs_encoding_layer_params: sizes of the layers of the observation, which both forms share.
+        obs_encoding_layer_params: sizes of the layers of the observation in the advantage form.
         pre_encoding_layer_params: sizes of the next layers of the advantage form: of the encoded
             observation and the dimensions before, each dimension with its own.
         mid_encoding_layer_params: sizes of the layers after that, which all dimensions share.
         post_encoding_layer_params: sizes of the layers before the last one, each dimension with
             its own.
-        free_form_fc_layer_params: sizes of the layers of the encoded observation and the action
-            in the free form.
+        free_form_fc_layer_params: sizes of the layers of the observation and the action in the
+            free form, which shares none with the other.
         activation: of all layers but the last ones.
         kernel_initializer: of all layers but the last ones; None for variance scaling.
         debug_summaries: record the mean entropy of each dimension's policy.
@@ -106,13 +107,18 @@ class MdqCriticNetwork(Network):
             return _Layers(n, size, sizes or (), last, activation, kernel_initializer)
 
         n = self._dims * num_critic_replicas
-        self._pre = layers(n, size + self._dims - 1, pre_encoding_layer_params, None)
+        # The last dimension is before no other: as in ALF its input is there, and always 0.
+        self._pre = layers(n, size + self._dims, pre_encoding_layer_params, None)
         self._mid = layers(
             num_critic_replicas, self._pre.output_size, mid_encoding_layer_params, None
         )
         self._post = layers(n, self._mid.output_size, post_encoding_layer_params, self._bins)
+        self._concat = NestConcat() if nest.is_nested(observation_spec) else None
         self._free_form = layers(
-            num_critic_replicas, size + self._dims, free_form_fc_layer_params, 1
+            num_critic_replicas,
+            sum(spec.numel for spec in nest.flatten(observation_spec)) + self._dims,
+            free_form_fc_layer_params,
+            1,
         )
         low = torch.as_tensor(action_spec.minimum, dtype=torch.float32).expand(self._dims)
         high = torch.as_tensor(action_spec.maximum, dtype=torch.float32).expand(self._dims)
@@ -120,7 +126,7 @@ class MdqCriticNetwork(Network):
         # A dimension of one value counts as 2 wide.
         half_width = torch.where(low == high, 1.0, (high - low) / 2)
         self.register_buffer("_half_width", half_width, persistent=False)
-        before = torch.ones(self._dims, self._dims).tril(-1)[:, : self._dims - 1]
+        before = torch.ones(self._dims, self._dims).tril(-1)
         self.register_buffer("_is_before", before, persistent=False)
 
     def forward(  # type: ignore[override]
@@ -140,14 +146,17 @@ class MdqCriticNetwork(Network):
             dimensions of the action, for each i; the last one is that of the whole action.
         """
         observation, action = inputs
-        encoding = self._encode(observation)
         if free_form:
-            scaled = self._scale(action).unsqueeze(1).expand(-1, self._replicas, -1)
-            return self._free_form(torch.cat([encoding, scaled], dim=-1)).squeeze(-1), state
+            plain = observation if self._concat is None else self._concat(observation)
+            x = torch.cat([plain, self._scale(action)], dim=-1)
+            x = x.unsqueeze(1).expand(-1, self._replicas, -1)
+            return self._free_form(x).squeeze(-1), state
+        encoding = self._encode(observation)
         bins = self._action_qt.action_to_ind(action)
-        prefix = self._scale_bins(bins)[:, None, None, : self._dims - 1] * self._is_before[:, None]
+        prefix = self._scale_bins(bins)[:, None, None] * self._is_before[:, None]
         values = self._bin_values(encoding, prefix, slice(None))
-        first, later = values[:, :1], self._advantages(values[:, 1:], alpha)
+        first = values[:, :1] + alpha * math.log(self._bins)
+        later = self._advantages(values[:, 1:], alpha)
         terms = torch.cat([first, later], dim=1)
         chosen = bins[:, :, None, None].expand(-1, -1, self._replicas, 1)
         self._summarize(values, alpha)
@@ -168,11 +177,12 @@ class MdqCriticNetwork(Network):
             bin given those before.
         """
         encoding = self._encode(inputs)
-        prefix = encoding.new_zeros(encoding.shape[0], 1, self._replicas, self._dims - 1)
-        bins: list[Tensor] = []
+        shape = (encoding.shape[0], self._replicas, self._dims)
+        bins = torch.zeros(shape, dtype=torch.int64, device=encoding.device)
         log_pi: list[Tensor] = []
         for i in range(self._dims):
             rows = slice(i * self._replicas, (i + 1) * self._replicas)
+            prefix = (self._scale_bins(bins) * self._is_before[i]).unsqueeze(1)
             values = self._bin_values(encoding, prefix, rows).squeeze(1)
             # what the dimensions before are worth is the same for all bins
             logits = torch.log_softmax(values / alpha, dim=-1)
@@ -182,11 +192,8 @@ class MdqCriticNetwork(Network):
                 drawn = torch.multinomial(logits.flatten(0, 1).exp(), 1)
                 chosen = drawn.unflatten(0, logits.shape[:2])
             log_pi.append(logits.gather(-1, chosen))
-            bins.append(chosen)
-            if i + 1 < self._dims:
-                scaled = self._scale_bins(chosen).unsqueeze(1)
-                prefix = torch.cat([prefix[..., :i], scaled, prefix[..., i + 1 :]], dim=-1)
-        return self._action_qt.ind_to_action(torch.cat(bins, dim=-1)), torch.cat(log_pi, dim=-1)
+            bins = torch.cat([bins[..., :i], chosen, bins[..., i + 1 :]], dim=-1)
+        return self._action_qt.ind_to_action(bins), torch.cat(log_pi, dim=-1)
 
     def get_uniform_prior_logpi(self) -> float:
         """Log probability of any bin of a dimension under the uniform prior."""
@@ -216,14 +223,15 @@ class MdqCriticNetwork(Network):
         return (action - self._center) / self._half_width
 
     def _scale_bins(self, bins: Tensor) -> Tensor:
-        return bins * (2.0 / (self._bins - 1)) - 1.0
+        """What bins [..., D] stand for, in the scaled range."""
+        return self._scale(self._action_qt.ind_to_action(bins))
 
     def _bin_values(self, encoding: Tensor, prefix: Tensor, rows: slice) -> Tensor:
         """u_i of all bins: [B, d, R, n] for the d dimensions whose replicas are ``rows``.
 
         Args:
             encoding: encoded observations [B, R, size].
-            prefix: scaled bins [B, d, R, D - 1] of the dimensions before, 0 for the others; R may
+            prefix: scaled bins [B, d, R, D] of the dimensions before, 0 for the others; R may
                 be 1 for all replicas together.
             rows: of the d R layers that belong to these dimensions.
         """

@@ -8,6 +8,8 @@ _COUNTS_UP = "its state counts the steps of a decision up, not down; actions and
 _PRUNED = "what predict_step() does not need is left out instead of refused"
 _OWN_FIELDS = "the engine has settings of its own besides those of ALF"
 _NAMED = "parameters that ALF passes on by **kwargs have names"
+_ONE_CRITIC = "ALF acts by a copy of the critic that the case leaves as it began; see test_mdq.py"
+_VALUE_STATE = "a recurrent value network has a state; the actor's loss needs no critics of its own"
 
 CASES: dict[str, str] = {
     "agent.action_repeat.predict_sequence": _COUNTS_UP,
@@ -21,10 +23,34 @@ CASES: dict[str, str] = {
     "rl.ddpg.two_critics.train_step": _NO_NOISE,
     "rl.ddpg.two_rewards.train_step": _NO_NOISE,
     "rl.ddpg.two_rewards_weighted.train_step": _NO_NOISE,
+    "rl.mdq.default.calc_loss": _ONE_CRITIC,
+    "rl.mdq.default.calc_loss.extra": _ONE_CRITIC,
+    "rl.mdq.default.predict_step": _ONE_CRITIC,
+    "rl.mdq.default.predict_step_info": _ONE_CRITIC,
+    "rl.mdq.default.rollout_step": _ONE_CRITIC,
+    "rl.mdq.default.rollout_step_info": _ONE_CRITIC,
+    "rl.mdq.default.target_update": _ONE_CRITIC,
+    "rl.mdq.default.train_step": _ONE_CRITIC,
+    "rl.mdq.default.train_step_info": _ONE_CRITIC,
+    "rl.mdq.default.update": _ONE_CRITIC,
+    "rl.mdq.distill_noise.train_step": _ONE_CRITIC,
+    "rl.mdq.distill_noise.train_step_info": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.calc_loss": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.calc_loss.extra": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.predict_step": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.predict_step_info": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.train_step": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.train_step_info": _ONE_CRITIC,
+    "rl.mdq.initial_log_alpha.update": _ONE_CRITIC,
+    "rl.mdq.target_entropy.calc_loss": _ONE_CRITIC,
+    "rl.mdq.target_entropy.calc_loss.extra": _ONE_CRITIC,
+    "rl.mdq.target_entropy.update": _ONE_CRITIC,
+    "rl.mdq.target_tau.target_update": _ONE_CRITIC,
     "rl.rnn.ddpg.predict_step": _WHOLE,
     "rl.rnn.ddpg.rollout_step": _WHOLE,
     "rl.rnn.ddpg.state_specs": _NO_NOISE,
     "rl.rnn.ddpg.train_step": _NO_NOISE,
+    "rl.rnn.iql.state_specs": _VALUE_STATE,
     "signature.config.TrainerConfig": _OWN_FIELDS,
     "signature.mcts_models.create_simple_dynamics_net": _NAMED,
     "signature.mcts_models.create_simple_encoding_net": _NAMED,
