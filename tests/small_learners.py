@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,10 @@ from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
 from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.iql_algorithm import IqlAlgorithm
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByMoves
 from alf.algorithms.mcts_models import SimpleMCTSModel
+from alf.algorithms.mdq_algorithm import MdqAlgorithm
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
@@ -21,12 +24,14 @@ from alf.algorithms.ppo_algorithm import PPOAlgorithm
 from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.sarsa_algorithm import SarsaAlgorithm
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks import (
     ActorDistributionNetwork,
     ActorNetwork,
     CriticNetwork,
+    MdqCriticNetwork,
     NormalProjectionNetwork,
     QNetwork,
     ValueNetwork,
@@ -120,6 +125,55 @@ def sac(**q_network_options: Any) -> partial:
     )
 
 
+def sarsa(**options: Any) -> partial:
+    return partial(
+        SarsaAlgorithm,
+        **{
+            "actor_network_ctor": _actor,
+            "critic_network_ctor": _critic,
+            "critic_loss_cls": _loss,
+            "target_update_period": 1,
+            **_optimizers("actor", "critic", "alpha"),
+            **options,
+        },
+    )
+
+
+def iql() -> partial:
+    return partial(
+        IqlAlgorithm,
+        actor_network_cls=_actor,
+        critic_network_cls=_critic,
+        v_network_cls=_value,
+        critic_loss_ctor=_loss,
+        temperature=0.1,
+        **_optimizers("actor", "critic", "value"),
+    )
+
+
+def mdq() -> Callable:
+    """Its critic is made for the specs that the level gives."""
+
+    def make(observation_spec: Any, action_spec: Any, **options: Any) -> MdqAlgorithm:
+        critic = MdqCriticNetwork(
+            (observation_spec, action_spec),
+            obs_encoding_layer_params=(32,),
+            post_encoding_layer_params=(32,),
+            free_form_fc_layer_params=(32,),
+        )
+        return MdqAlgorithm(
+            observation_spec,
+            action_spec,
+            critic,
+            critic_loss_ctor=_loss,
+            target_entropy=-1.0,
+            **_optimizers("critic", "alpha"),
+            **options,
+        )
+
+    return make
+
+
 def muzero(**options: Any) -> partial:
     """`options` are the algorithm's; a `MuzeroLevel` gives the discount itself."""
     mcts = partial(
@@ -161,6 +215,9 @@ LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
     "DDPG": (ddpg, CONTINUOUS, REPLAY, 60),
     "QRSAC": (qrsac, CONTINUOUS, REPLAY, 60),
     "SAC": (sac, CONTINUOUS, REPLAY, 60),
+    "SARSA": (sarsa, CONTINUOUS, REPLAY, 60),
+    "IQL": (iql, CONTINUOUS, REPLAY, 60),
+    "MDQ": (mdq, CONTINUOUS, REPLAY, 60),
 }
 
 

@@ -129,6 +129,8 @@ class AlgorithmLevel(Level):
         register_constant(self, "_choices", choices)
         self._info_spec: Nest = None
         self._bounds = Bounds(algorithm_action_spec)
+        if algorithm.use_rollout_state:
+            self.use_rollout_state = True  # it learns from states that the level has to store
 
     @property
     def algorithm(self) -> Algorithm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from alf.algorithms.agent import Agent
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
 from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.iql_algorithm import IqlAlgorithm
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByMoves
 from alf.algorithms.mcts_models import (
     SimpleMCTSModel,
@@ -21,6 +23,7 @@ from alf.algorithms.mcts_models import (
     create_simple_encoding_net,
     create_simple_prediction_net,
 )
+from alf.algorithms.mdq_algorithm import MdqAlgorithm
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
@@ -31,6 +34,7 @@ from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.rl_algorithm import RLAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.sarsa_algorithm import SarsaAlgorithm
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.data_structures import StepType, TimeStep
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
@@ -38,6 +42,7 @@ from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.actor_networks import ActorNetwork
 from alf.networks.critic_networks import CriticNetwork
 from alf.networks.encoding_networks import EncodingNetwork
+from alf.networks.mdq_critic_networks import MdqCriticNetwork
 from alf.networks.projection_networks import NormalProjectionNetwork
 from alf.networks.q_networks import QNetwork
 from alf.networks.value_networks import ValueNetwork
@@ -172,6 +177,66 @@ def qrsac(**options: Any) -> partial:
             **options,
         },
     )
+
+
+def sarsa(**options: Any) -> partial:
+    return partial(
+        SarsaAlgorithm,
+        **{
+            "actor_network_ctor": _actor,
+            "critic_network_ctor": _critic,
+            "critic_loss_cls": partial(OneStepTDLoss, gamma=0.9),
+            "target_update_period": 1,
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "alpha_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def deterministic_sarsa() -> partial:
+    return sarsa(actor_network_ctor=partial(ActorNetwork, fc_layer_params=HIDDEN), ou_stddev=0.4)
+
+
+def iql(**options: Any) -> partial:
+    return partial(
+        IqlAlgorithm,
+        **{
+            "actor_network_cls": _actor,
+            "critic_network_cls": _critic,
+            "v_network_cls": _value,
+            "critic_loss_ctor": partial(OneStepTDLoss, gamma=0.9),
+            "temperature": 0.1,
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "value_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def mdq() -> Callable:
+    """Its critic is made for the specs that it gets."""
+
+    def make(observation_spec: Any, action_spec: Any, **options: Any) -> MdqAlgorithm:
+        critic = MdqCriticNetwork(
+            (observation_spec, action_spec),
+            obs_encoding_layer_params=HIDDEN,
+            post_encoding_layer_params=HIDDEN,
+            free_form_fc_layer_params=HIDDEN,
+        )
+        return MdqAlgorithm(
+            observation_spec,
+            action_spec,
+            critic,
+            critic_loss_ctor=partial(OneStepTDLoss, gamma=0.9),
+            critic_optimizer=Adam(lr=LR),
+            alpha_optimizer=Adam(lr=LR),
+            **options,
+        )
+
+    return make
 
 
 def muzero() -> partial:

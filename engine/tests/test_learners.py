@@ -25,6 +25,11 @@ LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
     "DDPG": (partial(small.ddpg, rollout_random_action=0.3), CONTINUOUS, small.replayed, 150),
     "SAC": (small.sac, CONTINUOUS, small.replayed, 150),
     "QRSAC": (small.qrsac, CONTINUOUS, small.replayed, 150),
+    "SARSA": (small.sarsa, CONTINUOUS, small.replayed, 150),
+    "SARSA, deterministic": (small.deterministic_sarsa, CONTINUOUS, small.replayed, 150),
+    "SARSA, on-policy": (partial(small.sarsa, on_policy=True), CONTINUOUS, small.whole, 300),
+    "IQL": (small.iql, CONTINUOUS, small.replayed, 150),
+    "MDQ": (small.mdq, CONTINUOUS, small.replayed, 100),
     "MuZero": (small.muzero, DISCRETE, small.searched, 20),
 }
 

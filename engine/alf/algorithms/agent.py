@@ -184,6 +184,8 @@ class Agent(RLAlgorithm):
         self._learners = [
             part for field, part in parts.items() if part is not None and field != "rw"
         ]
+        if rl_algorithm.use_rollout_state:
+            self.use_rollout_state = True  # it learns from states that the agent has to store
 
     def set_path(self, path: str) -> None:
         super().set_path(path)

@@ -158,6 +158,8 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
         self._reward_normalizer = None
         if reward_normalizer_ctor is not None:
             self._reward_normalizer = reward_normalizer_ctor(observation_spec=())
+        if rl.use_rollout_state:
+            self.use_rollout_state = True  # it learns from states that the agent has to store
 
     def set_path(self, path: str) -> None:
         super().set_path(path)
