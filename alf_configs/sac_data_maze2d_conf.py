@@ -1,4 +1,4 @@
-"""Flat SAC by ALF's own trainer in the U-maze; `iql_maze2d_conf.py` learns from its replay buffer."""
+"""Flat SAC without a hierarchy's agent, in the U-maze; `iql_maze2d_conf.py` learns from its data."""
 
 import alf
 from alf.algorithms.sac_algorithm import SacAlgorithm

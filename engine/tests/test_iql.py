@@ -89,9 +89,9 @@ def test_a_policy_is_learned_from_random_data_without_interaction(
     env = small.bandit(ActionType.Continuous)
     _leave_random_data(tmp_path, env)
     config = small.replayed(offline_buffer_dir=str(tmp_path), rl_train_after_update_steps=10**9)
-    algorithm = small.make(small.iql(), env, config)
+    algorithm = small.make(small.iql(temperature=0.05), env, config)
     algorithm.load_offline_replay_buffer(env.observation_spec())
-    for _ in range(100):
+    for _ in range(250):
         algorithm.train_iter()
     assert algorithm._replay_buffer is None or algorithm._replay_buffer.total_size == 0
     assert small.mean_reward(algorithm, ActionType.Continuous) > 0.85
