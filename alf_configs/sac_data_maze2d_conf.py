@@ -1,4 +1,4 @@
-"""Flat SAC without a hierarchy's agent, in the U-maze; `iql_maze2d_conf.py` learns from its data."""
+"""Flat SAC as ALF runs it, in the U-maze; `iql_maze2d_conf.py` learns from its replay buffer."""
 
 import alf
 from alf.algorithms.sac_algorithm import SacAlgorithm

@@ -1,0 +1,56 @@
+"""SARSA from a replay buffer, with the actor of soft actor-critic, on Pendulum-v1."""
+
+import alf
+from alf.algorithms.sarsa_algorithm import SarsaAlgorithm
+from alf.networks.actor_distribution_networks import ActorDistributionNetwork
+from alf.networks.critic_networks import CriticNetwork
+from alf.optimizers import Adam
+from alf.utils.math_ops import clipped_exp
+
+alf.config("create_environment", env_name="Pendulum-v1", num_parallel_environments=1)
+
+alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
+alf.config("CriticNetwork", joint_fc_layer_params=(128, 128))
+alf.config(
+    "NormalProjectionNetwork",
+    state_dependent_std=True,
+    scale_distribution=True,
+    std_transform=clipped_exp,
+)
+alf.config(
+    "SarsaAlgorithm",
+    actor_network_ctor=ActorDistributionNetwork,
+    critic_network_ctor=CriticNetwork,
+    use_entropy_reward=True,
+    target_entropy=-1.0,
+    target_update_tau=0.005,
+    target_update_period=1,
+    actor_optimizer=Adam(lr=1e-3),
+    critic_optimizer=Adam(lr=1e-3),
+    alpha_optimizer=Adam(lr=1e-3),
+)
+alf.config("OneStepTDLoss", gamma=0.98)
+alf.config("ReplayBuffer", enable_checkpoint=True)
+
+# States are stored, so that one step is enough: it knows the observation before it.
+alf.config(
+    "TrainerConfig",
+    algorithm_ctor=SarsaAlgorithm,
+    num_iterations=10_000,
+    unroll_length=1,
+    initial_collect_steps=500,
+    mini_batch_length=1,
+    mini_batch_size=256,
+    num_updates_per_train_iter=1,
+    whole_replay_buffer_training=False,
+    clear_replay_buffer=False,
+    replay_buffer_length=20_000,
+    num_checkpoints=1,
+    evaluate=True,
+    num_evals=5,
+    num_eval_episodes=20,
+    num_eval_environments=10,
+    async_eval=False,
+    summary_interval=200,
+    random_seed=0,
+)
