@@ -145,6 +145,7 @@ LEARNERS = {
     "ddpg_pendulum": _flat("ddpg_pendulum", -250),
     "qrsac_pendulum": _flat("qrsac_pendulum", -250),
     "sac_pendulum": _flat("sac_pendulum", -250),
+    "mbrl_pendulum": _flat("mbrl_pendulum", -250),
     "sac_encoder_pendulum": _flat("sac_encoder_pendulum", -250),
     "sac_action_repeat_mountain_car": _flat("sac_action_repeat_mountain_car", 85),
     "sac_icm_mountain_car": _flat("sac_icm_mountain_car", 85),

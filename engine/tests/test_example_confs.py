@@ -46,6 +46,8 @@ def _train(name: str, root_dir: Path, num_iterations: int) -> RLTrainer:
     alf.reset_configs()
     settings = ON_POLICY if _is_on_policy(name) else SMALL
     settings = {**settings, "TrainerConfig.num_iterations": num_iterations}
+    if _is_offline(name):
+        settings["TrainerConfig.offline_buffer_dir"] = str(_data_for(root_dir))
     conf_file = str(EXAMPLES / name)
     alf.parse_config(conf_file, [f"{key}={value!r}" for key, value in settings.items()])
     trainer = RLTrainer(TrainerConfig(root_dir=str(root_dir), conf_file=conf_file))
@@ -55,6 +57,21 @@ def _train(name: str, root_dir: Path, num_iterations: int) -> RLTrainer:
 
 def _is_on_policy(name: str) -> bool:
     return name.startswith(("ac_", "ppo_", "trac_"))
+
+
+def _is_offline(name: str) -> bool:
+    return "bc_pendulum" in name
+
+
+def _data_for(root_dir: Path) -> Path:
+    """A run that has left data."""
+    data = root_dir.with_name("data")
+    if not data.exists():
+        _train("sac_pendulum_conf.py", data, 50)
+        alf.close_env()
+        alf.reset_configs()
+        summary.reset_global_counter()
+    return data
 
 
 def _updates(trainer: RLTrainer) -> int:
@@ -83,6 +100,9 @@ def test_there_is_an_example_of_each_kind() -> None:
         "encoder",
         "entropy_target",
         "muzero",
+        "mbrl",
+        "bc_pendulum",
+        "causal_bc",
         "action_repeat",
         "sac_pendulum_conf",
         "lstm",
