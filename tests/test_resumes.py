@@ -12,9 +12,7 @@ import torch
 import alf
 from alf_layered.environments import maze2d_alf
 from benchmarks.torture import resumes
-from benchmarks.torture.smoke import CONFIGURATIONS, PointEnvironment, fresh, trainer_of
-
-QUICK = ("sac_over_sac_maze2d", "muzero_cartpole")
+from benchmarks.torture.smoke import CONFIGURATIONS, PointEnvironment, fresh, play, trainer_of
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +22,14 @@ def _fresh_process_state() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(
-    "name",
-    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CONFIGURATIONS],
-)
-def test_a_resumed_run_equals_one_that_was_not_stopped(name: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.configurations
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_resumed_run_equals_one_that_was_not_stopped_and_plays(name: str, tmp_path: Path) -> None:
     assert resumes.resume_differences(name, tmp_path) == []
+    episodes = play(name, tmp_path / "stopped", resumes.more_settings(name, tmp_path))
+    assert len(episodes) == 4
+    assert all(episode.length > 0 for episode in episodes)
 
 
 @pytest.mark.parametrize("push", [0.0, 0.3])

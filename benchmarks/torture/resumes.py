@@ -86,6 +86,11 @@ def _newest(root_dir: Path) -> dict[str, Any]:
     return {s: torch.load(folder / f"ckpt-{newest}{s}", weights_only=True) for s in suffixes}
 
 
+def more_settings(name: str, folder: Path) -> dict[str, Any]:
+    """What a configuration needs to know of `folder`: where the skills are that it reuses."""
+    return {"_CONFIG._USER.skills": str(folder / "skills")} if name == _REUSES else {}
+
+
 def resume_differences(name: str, folder: Path) -> list[str]:
     """In what a resumed run of a configuration differs from one that was not stopped; [] is right.
 
@@ -93,10 +98,9 @@ def resume_differences(name: str, folder: Path) -> list[str]:
         name: the configuration's file without `_conf.py`.
         folder: empty.
     """
-    more: dict[str, Any] = {}
-    if name == _REUSES:
+    more = more_settings(name, folder)
+    if more:
         train(_LEARNS, folder / "skills", 8, {})
-        more["_CONFIG._USER.skills"] = str(folder / "skills")
     end = FIRST + SECOND
     train(name, folder / "whole", end, more, save=FIRST)
     train(name, folder / "stopped", end, more, stop=FIRST)

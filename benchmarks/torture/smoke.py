@@ -24,7 +24,10 @@ import alf_layered.networks.prob_dynamics  # noqa: F401
 from alf.algorithms.config import TrainerConfig
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.trainers._play import Episode, play_episodes
+from alf.trainers._player import create_player
 from alf.trainers.policy_trainer import RLTrainer
+from alf.utils.checkpoint_utils import Checkpointer
 from alf_layered import MPPI, OnPolicyOptions, TDMPC2Settings, model_of_size
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 
@@ -153,9 +156,26 @@ def trainer_of(
         more: further settings, as with `--conf_param`.
         warm_up: own transitions of each level before its first update.
     """
+    _configure(name, num_iterations, more or {}, warm_up)
+    return RLTrainer(TrainerConfig(root_dir=str(root_dir)))
+
+
+def play(name: str, root_dir: Path, more: Mapping[str, Any] | None = None) -> list[Episode]:
+    """Four episodes of what a run of `trainer_of` with the same settings has saved last."""
+    _configure(name, 1, more or {}, warm_up=6)
+    env = alf.get_env()
+    player = create_player(TrainerConfig(root_dir=str(root_dir)), env)
+    Checkpointer(str(root_dir / "train" / "algorithm"), algorithm=player).load(
+        "latest", including_optimizer=False, including_replay_buffer=False
+    )
+    return play_episodes(env, player, 4)
+
+
+def _configure(name: str, num_iterations: int, more: Mapping[str, Any], warm_up: int) -> None:
+    """Parses the configuration in smoke form and makes its environment."""
     fresh()
     settings = {**_SMALL, **_OF_ONE.get(name, {}), "TrainerConfig.num_iterations": num_iterations}
-    settings |= more or {}
+    settings |= more
     if name in _POINTS:
 
         def load(environment_name: str, env_id: Any = None, batch_size: int = 1) -> Any:
@@ -169,7 +189,6 @@ def trainer_of(
     _shrink_levels(warm_up)
     _shrink_search()
     alf.get_env()
-    return RLTrainer(TrainerConfig(root_dir=str(root_dir)))
 
 
 def _shrink_levels(warm_up: int) -> None:
