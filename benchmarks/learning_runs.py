@@ -144,6 +144,8 @@ LEARNERS = {
     "dqn_cart_pole": _flat("dqn_cart_pole", 400),
     "ddpg_pendulum": _flat("ddpg_pendulum", -250),
     "qrsac_pendulum": _flat("qrsac_pendulum", -250),
+    "dsac_pendulum": _flat("dsac_pendulum", -250),
+    "doac_pendulum": _flat("doac_pendulum", -250),
     "sac_pendulum": _flat("sac_pendulum", -250),
     "mbrl_pendulum": _flat("mbrl_pendulum", -250),
     "sac_encoder_pendulum": _flat("sac_encoder_pendulum", -250),

@@ -52,7 +52,7 @@ _NAMES: dict[Range, str] = {
         initial_collect_steps ddp_paras_check_interval priority_replay_alpha priority_replay_eps
         rl_train_after_update_steps max_episode_steps num_earliest_frames_ignored
         variance_epsilon clipping update_max_calls ou_stddev stddev same_action_noise dqda_clipping
-        action_l2 td_loss_weight importance_ratio_clipping log_prob_clipping pb_c_init
+        action_l2 td_loss_weight explore_delta beta_ub policy_kl_loss_weight importance_ratio_clipping log_prob_clipping pb_c_init
         ucb_break_tie_eps value_min_max_delta num_unroll_steps alpha_adjust_rate
         reset_reward_sum_period MCTSModel.initial_alpha SimpleMCTSModel.initial_alpha
         value_loss_weight reward_loss_weight policy_loss_weight game_over_loss_weight

@@ -14,7 +14,9 @@ from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.agent import Agent
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
+from alf.algorithms.doac_algorithm import DOacAlgorithm
 from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.dsac_algorithm import DSacAlgorithm
 from alf.algorithms.iql_algorithm import IqlAlgorithm
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByMoves
 from alf.algorithms.mcts_models import (
@@ -40,7 +42,7 @@ from alf.data_structures import StepType, TimeStep
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.actor_networks import ActorNetwork
-from alf.networks.critic_networks import CriticNetwork
+from alf.networks.critic_networks import CriticNetwork, CriticQuantileNetwork
 from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.mdq_critic_networks import MdqCriticNetwork
 from alf.networks.projection_networks import NormalProjectionNetwork
@@ -237,6 +239,31 @@ def mdq() -> Callable:
         )
 
     return make
+
+
+def dsac(cls: Any = DSacAlgorithm, **options: Any) -> partial:
+    return partial(
+        cls,
+        **{
+            "num_quantiles": NUM_QUANTILES,
+            "actor_network_cls": _actor,
+            "critic_network_cls": partial(
+                CriticQuantileNetwork,
+                obs_act_joint_fc_layer_params=HIDDEN,
+                tau_embedding_dim=16,
+                obs_act_tau_joint_fc_layer_params=HIDDEN,
+            ),
+            "critic_loss_ctor": partial(OneStepTDQRLoss, num_quantiles=NUM_QUANTILES, gamma=0.9),
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "alpha_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def doac() -> partial:
+    return dsac(DOacAlgorithm, explore_delta=1.0, beta_ub=1.0)
 
 
 def muzero() -> partial:

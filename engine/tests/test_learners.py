@@ -30,6 +30,8 @@ LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
     "SARSA, on-policy": (partial(small.sarsa, on_policy=True), CONTINUOUS, small.whole, 300),
     "IQL": (small.iql, CONTINUOUS, small.replayed, 150),
     "MDQ": (small.mdq, CONTINUOUS, small.replayed, 100),
+    "DSAC": (small.dsac, CONTINUOUS, small.replayed, 150),
+    "DOAC": (small.doac, CONTINUOUS, small.replayed, 150),
     "MuZero": (small.muzero, DISCRETE, small.searched, 20),
 }
 
@@ -79,7 +81,7 @@ def test_rows_do_not_influence_each_other(name: str) -> None:
     torch.testing.assert_close(alone[1:], together[1:])
 
 
-@pytest.mark.parametrize("name", ["DQN", "DDPG", "SAC", "QRSAC"])
+@pytest.mark.parametrize("name", ["DQN", "DDPG", "SAC", "QRSAC", "DSAC", "DOAC"])
 def test_the_state_of_a_train_step_is_what_was_announced(name: str) -> None:
     """Also where there is nothing in it: an agent's other parts may have a state."""
     algorithm = _trained(name, iterations=0)

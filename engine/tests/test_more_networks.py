@@ -71,11 +71,16 @@ def test_each_quantile_has_a_value_of_its_own(naive: bool) -> None:
     assert vector.make_parallel(3)((obs_act, tau))[0].shape == (4, 3, 5, 2)
 
 
-def test_encodings_that_are_multiplied_have_one_size() -> None:
-    with pytest.raises(ValueError, match="must be the same"):
-        CriticQuantileNetwork(
-            (OBSERVATION, ACTION), TensorSpec((5,)), obs_act_joint_fc_layer_params=(8,)
-        )
+@pytest.mark.parametrize("tau_layers", [None, (7,), (6, 3)])
+def test_encodings_that_are_multiplied_have_one_size(tau_layers: tuple[int, ...] | None) -> None:
+    critic = CriticQuantileNetwork(
+        (OBSERVATION, ACTION),
+        TensorSpec((5,)),
+        obs_act_joint_fc_layer_params=(8,),
+        tau_fc_layer_params=tau_layers,
+    )
+    size = (tau_layers or (64,))[-1]
+    assert critic._obs_act.output_spec == critic._tau.output_spec == TensorSpec((size,))
 
 
 @pytest.mark.parametrize("conditional", [False, True])

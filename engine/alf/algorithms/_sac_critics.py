@@ -97,6 +97,8 @@ def rows_of(rows: slice, nested: Any) -> Any:
 
 def carry_states(sac: SacAlgorithm, observation: Any, action: Any, state: SacState) -> SacState:
     """The state with that of all critics after ``action`` was taken."""
+    if not sac._has_critic_state:
+        return state
     inputs = sac._kind.critic_inputs(observation, action)
     if sac._kind.type is ActionType.Continuous:
         state = state._replace(actor=sac._critic_networks(inputs, state.actor)[1])

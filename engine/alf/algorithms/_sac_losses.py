@@ -53,16 +53,23 @@ def parts_of(log_pi: Any) -> Sequence[Tensor]:
     return [log_pi] if isinstance(log_pi, Tensor) else log_pi
 
 
-def loss_of_replicas(td_losses: Sequence[Callable] | nn.ModuleList, info: SacInfo) -> Tensor:
+def loss_of_replicas(
+    td_losses: Sequence[Callable] | nn.ModuleList, info: SacInfo, **arguments: Tensor
+) -> Tensor:
     """The sum [T, B] over replicas of their losses.
 
     Losses that were made together and have no state of their own are computed in one call of the
     first, one batch after the other.
+
+    Args:
+        arguments: more arguments [T, B, ...] of each loss.
     """
     critics, target = info.critic.critics, info.critic.target_critic
     replicas = critics.shape[2]
     if not (isinstance(td_losses, CriticLosses) and td_losses.are_alike()):
-        parts = [td_losses[i](info, critics[:, :, i], target).loss for i in range(replicas)]
+        parts = [
+            td_losses[i](info, critics[:, :, i], target, **arguments).loss for i in range(replicas)
+        ]
         return sum(parts[1:], parts[0])
 
     def repeat(x: Tensor) -> Tensor:
@@ -74,7 +81,9 @@ def loss_of_replicas(td_losses: Sequence[Callable] | nn.ModuleList, info: SacInf
         discount=repeat(info.discount),
         discounted_return=nest.map_structure(repeat, info.discounted_return),
     )
-    loss = td_losses[0](rows, critics.transpose(1, 2).flatten(1, 2), repeat(target)).loss
+    repeated = {name: repeat(x) for name, x in arguments.items()}
+    values = critics.transpose(1, 2).flatten(1, 2)
+    loss = td_losses[0](rows, values, repeat(target), **repeated).loss
     return loss.unflatten(1, (replicas, -1)).sum(1)
 
 

@@ -550,11 +550,14 @@ class SacAlgorithm(OffPolicyAlgorithm):
                 info, self._alphas(), gamma, self._entropy_normalizer
             )
             info = info._replace(reward=reward)
-        loss = sac_losses.loss_of_replicas(self._critic_losses, info)
+        loss = self._loss_of_replicas(info)
         priority = ()
         if self._calculate_priority:
             priority = sac_losses.priority_of(info.step_type, loss)
         return LossInfo(loss=loss, priority=priority, extra=loss / self._num_critic_replicas)
+
+    def _loss_of_replicas(self, info: SacInfo) -> Tensor:
+        return sac_losses.loss_of_replicas(self._critic_losses, info)
 
     def _summarize_alphas(self) -> None:
         names = ["alpha/discrete", "alpha/continuous"]

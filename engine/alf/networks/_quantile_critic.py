@@ -59,10 +59,10 @@ class CriticQuantileNetwork(_Quantiles):
         obs_act_activation: of the layers before the product.
         tau_embedding_dim: number of cosines of a tau.
         tau_input_processors: embeds tau [B, N] as [B, N, tau_embedding_dim] instead of cosines.
-        tau_fc_layer_params: sizes of the layers after the embedding; the last one is that of the
-            encoding of observation and action.
+        tau_fc_layer_params: sizes of the layers after the embedding; None: one of the embedding's
+            size. The encoding of observation and action ends with a layer of the last size.
         tau_activation: of those layers.
-        obs_act_tau_joint_fc_layer_params: sizes of the layers after the product.
+        obs_act_tau_joint_fc_layer_params: sizes of the layers after the product, which have ReLU.
         use_fc_bn: batch normalisation in all layers but the last.
         use_fc_ln: layer normalisation in all layers but the last.
         kernel_initializer: of all layers but the last; None for variance scaling.
@@ -91,7 +91,7 @@ class CriticQuantileNetwork(_Quantiles):
         tau_embedding_dim: int = 64,
         tau_input_processors: Any = None,
         tau_fc_layer_params: Sequence[int] | None = None,
-        tau_activation: Activation = torch.relu_,
+        tau_activation: Activation = torch.sigmoid,
         obs_act_tau_joint_fc_layer_params: Sequence[int] | None = None,
         use_fc_bn: bool = False,
         use_fc_ln: bool = True,
@@ -132,11 +132,12 @@ class CriticQuantileNetwork(_Quantiles):
                 **layers,
             ),
         ]
+        tau_layers = tuple(tau_fc_layer_params or (tau_embedding_dim,))
         self._obs_act = EncodingNetwork(
             input_tensor_spec,
             input_preprocessors=type(input_tensor_spec)(encoders),
             preprocessing_combiner=observation_action_combiner or NestConcat(),
-            fc_layer_params=obs_act_joint_fc_layer_params,
+            fc_layer_params=(*(obs_act_joint_fc_layer_params or ()), tau_layers[-1]),
             activation=obs_act_activation,
             name=f"{name}.obs_act_encoder",
             **layers,
@@ -144,23 +145,16 @@ class CriticQuantileNetwork(_Quantiles):
         self._embedding = tau_input_processors or _Cosines(tau_embedding_dim)
         self._tau = EncodingNetwork(
             TensorSpec((tau_embedding_dim,)),
-            fc_layer_params=tau_fc_layer_params,
+            fc_layer_params=tau_layers,
             activation=tau_activation,
             name=f"{name}.tau_encoder",
             **layers,
         )
         spec = self._obs_act.output_spec
-        if spec != self._tau.output_spec:
-            raise ValueError(
-                f"{name}: observation and action are encoded as {spec}, tau as "
-                f"{self._tau.output_spec}; the last sizes of obs_act_joint_fc_layer_params and "
-                "tau_fc_layer_params must be the same"
-            )
         self._joint = EncodingNetwork(
             spec,
             output_tensor_spec=output_tensor_spec,
             fc_layer_params=obs_act_tau_joint_fc_layer_params,
-            activation=obs_act_activation,
             last_layer_size=output_tensor_spec.numel,
             last_activation=identity,
             last_kernel_initializer=last_kernel_initializer or small_uniform_init(0.003),
@@ -194,12 +188,12 @@ class _ParallelQuantiles(_Quantiles):
 
 
 class _Cosines(torch.nn.Module):
-    """``cos(pi i tau)`` for i = 0..n - 1 (eq. 4)."""
+    """``cos(pi i tau)`` for i = 1..n; equation (4) begins with 0, where it is constant."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
         self._n = n
 
     def forward(self, tau: Tensor) -> Tensor:
-        i = torch.arange(self._n, dtype=tau.dtype, device=tau.device)
+        i = torch.arange(1, self._n + 1, dtype=tau.dtype, device=tau.device)
         return torch.cos(torch.pi * i * tau.unsqueeze(-1))

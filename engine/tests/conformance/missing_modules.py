@@ -2,8 +2,6 @@
 
 MODULES = (
     "alf.algorithms.decoding_algorithm",
-    "alf.algorithms.doac_algorithm",
-    "alf.algorithms.dsac_algorithm",
     "alf.algorithms.functional_particle_vi_algorithm",
     "alf.algorithms.generator",
     "alf.algorithms.hypernetwork_algorithm",

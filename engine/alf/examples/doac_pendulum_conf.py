@@ -1,0 +1,64 @@
+"""Distributional SAC with optimistic exploration on Pendulum-v1, one update for each step."""
+
+from functools import partial
+
+import alf
+from alf.algorithms.doac_algorithm import DOacAlgorithm
+from alf.algorithms.one_step_loss import OneStepTDQRLoss
+from alf.optimizers import Adam
+from alf.utils.math_ops import clipped_exp
+
+NUM_QUANTILES = 16
+
+alf.config("create_environment", env_name="Pendulum-v1", num_parallel_environments=1)
+
+alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
+alf.config(
+    "CriticQuantileNetwork",
+    obs_act_joint_fc_layer_params=(128,),
+    tau_embedding_dim=32,
+    obs_act_tau_joint_fc_layer_params=(128,),
+)
+alf.config(
+    "NormalProjectionNetwork",
+    state_dependent_std=True,
+    scale_distribution=True,
+    std_transform=clipped_exp,
+)
+alf.config(
+    "DOacAlgorithm",
+    num_quantiles=NUM_QUANTILES,
+    use_entropy_reward=True,
+    min_critic_by_critic_mean=True,
+    critic_loss_ctor=partial(OneStepTDQRLoss, num_quantiles=NUM_QUANTILES, gamma=0.98),
+    explore_delta=1.0,
+    beta_ub=1.0,
+    target_entropy=-1.0,
+    target_update_tau=0.005,
+    actor_optimizer=Adam(lr=1e-3),
+    critic_optimizer=Adam(lr=1e-3),
+    alpha_optimizer=Adam(lr=1e-3),
+)
+alf.config("ReplayBuffer", enable_checkpoint=True)
+
+alf.config(
+    "TrainerConfig",
+    algorithm_ctor=DOacAlgorithm,
+    num_iterations=10_000,
+    unroll_length=1,
+    initial_collect_steps=100,
+    mini_batch_length=2,
+    mini_batch_size=128,
+    num_updates_per_train_iter=1,
+    whole_replay_buffer_training=False,
+    clear_replay_buffer=False,
+    replay_buffer_length=20_000,
+    num_checkpoints=1,
+    evaluate=True,
+    num_evals=5,
+    num_eval_episodes=20,
+    num_eval_environments=10,
+    async_eval=False,
+    summary_interval=200,
+    random_seed=0,
+)
