@@ -141,6 +141,7 @@ LEARNERS = {
     "ac_entropy_target_cart_pole": _flat("ac_entropy_target_cart_pole", 195),
     "trac_cart_pole": _flat("trac_cart_pole", 195),
     "ppo_cart_pole": _flat("ppo_cart_pole", 475),
+    "ppg_cart_pole": _flat("ppg_cart_pole", 475),
     "dqn_cart_pole": _flat("dqn_cart_pole", 400),
     "ddpg_pendulum": _flat("ddpg_pendulum", -250),
     "qrsac_pendulum": _flat("qrsac_pendulum", -250),

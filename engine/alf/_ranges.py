@@ -44,6 +44,7 @@ _NAMES: dict[Range, str] = {
         grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
         l2_dist_close_reward_fn.threshold initial_priority action_dist_clip_per_dim
         scalar_var distance_to_decelerate
+        max_weight hinge_softness
     """,
     AT_LEAST_0: """
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval
@@ -52,7 +53,8 @@ _NAMES: dict[Range, str] = {
         initial_collect_steps ddp_paras_check_interval priority_replay_alpha priority_replay_eps
         rl_train_after_update_steps max_episode_steps num_earliest_frames_ignored
         variance_epsilon clipping update_max_calls ou_stddev stddev same_action_noise dqda_clipping
-        action_l2 td_loss_weight explore_delta beta_ub policy_kl_loss_weight importance_ratio_clipping log_prob_clipping pb_c_init
+        action_l2 td_loss_weight importance_ratio_clipping log_prob_clipping pb_c_init
+        explore_delta beta_ub policy_kl_loss_weight
         ucb_break_tie_eps value_min_max_delta num_unroll_steps alpha_adjust_rate
         reset_reward_sum_period MCTSModel.initial_alpha SimpleMCTSModel.initial_alpha
         value_loss_weight reward_loss_weight policy_loss_weight game_over_loss_weight

@@ -71,6 +71,7 @@ SCOPE = (
     "alf.algorithms.icm_algorithm",
     "alf.algorithms.iql_algorithm",
     "alf.algorithms.mbrl_algorithm",
+    "alf.algorithms.lagrangian_reward_weight_algorithm",
     "alf.algorithms.mcts_algorithm",
     "alf.algorithms.mcts_models",
     "alf.algorithms.mdq_algorithm",
@@ -92,6 +93,7 @@ SCOPE = (
     "alf.algorithms.rnd_algorithm",
     "alf.algorithms.sac_algorithm",
     "alf.algorithms.sarsa_algorithm",
+    "alf.algorithms.seditor_algorithm",
     "alf.algorithms.td_loss",
     "alf.algorithms.trac_algorithm",
 )

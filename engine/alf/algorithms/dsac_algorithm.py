@@ -48,9 +48,7 @@ TauInfo = namedtuple(
 DSacInfo = namedtuple(
     "DSacInfo", [f for f in SacInfo._fields if f != "repr"] + ["tau_info"], default_value=()
 )
-_DSacInfoWithRepr = namedtuple(
-    "DSacInfoWithRepr", [*DSacInfo._fields, "repr"], default_value=()
-)
+_DSacInfoWithRepr = namedtuple("DSacInfoWithRepr", [*DSacInfo._fields, "repr"], default_value=())
 
 
 @configurable
@@ -171,7 +169,7 @@ class DSacAlgorithm(SacAlgorithm):
         self._min_critic_by_critic_mean = min_critic_by_critic_mean and not is_epistemic
         self._is_epistemic = is_epistemic
         if is_epistemic:
-            constant = self._log_alpha.detach()
+            constant = self._log_alphas()[0].detach()
             del self._log_alpha
             self.register_buffer("_log_alpha", constant)
         self._taus = TauInfo()  # of the train step that is being made
@@ -213,13 +211,13 @@ class DSacAlgorithm(SacAlgorithm):
 
     def _signs(self) -> Any:
         """-1 for a reward with negative weight, whose high values are the bad ones; [n, 1] or 1."""
-        if not self.has_multidim_reward():
+        if self.reward_weights is None:
             return 1.0
         return torch.where(self.reward_weights < 0, -1.0, 1.0).unsqueeze(-1)
 
     def _weighted(self, values: Tensor) -> Tensor:
         """The sum [...] of values [..., n] of all rewards by their weights; one as it is."""
-        return (values * self.reward_weights).sum(-1) if self.has_multidim_reward() else values
+        return values if self.reward_weights is None else (values * self.reward_weights).sum(-1)
 
     def _mean_of(self, quantiles: Tensor, delta: Tensor) -> Tensor:
         """From quantiles [B, (n,) N] the number [B] that the policy maximizes."""

@@ -65,6 +65,10 @@ class PPGAuxAlgorithm(OffPolicyAlgorithm):
         for key, value in given.items():
             if value is None:
                 raise ValueError(f"{name}.{key} is None; the auxiliary phase needs it to train")
+        for key in ("interval", "mini_batch_size", "num_updates_per_train_iter"):
+            value = getattr(aux_options, key)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"PPGAuxOptions.{key} is {value!r}; allowed: int of at least 1")
         assert config is not None
         assert dual_actor_value_network is not None
         (optimizer,) = own_optimizers(optimizer)
