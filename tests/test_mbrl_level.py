@@ -98,7 +98,7 @@ def _final_distance(agent: HierarchyAgent) -> float:
 
 @pytest.mark.parametrize("place", ["alone", "under random options"])
 def test_it_learns_what_its_actions_do(place: str) -> None:
-    """At random an episode ends at 0.5."""
+    """Where the actions are random an episode ends at 0.54 (measured)."""
     if place == "alone":
         agent = _agent([_level(name="low")], [])
     else:
@@ -109,8 +109,7 @@ def test_it_learns_what_its_actions_do(place: str) -> None:
     assert _final_distance(agent) < 0.2
 
 
-def test_it_learns_what_the_level_below_does() -> None:
-    """Above a level that does not listen the model is right, though nothing can be planned."""
+def test_it_trains_above_another_level() -> None:
     low = partial(RandomLevel, control_interval=2, name="low")
     agent = _agent([_level(name="top"), low], [skill(1)])
     model = agent.levels[0].algorithm._dynamics_module

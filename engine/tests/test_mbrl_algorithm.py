@@ -247,7 +247,8 @@ def test_an_agent_trains_the_representation_once_and_saves_it_once() -> None:
 def test_the_first_reward_is_past() -> None:
     """The cost is minus the rewards after the actions, without the one that has come already."""
     agent = _latent_agent()
-    learner, planner = agent._representation_learner, agent._rl_algorithm
+    learner: Any = agent._representation_learner
+    planner: Any = agent._rl_algorithm
     latent, plans = torch.rand(2, 16), torch.rand(2, 5, 3, 2)
     costs = planner._cost(latent, plans)
     for b in range(2):

@@ -43,6 +43,7 @@ def _step(observation: Tensor, step_type: int = StepType.MID) -> TimeStep:
     return TimeStep(step_type=types, observation=observation)
 
 
+_NESTED: Any = [ACTION, ACTION]
 GOALS = torch.tensor([[0.3, 1.0], [-0.6, 3.0], [0.0, 2.0]])
 
 
@@ -115,7 +116,7 @@ def test_the_next_search_profits_from_the_last() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: PlanAlgorithm(OBSERVATION, [ACTION, ACTION]), "one continuous action of rank 1"),
+        (lambda: PlanAlgorithm(OBSERVATION, _NESTED), "one continuous action of rank 1"),
         (
             lambda: PlanAlgorithm(OBSERVATION, BoundedTensorSpec((), torch.int64, 0, 2)),
             "one continuous action of rank 1",
