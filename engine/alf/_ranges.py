@@ -67,6 +67,7 @@ _NAMES: dict[Range, str] = {
         multi_quantile_huber_loss.delta bias_init_range kernel_init_gain keep_stacked_frames
         projection_output_init_gain logits_init_output_factor ensemble_group distance_to_stop
         f_norm_penalty_weight bc_regulatization_weight
+        critic_l2_weight function_extra_bs_ratio function_extra_bs_std
     """,
     AT_LEAST_1: """
         unroll_queue_size unroll_parameter_update_period num_evals eval_interval num_eval_episodes
@@ -75,6 +76,8 @@ _NAMES: dict[Range, str] = {
         rl_train_every_update_steps target_update_period num_critic_replicas batch_size
         batch_size_per_env eval_batch_size_per_env num_parallel_environments
         torch_num_threads_per_env num_environments max_length recent_data_steps capacity
+        particle_dim num_particles critic_iter_num critic_input_dim critic_hidden_layers
+        function_bs num_train_classes CriticAlgorithm.output_dim FuncParVIAlgorithm.output_dim
         window_size stack_size hidden_size num_quantiles K average_window num_of_goals
         num_of_skills num_simulations num_parallel_sims reanalyze_td_steps reanalyze_batch_size
         min_td_steps num_sampled_actions latent_size duration actions_num random_length_range
