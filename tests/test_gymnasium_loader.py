@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import gymnasium
@@ -11,6 +12,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+import alf
 import alf_layered.environments.maze2d_gym  # noqa: F401  (registers the ids)
 from alf.data_structures import StepType
 from alf.environments.utils import create_environment
@@ -425,3 +427,37 @@ def test_a_reward_that_is_no_number_is_named():
     action[2] = 2.0
     with pytest.raises(ValueError, match="reward of instance 2 is nan"):
         env.step(action)
+
+
+class HalfBounded(gymnasium.Env):
+    """Observes the action that it got; no dimension but the last has two bounds."""
+
+    action_space = spaces.Box(
+        np.float32([0.0, -np.inf, -np.inf, -1.0]), np.float32([np.inf, 2.0, np.inf, 1.0])
+    )
+    observation_space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action):
+        return action, 0.0, False, False, {}
+
+
+def test_prev_action_is_what_was_executed_where_bounds_are_on_one_side():
+    env = gymnasium_loader.load(HalfBounded, batch_size=2)
+    env.reset()
+    step = env.step(torch.tensor([[-3.0, 5.0, 7.0, 1.5], [3.0, -5.0, -7.0, 0.5]]))
+    executed = torch.tensor([[0.0, 2.0, 7.0, 1.0], [3.0, -5.0, -7.0, 0.5]])
+    assert torch.equal(step.observation, executed)
+    assert torch.equal(step.prev_action, executed)
+
+
+def test_a_conf_file_can_name_a_function_that_makes_the_environment():
+    env = create_environment(
+        HalfBounded, gymnasium_loader.load, num_parallel_environments=2, seed=0
+    )
+    assert env.batch_size == 2
+    alf.config("create_environment", env_name=functools.partial(HalfBounded))
+    assert create_environment(env_load_fn=gymnasium_loader.load, num_parallel_environments=3)
+    alf.reset_configs()

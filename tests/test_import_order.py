@@ -14,7 +14,17 @@ PACKAGE = "alf_layered"
 LAYERS = (
     {"allowed"},
     {""},  # `alf_layered` itself, which loads its names lazily
-    {"rows", "clock", "bounds", "joints", "networks", "replay", "observation_maps", "transitions"},
+    {
+        "rows",
+        "clock",
+        "bounds",
+        "finite_update",
+        "joints",
+        "networks",
+        "replay",
+        "observation_maps",
+        "transitions",
+    },
     {"planners", "skills", "models", "encoders"},
     {"predictors", "tdmpc2"},
     {"levels"},

@@ -265,6 +265,17 @@ def test_learning_alone_needs_an_optimizer() -> None:
         make_model().learn([transitions()])
 
 
+@pytest.mark.parametrize("field", ["state", "next_state", "action"])
+def test_an_update_that_is_not_finite_changes_no_parameter(field: str) -> None:
+    model = make_model(create_optimizer=True)
+    batch = transitions()
+    before = [p.detach().clone() for p in model.parameters()]
+    bad = batch._replace(**{field: torch.full_like(getattr(batch, field), torch.nan)})
+    with pytest.raises(ValueError, match="update is not made: the loss is nan"):
+        model.learn([bad])
+    assert all(map(torch.equal, before, model.parameters()))
+
+
 def test_all_statistics_survive_saving() -> None:
     model = used_model({"symmetry_breaking_start": True, "n_models": 2})
     other = make_model(symmetry_breaking_start=True, n_models=2)

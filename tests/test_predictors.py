@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -132,6 +134,21 @@ def test_a_predictor_learns_the_line() -> None:
     assert rollout.reward.shape == (200, 1, 1, 3)
     still = 1 - (now[:, 0] - now[:, 1]).abs()
     assert (rollout.reward[:, 0, 0] - still[:, None]).abs().mean() < 0.15
+
+
+@pytest.mark.parametrize("field", ["reward", "observation"])
+def test_an_update_that_is_not_finite_changes_no_parameter(field: str) -> None:
+    class Broken(Line):
+        def sample(self, batch_size: int, length: int) -> Any:
+            batch = super().sample(batch_size, length)
+            getattr(batch, field)[0] = torch.nan
+            return batch
+
+    predictor = small_predictor(create_optimizer=True)
+    before = [p.detach().clone() for p in predictor.parameters()]
+    with pytest.raises(ValueError, match=r"update is not made: the loss is nan.*gradient norm of"):
+        predictor.learn(Broken(), 1, 8, 8)
+    assert all(map(torch.equal, before, predictor.parameters()))
 
 
 def test_values_of_long_decisions_are_discounted_by_their_duration() -> None:

@@ -88,6 +88,14 @@ def test_the_scale_follows_the_percentiles_and_is_at_least_one() -> None:
     assert set(scale.state_dict()) == {"value"}
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_the_scale_outlives_values_that_are_not_finite(bad: float) -> None:
+    scale = QScale(tau=0.5)
+    scale.update(torch.arange(101.0))
+    assert float(scale.update(torch.tensor([0.0, 1.0, bad]))) == pytest.approx(45.5)
+    assert float(scale.update(torch.zeros(4))) == pytest.approx(45.5 + 0.5 * (1 - 45.5))
+
+
 def _slow_member(net: NormedEnsemble, n: int, x: torch.Tensor) -> torch.Tensor:
     for i in range(len(net.weights)):
         x = x @ net.weights[i][n] + net.biases[i][n, 0]

@@ -166,10 +166,18 @@ def test_a_batch_that_never_fits_is_an_error_at_the_start() -> None:
         ({"warm_up": 500, "replay_buffer_length": 20}, {}, "warm_up=500 transitions do not fit"),
         ({"warm_up": 100}, {"num_iterations": 3}, "no update in this run: warm_up=100.*96 env"),
         ({"warm_up": 0}, {"priority_replay_beta": 0.9}, "priority_replay_beta has no effect"),
+        ({"warm_up": 0}, {"mini_batch_length": 5}, r"mini_batch_length=5 has no .*here 2 \(sac\)"),
     ],
 )
 def test_what_a_run_does_not_reach_is_said(
     options: dict[str, Any], settings: dict[str, Any], words: str, caplog: Any
 ) -> None:
     _agent(TrainingOptions(mini_batch_size=8, **options), **settings)
-    assert any(re.search(words, record.getMessage()) for record in caplog.records)
+    said = [bool(re.search(words, record.getMessage())) for record in caplog.records]
+    assert sum(said) == 1
+
+
+@pytest.mark.parametrize("length", [None, 2])
+def test_nothing_is_said_of_a_length_that_the_levels_use(length: int | None, caplog: Any) -> None:
+    _agent(TrainingOptions(mini_batch_size=8, warm_up=0), mini_batch_length=length)
+    assert "mini_batch_length" not in caplog.text

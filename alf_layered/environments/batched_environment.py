@@ -49,6 +49,7 @@ class BatchedEnvironment(AlfEnvironment):
         env_id: int | None = None,
         discount: float = 1.0,
         device: torch.device | str | None = None,
+        action_limits: Any = None,
     ) -> None:
         """
         Args:
@@ -60,6 +61,8 @@ class BatchedEnvironment(AlfEnvironment):
                 are numbered from `env_id * batch_size`.
             discount: discount of every step but a terminal one.
             device: where the tensors live; None is torch's default device.
+            action_limits: nest of `Limits` to which actions are clipped, for what a spec cannot
+                say (a bound on one side alone); None: the bounds of `action_spec`.
         """
         super().__init__()
         if batch_size < 1:
@@ -80,7 +83,9 @@ class BatchedEnvironment(AlfEnvironment):
         self._last = torch.full_like(self._env_id, int(StepType.LAST))
         self._current: TimeStep | None = None
         self._ended = torch.zeros(batch_size, dtype=torch.bool, device=self._device)
-        self._limits = map_structure(self._limits_of, action_spec)
+        if action_limits is None:
+            action_limits = map_structure(self._limits_of, action_spec)
+        self._limits = action_limits
 
     # ------------------------------------------------------------------- for the subclass
 
@@ -157,12 +162,12 @@ class BatchedEnvironment(AlfEnvironment):
             },
         )
 
-    def _limits_of(self, spec: TensorSpec) -> _Limits:
+    def _limits_of(self, spec: TensorSpec) -> Limits:
         if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete:
-            return _Limits(None, None)
+            return Limits(None, None)
         ends = (np.broadcast_to(end, spec.shape) for end in (spec.minimum, spec.maximum))
         low, high = (torch.tensor(end, dtype=spec.dtype, device=self._device) for end in ends)
-        return _Limits(low, high)
+        return Limits(low, high)
 
     def _discount_of(self, terminated: Tensor, restart: Tensor) -> Tensor:
         discount = (~terminated).to(torch.float32)
@@ -234,14 +239,14 @@ class BatchedEnvironment(AlfEnvironment):
         """Nothing is held that has to be given back."""
 
 
-class _Limits:
+class Limits:
     """Bounds of an action, tensors of its shape; None without any."""
 
     def __init__(self, low: Tensor | None, high: Tensor | None) -> None:
         self.low, self.high = low, high
 
 
-def _clipped(action: Tensor, limits: _Limits) -> Tensor:
+def _clipped(action: Tensor, limits: Limits) -> Tensor:
     """`action` inside its bounds; what is not finite stays, to be refused."""
     if limits.low is None or limits.high is None or action.shape[1:] != limits.low.shape:
         return action

@@ -133,6 +133,7 @@ class GymnasiumEnvironment(BatchedEnvironment):
             env_info_keys=(*self._info_keys, *(["success"] if self._adds_success else [])),
             env_id=env_id,
             discount=discount,
+            action_limits=self._actions.limits,
         )
 
     @property

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf_layered.environments.batched_environment import Limits
 from alf_layered.environments.checked_env import check_batch_shape
 
 _KEPT_DTYPES = {"uint8", "int8", "int16", "int32", "int64"}
@@ -75,6 +76,7 @@ class Actions:
         self._space = space
         self._leaves = map_space(lambda leaf: _ActionLeaf.of(leaf, normalize), space)
         self.spec = map_space(lambda _, leaf: leaf.spec(), space, self._leaves)
+        self.limits = map_space(lambda _, leaf: leaf.limits(), space, self._leaves)
 
     def to_numpy(self, action: Any, restart: np.ndarray) -> Any:
         """Actions for a vector environment; an idle one in the rows with `restart` `[B]`.
@@ -121,6 +123,16 @@ class _ActionLeaf(NamedTuple):
         if self.normalize:
             return _spec(-np.ones_like(self.low), np.ones_like(self.high), torch.float32)
         return _spec(self.low, self.high, torch.float32)
+
+    def limits(self) -> Limits:
+        """To what ALF's action is clipped; a spec has no bounds unless all are finite."""
+        if self.start is not None:
+            return Limits(None, None)
+        if self.normalize:
+            ones = torch.ones(self.low.shape)
+            return Limits(-ones, ones)
+        low, high = (torch.tensor(end, dtype=torch.float32) for end in (self.low, self.high))
+        return Limits(low, high)
 
     def to_numpy(self, value: Tensor, restart: np.ndarray) -> np.ndarray:
         action = value.detach().cpu().numpy()

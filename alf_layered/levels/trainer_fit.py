@@ -40,7 +40,8 @@ def check_config(config: TrainerConfig | None) -> None:
     """Refuses what does not go with several levels, or would have no effect.
 
     `whole_replay_buffer_training`, `clear_replay_buffer` and `mini_batch_length`, which ALF wants
-    of all off-policy learners, may be given and change nothing.
+    of all off-policy learners, may be given and change nothing. `check_levels_can_train` tells
+    where the levels use another `mini_batch_length`.
 
     Raises:
         ValueError: a setting or a data transformer would do nothing; names what does.
@@ -111,10 +112,12 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
         unrolled = int(config.num_iterations * config.unroll_length * num_envs)
         steps = min(steps, unrolled) if steps > 0 else unrolled
     prioritised = False
+    lengths: dict[str, int] = {}
     for level in levels:
         options = level.training_options
         if options is None or not level.learns:
             continue
+        lengths[level.name] = options.mini_batch_length
         prioritised |= options.priority_replay
         room = (options.replay_buffer_length - options.mini_batch_length + 1) * num_envs
         if 0 < room < options.mini_batch_size:
@@ -140,6 +143,14 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
                 options.warm_up,
                 steps,
             )
+    length = config.mini_batch_length
+    if length is not None and lengths and length not in lengths.values():
+        _logger.warning(
+            "TrainerConfig.mini_batch_length=%s has no effect: levels sample spans of their "
+            "TrainingOptions(mini_batch_length=...), here %s",
+            length,
+            ", ".join(f"{own} ({name})" for name, own in lengths.items()),
+        )
     given = [name for name in _OF_PRIORITIES if _differs(config, name)]
     if given and not prioritised:
         _logger.warning(

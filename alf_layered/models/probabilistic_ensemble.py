@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import alf
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, SHARE, UNIT, checked
+from alf_layered.finite_update import check_update, gradient_norm
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.mixture import Mixture, beta_nll, draw, log_density
 from alf_layered.models.model import Model
@@ -226,6 +227,11 @@ class ProbabilisticEnsemble(Model):
         return beta_nll(mixture, next_state, beta=self._beta_nll, unit=self.target_scale)
 
     def learn(self, batch_lst: Iterable[ModelBatch]) -> torch.Tensor | None:
+        """See `Model.learn`.
+
+        Raises:
+            ValueError: there is no optimizer, or a loss or gradient is not finite.
+        """
         if self._optimizer is None:
             raise ValueError("this model has no optimizer: build it with create_optimizer=True")
         self.train()
@@ -234,6 +240,7 @@ class ProbabilisticEnsemble(Model):
             loss = self.loss(batch)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            check_update(loss, {"the model": gradient_norm(self.parameters())})
             self._optimizer.step()
             losses.append(loss.detach())
         self.eval()

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from alf_layered.finite_update import check_update
+
 LearningRate = float | Callable[[int], float]
 """A number, or a function of the environment steps of all environments together."""
 
@@ -43,11 +45,18 @@ class PartsOptimizer:
             group["lr"] = rate(n_total_env_steps) if callable(rate) else rate
 
     def step(self, loss: torch.Tensor) -> None:
-        """One update down the gradient of `loss`."""
+        """One update down the gradient of `loss`.
+
+        Raises:
+            ValueError: the loss or a part's gradient is not finite; nothing is changed.
+        """
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
-        for group in self._adam.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], self._max_norm)
+        norms = {
+            group["name"]: torch.nn.utils.clip_grad_norm_(group["params"], self._max_norm)
+            for group in self._adam.param_groups
+        }
+        check_update(loss, norms)
         self._adam.step()
 
     def state_dict(self) -> dict:

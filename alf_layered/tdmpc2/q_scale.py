@@ -22,7 +22,11 @@ class QScale(nn.Module):
 
     @torch.no_grad()
     def update(self, q: Tensor) -> Tensor:
-        """Moves towards the range of `q` `[R]`; returns a copy of the new scale."""
+        """Moves towards the range of `q` `[R]`; returns a copy of the new scale.
+
+        A range that is not finite moves nothing: that update may be skipped, the scale stays.
+        """
         low, high = torch.quantile(q.detach().float().flatten(), self._levels)
-        self.value.lerp_((high - low).clamp(min=1.0), self._tau)
+        moved = self.value.lerp((high - low).clamp(min=1.0), self._tau)
+        self.value.copy_(torch.where(moved.isfinite(), moved, self.value))
         return self.value.clone()

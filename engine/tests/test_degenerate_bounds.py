@@ -63,8 +63,15 @@ def test_a_dimension_of_one_value_has_that_value(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("spec", [INFINITE, HALF, FREE])
-@pytest.mark.parametrize("name", [*PROJECTIONS, "actor"])
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        (name, spec)
+        for name in (*PROJECTIONS, "actor")
+        for spec in (INFINITE, HALF, FREE)
+        if (name, spec) != ("normal", FREE)  # without a range its mean is not squashed
+    ],
+)
 def test_bounds_that_are_not_finite_are_refused_where_they_are_needed(name: str, spec: Any) -> None:
     ctor: Any = PROJECTIONS.get(name, lambda size, s: nets.ActorNetwork(TensorSpec((size,)), s))
     with pytest.raises(ValueError, match="the action must have finite bounds, got") as error:
@@ -105,6 +112,16 @@ def test_a_prior_of_a_dimension_of_one_value_is_finite(kind: Any) -> None:
     prior = kind(FREE, FIXED).predict_step(step, ()).output
     log_prob = dist_utils.compute_log_probability(prior, step.prev_action)
     assert log_prob.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [UniformPriorActor, SameActionPriorActor])
+def test_a_prior_of_an_action_outside_its_bounds_is_that_of_the_nearest_inside(kind: Any) -> None:
+    spec = BoundedTensorSpec((3,), minimum=-1.0, maximum=[1.0, 2.0, 3.0])
+    step = _step()._replace(prev_action=torch.zeros(4, 3))
+    prior = kind(FREE, spec).predict_step(step, ()).output
+    outside, nearest = (torch.tensor([row] * 4) for row in ([-1.2, 5.0, 0.5], [-1.0, 2.0, 0.5]))
+    torch.testing.assert_close(prior.log_prob(outside), prior.log_prob(nearest))
+    assert prior.log_prob(outside).isfinite().all()
 
 
 @pytest.mark.parametrize("spec", [FIXED, INFINITE, HALF, FREE])

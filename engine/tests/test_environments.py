@@ -533,6 +533,19 @@ def test_several_names_make_a_multitask_environment():
     assert steps[0].env_id.tolist() == [0, 1]
 
 
+def test_each_task_of_a_multitask_environment_has_a_seed_of_its_own():
+    given = []
+
+    def load(name, env_id):
+        env = AlfGymWrapper(Teleport(length=int(name)), env_id)
+        env.seed = given.append
+        return env
+
+    for seed in (0, 1):
+        create_environment(["1", "3", "2"], load, num_parallel_environments=2, seed=seed)
+    assert len(set(given)) == len(given) == 2 * 2 * 3
+
+
 def test_tasks_change_in_the_middle_of_an_episode_and_wait_where_they_are():
     envs = [AlfGymWrapper(Teleport(length=n)) for n in (3, 2)]
     env = alf_wrappers.MultitaskWrapper(envs, ["a", "b"])

@@ -78,12 +78,21 @@ class TruncatedNormal(td.Distribution):
             return self.rsample(sample_shape)
 
 
-class _ClosedUniform(td.Uniform):
-    """Uniform on [low, high], the upper bound included: a squashed action can reach it exactly."""
+class _ExecutedUniform(td.Uniform):
+    """Uniform on [low, high]; a value outside counts as the bound that is executed instead.
+
+    A policy that is not squashed draws such values, and -inf would end the learning.
+    """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        inside = (value >= self.low) & (value <= self.high)
-        return torch.where(inside, -(self.high - self.low).log(), -torch.inf)
+        return -(self.high - self.low).log().expand_as(value)
+
+
+class _ExecutedTruncatedNormal(TruncatedNormal):
+    """As `_ExecutedUniform`: a value outside the bounds counts as the nearest inside."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(torch.maximum(torch.minimum(value, self._high), self._low))
 
 
 def _open_bounds(spec: BoundedTensorSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +128,8 @@ class SameActionPriorActor(_PriorActor):
     """The next action is probably the same as the previous one.
 
     Each action dimension is a mixture of a flat truncated normal around the middle of its range
-    and a sharp one around the previous action; at FIRST there is only the flat one.
+    and a sharp one around the previous action; at FIRST there is only the flat one. An action
+    outside the bounds is as probable as the nearest inside, which is executed in its place.
     """
 
     def __init__(
@@ -168,7 +178,9 @@ class SameActionPriorActor(_PriorActor):
             previous = torch.minimum(torch.maximum(previous, low.squeeze(-1)), high.squeeze(-1))
             middle = (0.5 * (low + high)).squeeze(-1).expand_as(previous)
             scales = (high - low) * previous.new_tensor([1.0, self._noise])
-            components = TruncatedNormal(torch.stack([middle, previous], -1), scales, low, high)
+            components = _ExecutedTruncatedNormal(
+                torch.stack([middle, previous], -1), scales, low, high
+            )
             rank = previous.dim() - 1
             probs = weights.reshape(-1, *(1,) * rank, 2).expand(*previous.shape, 2)
             dist = td.MixtureSameFamily(
@@ -182,7 +194,7 @@ class SameActionPriorActor(_PriorActor):
 
 @configurable
 class UniformPriorActor(_PriorActor):
-    """All actions are equally probable."""
+    """All actions are equally probable; one outside the bounds counts as the nearest inside."""
 
     def __init__(
         self,
@@ -207,7 +219,7 @@ class UniformPriorActor(_PriorActor):
                 torch.as_tensor(bound, dtype=spec.dtype, device=device).expand(*rows, *spec.shape)
                 for bound in _open_bounds(spec)
             )
-            dist = _ClosedUniform(low, high, validate_args=False)
+            dist = _ExecutedUniform(low, high, validate_args=False)
             return td.Independent(dist, len(spec.shape), validate_args=False)
 
         return AlgStep(output=nest.map_structure(uniform, self._action_spec))

@@ -17,7 +17,7 @@ from alf.environments._vector_environment import actions_to_numpy, time_step_to_
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils.seeds import wrapper_generator
+from alf.utils.seeds import independent_seeds, wrapper_generator
 
 _CURRICULUM_INFO = ("curriculum_task_count", "curriculum_task_score", "curriculum_task_prob")
 
@@ -156,9 +156,11 @@ class MultitaskWrapper(AlfEnvironment):
         return self._envs[0].reward_spec()
 
     def seed(self, seed: int) -> None:
+        """Each task gets a seed of its own that follows from `seed`."""
         self._current_time_step = None
-        for env in self._envs:
-            env.seed(seed)
+        seeds = independent_seeds(seed, len(self._envs))
+        for env, one in zip(self._envs, seeds, strict=True):
+            env.seed(one)
 
     def render(self, mode: str = "rgb_array") -> Any:
         return self._envs[self._task].render(mode)

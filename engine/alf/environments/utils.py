@@ -45,7 +45,7 @@ class UnwrappedEnvChecker:
 
 @configurable
 def create_environment(
-    env_name: str | Sequence[str] = "CartPole-v0",
+    env_name: str | Sequence[str] | Callable[..., Any] = "CartPole-v0",
     env_load_fn: Callable[..., AlfEnvironment] = suite_gym.load,
     eval_env_load_fn: Callable[..., AlfEnvironment] | None = None,
     for_evaluation: bool = False,
@@ -70,8 +70,9 @@ def create_environment(
     millisecond.
 
     Args:
-        env_name: given to the load function. A list of names makes each environment a
-            MultitaskWrapper with one task per name.
+        env_name: given to the load function: a name, or a function that the load function knows
+            what to do with. A list of names makes each environment a MultitaskWrapper with one task
+            per name.
         env_load_fn: called as `fn(env_name, env_id=i)` for each environment. If it has an attribute
             `batched` which is true, it is called once, with `batch_size=` and returns a batched
             environment. It is told `num_parallel_environments` if it has such a parameter.
