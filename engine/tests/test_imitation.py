@@ -103,6 +103,17 @@ def test_a_nest_of_actions_is_imitated_part_by_part() -> None:
     torch.testing.assert_close(step.info.actor.loss, expected)
 
 
+@pytest.mark.parametrize("ctor", [BcAlgorithm, CausalBcAlgorithm])
+def test_who_gives_no_data_is_told(ctor: Any) -> None:
+    head = partial(EncodingNetwork, last_layer_size=1, last_activation=identity)
+    options = {} if ctor is BcAlgorithm else {"discriminator_network_cls": head}
+    algorithm = small.make(
+        partial(ctor, **options), small.bandit(CONTINUOUS), small.replayed(initial_collect_steps=0)
+    )
+    with pytest.raises(ValueError, match=r"offline data alone: set TrainerConfig\.offline_buffer_"):
+        algorithm.train_iter()
+
+
 # ---- causal behavior cloning ----
 
 

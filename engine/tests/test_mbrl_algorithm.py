@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -24,8 +25,11 @@ from alf.algorithms.predictive_representation_learner import (
     PredictiveRepresentationLearner,
     SimpleDecoder,
 )
-from alf.algorithms.reward_learning_algorithm import FixedRewardFunction
-from alf.data_structures import TimeStep
+from alf.algorithms.reward_learning_algorithm import (
+    FixedRewardFunction,
+    RewardEstimationAlgorithm,
+)
+from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep
 from alf.layers import Reshape
 from alf.nest import nest
 from alf.networks.containers import Sequential
@@ -121,6 +125,24 @@ def test_particles_of_a_noisy_model_are_drawn_apart() -> None:
     assert deviation[0] / deviation[1] == pytest.approx(4, rel=0.15)
 
 
+class LearntReward(RewardEstimationAlgorithm):
+    """Fits a network to the rewards that came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._net = EncodingNetwork(
+            OBSERVATION, fc_layer_params=(32,), last_layer_size=1, last_activation=identity
+        )
+
+    def train_step(self, time_step: TimeStep, state: Any, rollout_info: Any = None) -> AlgStep:
+        error = self.compute_reward(time_step.observation, (), ())[0] - time_step.reward
+        known = time_step.step_type != StepType.FIRST
+        return AlgStep(info=LossInfo(loss=error.square() * known))
+
+    def compute_reward(self, obs: Tensor, action: Any, state: Any) -> tuple[Tensor, Any]:
+        return self._net(obs)[0].squeeze(-1), state
+
+
 VARIANTS = {
     "random shooting": {},
     "CEM": {"planner": CEM},
@@ -130,6 +152,36 @@ VARIANTS = {
         "particles_per_replica": 2,
     },
 }
+
+
+def test_it_learns_rewards_that_it_does_not_know() -> None:
+    torch.manual_seed(0)
+    config = small.replayed(num_updates_per_train_iter=8)
+    algorithm = _mbrl(
+        env=PointWorld(),
+        config=config,
+        reward_module=LearntReward(),
+        reward_optimizer=Adam(lr=1e-2),
+    )
+    algorithm.set_path("")
+    _train(algorithm, 40)
+    assert final_distance(algorithm) < 0.25
+
+
+@torch.no_grad()
+def test_a_copy_plans_with_its_own_model() -> None:
+    algorithm = _mbrl()
+    other = copy.deepcopy(algorithm)
+    observation, plans = torch.rand(2, 2), torch.rand(2, 5, 3, 2)
+    before = algorithm._cost(observation, plans)
+    for p in other.parameters():
+        p.uniform_(-1, 1)
+    torch.testing.assert_close(
+        algorithm._planner_module._action_seq_cost_func(observation, plans), before
+    )
+    changed = other._planner_module._action_seq_cost_func(observation, plans)
+    torch.testing.assert_close(changed, other._cost(observation, plans))
+    assert not changed.equal(before)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -120,6 +121,10 @@ def test_the_next_search_profits_from_the_last() -> None:
         (
             lambda: PlanAlgorithm(OBSERVATION, BoundedTensorSpec((), torch.int64, 0, 2)),
             "one continuous action of rank 1",
+        ),
+        (
+            lambda: PlanAlgorithm(OBSERVATION, BoundedTensorSpec((2,), minimum=-math.inf)),
+            r"the lower bound of actions is \[-inf, -inf\]",
         ),
         (lambda: _planner("random shooting", upper_bound=-1.0), "must be below upper_bound"),
         (lambda: _planner("CEM", population_size=5), "elite_size must be within"),

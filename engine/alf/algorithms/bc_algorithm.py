@@ -96,6 +96,9 @@ class BcAlgorithm(OffPolicyAlgorithm):
         action = greedy_action(policy, self._epsilon_greedy)
         return AlgStep(output=action, state=BcState(actor=actor))
 
+    def rollout_step(self, inputs: TimeStep, state: BcState) -> AlgStep:
+        raise offline_only(self)
+
     def train_step_offline(
         self, inputs: TimeStep, state: BcState, rollout_info: Any, pre_train: bool = False
     ) -> AlgStep:
@@ -109,6 +112,14 @@ class BcAlgorithm(OffPolicyAlgorithm):
 
     def calc_loss_offline(self, info: BcInfo, pre_train: bool = False) -> LossInfo:
         return LossInfo(loss=info.actor.loss, extra=BcLossInfo(actor=info.actor.extra))
+
+
+def offline_only(alg: OffPolicyAlgorithm) -> ValueError:
+    """The error of an algorithm that is to learn from what it does."""
+    return ValueError(
+        f"{alg.name} learns from offline data alone: set TrainerConfig.offline_buffer_dir, and "
+        "rl_train_after_update_steps above the number of iterations"
+    )
 
 
 def greedy_action(policy: Any, epsilon_greedy: float) -> Any:

@@ -10,7 +10,7 @@ import torch.distributions as td
 from torch import Tensor
 
 from alf.algorithms._own_optimizers import own_optimizers
-from alf.algorithms.bc_algorithm import greedy_action
+from alf.algorithms.bc_algorithm import greedy_action, offline_only
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.config_util import configurable
@@ -144,6 +144,9 @@ class CausalBcAlgorithm(OffPolicyAlgorithm):
         policy, actor = self._actor_network(inputs.observation, state.actor)
         action = greedy_action(policy, self._epsilon_greedy)
         return AlgStep(output=action, state=BcState(actor=actor))
+
+    def rollout_step(self, inputs: TimeStep, state: BcState) -> AlgStep:
+        raise offline_only(self)
 
     def train_step_offline(
         self, inputs: TimeStep, state: BcState, rollout_info: Any, pre_train: bool = False

@@ -54,7 +54,7 @@ class PlanAlgorithm(OffPolicyAlgorithm):
         name: name of the algorithm.
 
     Raises:
-        ValueError: the action is nested, discrete or not of rank 1, or there are no bounds.
+        ValueError: the action is nested, discrete or not of rank 1, or a bound is not finite.
     """
 
     def __init__(
@@ -86,6 +86,12 @@ class PlanAlgorithm(OffPolicyAlgorithm):
             torch.as_tensor(bound, dtype=torch.float32).expand(self._num_actions)
             for bound in (high, low)
         )
+        for what, bound in (("upper", self._upper_bound), ("lower", self._lower_bound)):
+            if not bool(bound.isfinite().all()):
+                raise ValueError(
+                    f"{name}: the {what} bound of actions is {bound.tolist()}; plans are drawn "
+                    f"between finite bounds: those of the action_spec, or {what}_bound"
+                )
         self._action_seq_cost_func: CostFunction | None = None
 
     def set_action_sequence_cost_func(self, action_seq_cost_func: CostFunction) -> None:
