@@ -1,8 +1,8 @@
 """Implicit Q learning in the U-maze: first from what an earlier run has left, then online too.
 
-The earlier run is one of `sac_data_maze2d_conf.py`, or of any flat off-policy learner in this maze:
+The earlier run is one of `noise_data_maze2d_conf.py`, or of any flat off-policy learner here:
 
-    python -m alf.bin.train --root_dir runs/data --conf sac_data_maze2d
+    python -m alf.bin.train --root_dir runs/data --conf noise_data_maze2d
     python -m alf.bin.train --root_dir runs/iql --conf iql_maze2d \\
         --conf_param "_CONFIG._USER.data_dir='runs/data'"
 """
@@ -49,7 +49,7 @@ alf.config(
     "IqlAlgorithm",
     target_update_tau=0.01,
     expectile=0.9,
-    temperature=0.1,
+    temperature=0.002,  # one action changes a value by about 0.006
     actor_optimizer=Adam(lr=1e-3),
     critic_optimizer=Adam(lr=1e-3),
     value_optimizer=Adam(lr=1e-3),

@@ -104,3 +104,28 @@ def test_muzero_alone_trains_and_resumes(name: str, tmp_path: Path) -> None:
     second = _train(name, tmp_path, SINGLE, 5)
     assert _updates(second) == updates + 2
     assert any(not x.equal(y) for x, y in zip(weights, second.parameters(), strict=True))
+
+
+def test_implicit_q_learning_starts_from_the_data_of_an_earlier_run(tmp_path: Path) -> None:
+    """Offline, then online, and on after a stop; data come from a run that only explored."""
+    data, root = tmp_path / "data", tmp_path / "iql"
+    steps = {"_CONFIG._USER.num_env_steps": 400, "TrainerConfig.unroll_length": 25}
+    explorer = _train("noise_data_maze2d", data, steps, 4)
+    assert not explorer.optimizers()[0].state
+    settings = {
+        "_CONFIG._USER.data_dir": str(data),
+        "_CONFIG._USER.offline_iterations": 3,
+        "ActorDistributionNetwork.fc_layer_params": (16,),
+        "CriticNetwork.joint_fc_layer_params": (16,),
+        "ValueNetwork.fc_layer_params": (16,),
+        "TrainerConfig.mini_batch_size": 16,
+        "TrainerConfig.initial_collect_steps": 32,
+    }
+    offline = _train("iql_maze2d", root, settings, 2)
+    assert offline._offline_replay_buffer.total_size == 400
+    own: Any = offline._replay_buffer
+    assert own is None or own.total_size == 0
+    assert _updates(offline) == 2 * 8
+    online = _train("iql_maze2d", root, settings, 7)
+    assert online._replay_buffer.total_size == 5 * 4 * 4
+    assert _updates(online) == 7 * 8

@@ -25,7 +25,6 @@ alf.config("OneStepTDLoss", gamma=0.98)
 alf.config("ReplayBuffer", enable_checkpoint=True)
 
 
-@alf.configurable
 def mdq(observation_spec, action_spec, **options):
     """Its critic is an object, made for the specs."""
     critic = MdqCriticNetwork((observation_spec, action_spec))
