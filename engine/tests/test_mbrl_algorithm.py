@@ -170,7 +170,7 @@ def test_it_learns_rewards_that_it_does_not_know() -> None:
 
 @torch.no_grad()
 def test_a_copy_plans_with_its_own_model() -> None:
-    algorithm = _mbrl()
+    algorithm: Any = _mbrl()
     other = copy.deepcopy(algorithm)
     observation, plans = torch.rand(2, 2), torch.rand(2, 5, 3, 2)
     before = algorithm._cost(observation, plans)
