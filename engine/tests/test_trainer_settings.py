@@ -22,6 +22,7 @@ from alf.optimizers import Adam
 from alf.summary import summary_ops as summary
 from alf.trainers.policy_trainer import RLTrainer
 from alf.utils.checkpoint_utils import Checkpointer
+from alf.utils.finite_checks import skipped
 from alf.utils.schedulers import get_progress, update_progress
 
 
@@ -121,6 +122,19 @@ def test_the_scale_of_losses_is_part_of_a_checkpoint(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_resumed_run_goes_on_counting_what_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(skipped, "updates", 0)
+    monkeypatch.setitem(skipped, "episodes", 0)
+    trainer = make_trainer(tmp_path, num_iterations=2)
+    skipped.update(updates=3, episodes=2)
+    trainer.train()
+    skipped.update(updates=0, episodes=0)  # as a new process has it
+    make_trainer(tmp_path, num_iterations=3).train()
+    assert skipped == {"updates": 3, "episodes": 2}
+
+
 @pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda")])
 def test_a_run_continues_on_another_device(tmp_path: Path, devices: tuple[str, str]) -> None:
     try:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alf.data_structures import LossInfo
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import distributed, finite_checks
+from alf.utils import distributed, finite_updates
 from alf.utils.schedulers import as_scheduler
 from alf.utils.summary_utils import record_time, summarize_per_category_loss
 
@@ -143,7 +143,7 @@ def _step(alg: Any, loss: Tensor | None, loss_info: LossInfo) -> list[tuple[str,
     _warn_about_missing_gradients(alg, assignment)
     # With mixed precision a scale that is too large shows so, and the scaler lowers it.
     gradients = None if scaler is not None else _gradients(assignment)
-    if not finite_checks.watch_of(alg).may_step(alg, loss, gradients, loss_info):
+    if not finite_updates.watch_of(alg).may_step(alg, loss, gradients, loss_info):
         return assignment.params
     for optimizer in assignment.optimizers:
         if scaler is None:

@@ -18,7 +18,7 @@ from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils import _checkpoint_archive as archive
-from alf.utils import common, finite_checks, summary_utils
+from alf.utils import common, finite_updates, summary_utils
 from alf.utils.summary_utils import record_time
 
 Nest = Any
@@ -232,7 +232,7 @@ def _own_batches(alg: Any) -> Any:
 def _update(alg: Any, offline: Any, own: Any, method: Method) -> int:
     """One gradient step from mini batches `(experience, info, weight)`; `own` may be None."""
     experience, batch_info = (offline if own is None else own)[:2]
-    with finite_checks.watch_of(alg).on(alg, experience, batch_info):
+    with finite_updates.watch_of(alg).on(alg, experience, batch_info):
         return _gradient_from(alg, offline, own, method)
 
 

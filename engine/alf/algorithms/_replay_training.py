@@ -15,7 +15,7 @@ from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, 
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import common, dist_utils, finite_checks
+from alf.utils import common, dist_utils, finite_updates
 from alf.utils.schedulers import as_scheduler
 from alf.utils.summary_utils import record_time
 
@@ -291,7 +291,7 @@ def _with_distributions(params: Nest, spec: Nest) -> Nest:
 
 def _update(alg: Any, experience: Experience, batch_info: BatchInfo, weight: float) -> None:
     """One gradient step from a mini batch [T, B, ...], distributions as parameters."""
-    with finite_checks.watch_of(alg).on(alg, experience, batch_info):
+    with finite_updates.watch_of(alg).on(alg, experience, batch_info):
         with _gradient_step.autocast(alg):
             train_info, loss = alg._compute_train_info_and_loss_info(experience)
         loss_info, params = alg.update_with_gradient(
@@ -330,7 +330,7 @@ def update_priorities(alg: Any, batch_info: BatchInfo, loss_info: LossInfo) -> N
         if isinstance(batch_info.importance_weights, torch.Tensor):
             alpha = as_scheduler(config.priority_replay_alpha)()
             priority = (loss_info.priority.detach() + config.priority_replay_eps) ** alpha
-            if finite_checks.watch_of(alg).has_skipped:
+            if finite_updates.watch_of(alg).has_skipped:
                 return  # a loss that is not finite says nothing of the spans
             batch_info.replay_buffer.update_priority(
                 batch_info.env_ids, batch_info.positions, priority

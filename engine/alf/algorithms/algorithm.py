@@ -18,7 +18,7 @@ from alf.data_structures import AlgStep, Experience, LossInfo, StepType, TimeSte
 from alf.nest import nest
 from alf.optimizers.utils import GradientNoiseScaleEstimator
 from alf.summary import summary_ops as summary
-from alf.utils import finite_checks, summary_utils
+from alf.utils import finite_updates, summary_utils
 from alf.utils.common import mark_replay
 from alf.utils.spec_utils import zeros_from_spec
 
@@ -333,7 +333,7 @@ class Algorithm(TrainedModule):
         masks = None
         if self._config.mask_out_loss_for_last_step:
             masks = (experience.step_type != StepType.LAST).to(torch.float32)
-        with finite_checks.watch_of(self).on(self, experience):
+        with finite_updates.watch_of(self).on(self, experience):
             with _gradient_step.autocast(self):
                 loss_info = self.calc_loss(train_info)
             loss_info, params = self.update_with_gradient(loss_info, masks)

@@ -47,6 +47,7 @@ from alf.utils._run_lock import run_lock
 from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.finite_checks import skipped
+from alf.utils.finite_saving import SkippedCounts
 from alf.utils.rng_state import RngState
 from alf.utils.seeds import independent_seeds
 from alf.utils.summary_utils import record_time
@@ -117,6 +118,7 @@ class Trainer:
             metrics=LoadedIfItFits(nn.ModuleList(self._metrics()), "metrics"),
             trainer_progress=self._progress,
             rng=LoadedIfItFits(RngState(), "random generators"),
+            skipped=LoadedIfItFits(SkippedCounts(), "counts of what was skipped"),
             **self._more_to_save(),
             **(
                 {"loss_scales": LoadedIfItFits(LossScales(self._algorithm), "loss scales")}

@@ -15,7 +15,7 @@ from torch import nn
 from alf.utils import _checkpoint_archive as archive
 from alf.utils import _checkpoint_files as files
 from alf.utils._checkpoint_archive import UnreadableCheckpointError
-from alf.utils.finite_checks import check_savable
+from alf.utils.finite_saving import check_savable
 
 _ENABLED_ATTRIBUTE = "_checkpoint_enabled"
 _logger = logging.getLogger("absl")

@@ -16,9 +16,9 @@ from alf.utils.finite_checks import (
     NotFiniteError,
     bad_leaves,
     count_skipped,
-    dumped,
     probe,
 )
+from alf.utils.finite_saving import dumped
 
 _LONGEST_WAIT = 10_000
 
