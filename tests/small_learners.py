@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+import alf
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.config import TrainerConfig
@@ -20,6 +21,8 @@ from alf.algorithms.mdq_algorithm import MdqAlgorithm
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
+from alf.algorithms.ppg.ppg_aux_algorithm import PPGAuxOptions
+from alf.algorithms.ppg_algorithm import PPGAlgorithm
 from alf.algorithms.ppo_algorithm import PPOAlgorithm
 from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
@@ -31,6 +34,7 @@ from alf.networks import (
     ActorDistributionNetwork,
     ActorNetwork,
     CriticNetwork,
+    EncodingNetwork,
     MdqCriticNetwork,
     NormalProjectionNetwork,
     QNetwork,
@@ -81,6 +85,25 @@ def actor_critic() -> partial:
         loss_class=partial(ActorCriticLoss, gamma=GAMMA, use_gae=True),
         optimizer=Adam(lr=1e-2),
     )
+
+
+def ppg(interval: int = 3) -> Any:
+    def make(**arguments: Any) -> PPGAlgorithm:
+        # Its losses are configured by name alone, which is refused after their first use.
+        alf.reset_configs()
+        alf.config("PPOLoss", compute_advantages_internally=True, gamma=GAMMA)
+        alf.config("PPGAuxPhaseLoss", gamma=GAMMA)
+        try:
+            return PPGAlgorithm(
+                encoding_network_ctor=partial(EncodingNetwork, fc_layer_params=(32,)),
+                aux_options=PPGAuxOptions(interval=interval, num_updates_per_train_iter=2),
+                **_optimizers("policy", "aux"),
+                **arguments,
+            )
+        finally:
+            alf.reset_configs()
+
+    return make
 
 
 def trac(wrapped: Any = actor_critic) -> partial:
@@ -203,12 +226,14 @@ def muzero(**options: Any) -> partial:
 
 ROUNDS = OnPolicyOptions(transitions=64, epochs=4, mini_batch_size=32)
 ONE_UPDATE = OnPolicyOptions(transitions=64, epochs=1, mini_batch_size=0)
+IN_ORDER = OnPolicyOptions(transitions=64, epochs=8, mini_batch_size=0)
 REPLAY = TrainingOptions(mini_batch_size=64, updates_per_transition=0.1, warm_up=50)
 DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
 
 LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
     "PPO": (ppo, DISCRETE, ROUNDS, 25),
     "actor-critic": (actor_critic, DISCRETE, ONE_UPDATE, 100),
+    "PPG": (ppg, DISCRETE, IN_ORDER, 40),
     "TRAC": (trac, DISCRETE, ONE_UPDATE, 100),
     "TRAC of PPO": (partial(trac, ppo), DISCRETE, ROUNDS, 25),
     "DQN": (dqn, DISCRETE, REPLAY, 30),

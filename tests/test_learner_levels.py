@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from alf.algorithms.ppg.ppg_aux_algorithm import PPGAuxAlgorithm
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
@@ -34,6 +35,7 @@ from tests.small_learners import (
     dqn,
     make_agent,
     mean_reward,
+    ppg,
     ppo,
     small_config,
 )
@@ -176,9 +178,35 @@ def test_actor_critic_is_trained_on_what_it_did() -> None:
     assert trained.action.equal(did)
 
 
+def test_the_auxiliary_phase_of_ppg_learns_from_the_decisions_after_every_other_round() -> None:
+    level = _level(OnPolicyOptions(transitions=4, epochs=1, mini_batch_size=0), ppg(interval=2))
+    aux: Any = next(m for m in level.modules() if isinstance(m, PPGAuxAlgorithm))
+    head = aux._network._aux_head.weight
+    before = head.detach().clone()
+    changed, rounds = [], 0
+    for t in range(4):  # of three transitions, but the first
+        step = _step(t, FIRST if t == 0 else MID, [0, 1, 2])
+        # a step at which the level is not to decide
+        level.rollout_step(step, level.get_initial_rollout_state(3))
+        _observe(level, step)
+        if t == 3:
+            row, _ = aux._replay_buffer.gather_all()
+            seen = row.time_step.observation[0, :, 0]
+            assert seen.tolist() == [*range(4), *range(100, 104), *range(200, 204)]
+            assert row.step_type[0, 3::4].tolist() == [LAST] * 3
+        rounds += level.train_from_replay_buffer() > 0
+        level.after_train_iter(None, None)
+        changed.append(not head.equal(before))
+    assert rounds == 2
+    assert changed == [False] * 3 + [True]
+    assert aux._replay_buffer._current_size.tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("training", "ctor", "options", "message"),
     [
+        (OnPolicyOptions(), ppg(), {}, "mini_batch_size=0, got 64"),
+        (TrainingOptions(), ppg(), {}, "need OnPolicyOptions"),
         (TrainingOptions(), ppo(), {}, "need OnPolicyOptions"),
         (OnPolicyOptions(), dqn(), {}, "all others TrainingOptions"),
         (OnPolicyOptions(epochs=2), actor_critic(), {}, "epochs=1 and mini_batch_size=0"),

@@ -10,12 +10,13 @@ import torch
 import alf
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.data_structures import AlgStep, LossInfo, TimeStep
+from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.bounds import Bounds
 from alf_layered.joints import option
+from alf_layered.levels.auxiliary_phase import AuxiliaryPhase, auxiliary_part
 from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.default_sac import default_sac, level_sac
 from alf_layered.levels.fixed_actions import (
@@ -56,7 +57,7 @@ class AlgorithmLevel(Level):
             transitions are stored; needs a bounded action spec.
         choices: the decisions among which the algorithm chooses by their number, `[A, ...]`: so a
             learner of discrete actions, such as DQN, gives subgoals; None: it decides freely.
-        training: `OnPolicyOptions` for PPO and actor-critic, and for them only.
+        training: `OnPolicyOptions` for PPO, PPG, actor-critic and TRAC, and for them only.
     """
 
     _choices: torch.Tensor | None
@@ -129,6 +130,10 @@ class AlgorithmLevel(Level):
         register_constant(self, "_choices", choices)
         self._info_spec: Nest = None
         self._bounds = Bounds(algorithm_action_spec)
+        self._auxiliary = None
+        auxiliary = auxiliary_part(algorithm)
+        if auxiliary is not None and isinstance(training, OnPolicyOptions):
+            self._auxiliary = AuxiliaryPhase(auxiliary, training, name=name)
         if algorithm.use_rollout_state:
             self.use_rollout_state = True  # it learns from states that the level has to store
 
@@ -192,6 +197,14 @@ class AlgorithmLevel(Level):
             rollout_info = dist_utils.params_to_distributions(rollout_info, self._info_spec)
         return self._algorithm.preprocess_experience(root_inputs, rollout_info, batch_info)
 
+    def observe_for_replay(self, exp: Experience) -> None:
+        super().observe_for_replay(exp)
+        if self._auxiliary is not None:
+            info = dist_utils.params_to_distributions(exp.rollout_info, self._info_spec)
+            exp = exp._replace(time_step=self._seen(exp.time_step), rollout_info=info)
+            assert self._replay_buffer_num_envs is not None
+            self._auxiliary.observe(exp, self._replay_buffer_num_envs)
+
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
         if not isinstance(self._training, OnPolicyOptions):
             return super().train_from_replay_buffer(update_global_counter)
@@ -200,6 +213,8 @@ class AlgorithmLevel(Level):
             return 0
         steps = OffPolicyAlgorithm.train_from_replay_buffer(self, update_global_counter)
         buffer.keep_newest()
+        if self._auxiliary is not None:
+            self._auxiliary.train_if_due()
         return steps
 
     def calc_loss(self, info: Nest) -> LossInfo:
@@ -209,7 +224,8 @@ class AlgorithmLevel(Level):
         self._algorithm.after_update(root_inputs, info)
 
     def after_train_iter(self, root_inputs: Nest, rollout_info: Nest) -> None:
-        self._algorithm.after_train_iter(root_inputs, rollout_info)
+        if self._auxiliary is None:
+            self._algorithm.after_train_iter(root_inputs, rollout_info)
 
     def set_path(self, path: str) -> None:
         super().set_path(path)

@@ -15,6 +15,7 @@ from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.dynamic_action_repeat_agent import DynamicActionRepeatAgent
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationLearner
+from alf.algorithms.ppg_algorithm import PPGAlgorithm
 from alf.algorithms.td_loss import TDLoss
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf_layered.levels.goal import Goal
@@ -98,7 +99,12 @@ def _gammas(module: Any) -> list[float]:
 def is_on_policy(algorithm: Algorithm) -> bool:
     """Whether the algorithm, or a part of it, knows only what its present policy did."""
     learners = [m for m in algorithm.modules() if isinstance(m, Algorithm)]
-    return any(isinstance(m, ActorCriticAlgorithm) or m.on_policy for m in learners)
+    kinds = (ActorCriticAlgorithm, PPGAlgorithm)
+    return any(isinstance(m, kinds) or m.on_policy for m in learners)
+
+
+def _has_ppg(algorithm: Algorithm) -> bool:
+    return any(isinstance(m, PPGAlgorithm) for m in algorithm.modules())
 
 
 def check_learns_from_replay(algorithm: Algorithm, *, level: str, why: str) -> None:
@@ -132,8 +138,8 @@ def check_training(
     kind = type(algorithm).__name__
     if is_on_policy(algorithm) != isinstance(training, OnPolicyOptions):
         raise ValueError(
-            f"level {level!r} trains {kind} with {type(training).__name__}; PPO and actor-critic "
-            "need OnPolicyOptions, all others TrainingOptions"
+            f"level {level!r} trains {kind} with {type(training).__name__}; PPO, PPG, TRAC and "
+            "actor-critic need OnPolicyOptions, all others TrainingOptions"
         )
     if not isinstance(training, OnPolicyOptions):
         return
@@ -147,6 +153,16 @@ def check_training(
             f"level {level!r}: {kind} makes one update with all records, so OnPolicyOptions need "
             f"epochs=1 and mini_batch_size=0, got epochs={training.epochs} and "
             f"mini_batch_size={training.mini_batch_size}"
+        )
+    if _has_ppg(algorithm) and training.mini_batch_size != 0:
+        raise ValueError(
+            f"level {level!r}: {kind} computes advantages in its loss, so OnPolicyOptions need "
+            f"mini_batch_size=0, got {training.mini_batch_size}"
+        )
+    if _has_ppg(algorithm) and not isinstance(algorithm, PPGAlgorithm):
+        raise ValueError(
+            f"level {level!r}: {kind} has PPGAlgorithm as a part, whose auxiliary phase needs the "
+            "level's own decisions; allowed: PPGAlgorithm itself"
         )
     if alf.nest.flatten(algorithm.train_state_spec):
         raise ValueError(f"level {level!r}: on-policy levels have networks without state only")

@@ -19,7 +19,7 @@ def check_replays(training: object, *, level: str) -> None:
     if isinstance(training, OnPolicyOptions):
         raise ValueError(
             f"level {level!r} learns from all of its past, so its training is TrainingOptions; "
-            "OnPolicyOptions are for PPO and actor-critic in an AlgorithmLevel"
+            "OnPolicyOptions are for PPO, PPG, TRAC and actor-critic in an AlgorithmLevel"
         )
     if not isinstance(training, TrainingOptions):
         raise TypeError(f"training of level {level!r} is {training!r}, it must be TrainingOptions")
@@ -27,7 +27,7 @@ def check_replays(training: object, *, level: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyOptions(TrainingOptions):
-    """Settings of a level that learns in rounds, for PPO and actor-critic.
+    """Settings of a level that learns in rounds, for PPO, PPG, TRAC and actor-critic.
 
     A round begins when the level has made `transitions` new ones. It learns from every record since
     the last round, cut where environments and episodes end; then it forgets them, except the newest

@@ -99,7 +99,8 @@ def ppo(**options: Any) -> partial:
 
 def ppg(**options: Any) -> Any:
     def make_ppg(**arguments: Any) -> PPGAlgorithm:
-        # Its losses are configured by name alone.
+        # Its losses are configured by name alone, which is refused after their first use.
+        alf.reset_configs()
         alf.config("PPOLoss", compute_advantages_internally=True, gamma=0.9)
         alf.config("PPGAuxPhaseLoss", gamma=0.9)
         try:
