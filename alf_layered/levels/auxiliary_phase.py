@@ -60,7 +60,7 @@ class AuxiliaryPhase(nn.Module):
     def train_if_due(self) -> None:
         """Called after each round."""
         algorithm = self._algorithm
-        self._rounds += 1
+        self._rounds.add_(1)
         buffer = algorithm._replay_buffer
         if int(self._rounds) % algorithm.interval != 0 or buffer is None:
             return
