@@ -47,12 +47,12 @@ alf.config(
 alf.config("OneStepTDLoss", gamma=0.98)
 alf.config(
     "IqlAlgorithm",
-    target_update_tau=0.01,
+    target_update_tau=0.005,
     expectile=0.9,
     temperature=0.002,  # one action changes a value by about 0.006
-    actor_optimizer=Adam(lr=1e-3),
-    critic_optimizer=Adam(lr=1e-3),
-    value_optimizer=Adam(lr=1e-3),
+    actor_optimizer=Adam(lr=3e-4),
+    critic_optimizer=Adam(lr=3e-4),
+    value_optimizer=Adam(lr=3e-4),
 )
 alf.config("ReplayBuffer", enable_checkpoint=True)
 

@@ -37,15 +37,16 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import cases_rl  # type: ignore
     import harness  # type: ignore
 
-    get_action, copies = MdqCriticNetwork.get_action, dict[int, Any]()
+    get_action: Any = MdqCriticNetwork.get_action
+    copies: dict[int, Any] = {}
 
     def act(net: MdqCriticNetwork, *arguments: Any, **options: Any) -> Any:
-        acting = copies.get(id(net))
-        if acting is None:
-            acting = copies[id(net)] = net.copy()
+        if id(net) not in copies:
+            acting: Any = net.copy()
+            copies[id(net)] = acting
             torch.nn.init.zeros_(acting._post._last.weight)
             torch.nn.init.zeros_(acting._post._last.bias)
-        return get_action(acting, *arguments, **options)
+        return get_action(copies[id(net)], *arguments, **options)
 
     def sync(net: MdqCriticNetwork) -> None:
         copies[id(net)].load_state_dict(net.state_dict())

@@ -67,6 +67,8 @@ class MdqAlgorithm(OffPolicyAlgorithm):
     the target of the free form at actions near those of the policy: it is distilled from it.
     """
 
+    _action_maximum: Tensor
+
     def __init__(
         self,
         observation_spec: TensorSpec | tuple | list | dict,
@@ -136,7 +138,9 @@ class MdqAlgorithm(OffPolicyAlgorithm):
         self._log_prior = critic_network.get_uniform_prior_logpi()
         if target_entropy is dist_utils.calc_default_target_entropy_quantized:
             bins = round(math.exp(-self._log_prior))
-            target_entropy = functools.partial(target_entropy, num_bins=bins)
+            target_entropy = functools.partial(
+                dist_utils.calc_default_target_entropy_quantized, num_bins=bins
+            )
         self._target_entropy = sac_losses.set_target_entropy(
             name, target_entropy, nest.flatten(action_spec)
         )

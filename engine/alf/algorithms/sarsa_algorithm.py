@@ -65,6 +65,9 @@ class SarsaAlgorithm(RLAlgorithm):
     first step of a mini batch would not be known. For the same reason steps are trained in order.
     """
 
+    _critic_losses: Any
+    _log_alpha: Any
+
     def __init__(
         self,
         observation_spec: TensorSpec | tuple | list | dict,
@@ -142,7 +145,7 @@ class SarsaAlgorithm(RLAlgorithm):
             )
         if epsilon_greedy is None:
             epsilon_greedy = common.get_epsilon_greedy(config)
-        actor_optimizer, critic_optimizer, alpha_optimizer = own_optimizers(
+        own_actor_optimizer, own_critic_optimizer, own_alpha_optimizer = own_optimizers(
             actor_optimizer, critic_optimizer, alpha_optimizer
         )
         actor_network = actor_network_ctor(
@@ -184,9 +187,9 @@ class SarsaAlgorithm(RLAlgorithm):
             OUProcess(state_spec=spec, damping=ou_damping, stddev=ou_stddev)
             for spec in ([] if is_stochastic else nest.flatten(action_spec))
         )
-        self.add_optimizer(actor_optimizer, [actor_network])
-        self.add_optimizer(critic_optimizer, [critic_networks])
-        self._build_alpha(initial_alpha, target_entropy, alpha_optimizer)
+        self.add_optimizer(own_actor_optimizer, [actor_network])
+        self.add_optimizer(own_critic_optimizer, [critic_networks])
+        self._build_alpha(initial_alpha, target_entropy, own_alpha_optimizer)
         self._critic_losses = sac_losses.CriticLosses(
             critic_loss_cls, num_critic_replicas, debug_summaries
         )
@@ -209,7 +212,7 @@ class SarsaAlgorithm(RLAlgorithm):
         self, initial_alpha: float | None, target_entropy: Any, optimizer: Any
     ) -> None:
         """The temperature: a parameter if something trains it, else a constant; None without."""
-        self._log_alpha: Any = None
+        self._log_alpha = None
         if initial_alpha is None or not self._is_stochastic:
             return
         self._target_entropy = sac_losses.set_target_entropy(
