@@ -13,7 +13,9 @@ from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
+from alf.algorithms.doac_algorithm import DOacAlgorithm
 from alf.algorithms.dqn_algorithm import DqnAlgorithm
+from alf.algorithms.dsac_algorithm import DSacAlgorithm
 from alf.algorithms.iql_algorithm import IqlAlgorithm
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByMoves
 from alf.algorithms.mcts_models import SimpleMCTSModel
@@ -34,6 +36,7 @@ from alf.networks import (
     ActorDistributionNetwork,
     ActorNetwork,
     CriticNetwork,
+    CriticQuantileNetwork,
     EncodingNetwork,
     MdqCriticNetwork,
     NormalProjectionNetwork,
@@ -135,6 +138,27 @@ def qrsac() -> partial:
         critic_loss_ctor=partial(OneStepTDQRLoss, num_quantiles=5, gamma=GAMMA),
         **_optimizers("actor", "critic", "alpha"),
     )
+
+
+def dsac(cls: Any = DSacAlgorithm, **options: Any) -> partial:
+    return partial(
+        cls,
+        num_quantiles=5,
+        actor_network_cls=_actor,
+        critic_network_cls=partial(
+            CriticQuantileNetwork,
+            obs_act_joint_fc_layer_params=(32,),
+            tau_embedding_dim=16,
+            obs_act_tau_joint_fc_layer_params=(32,),
+        ),
+        critic_loss_ctor=partial(OneStepTDQRLoss, num_quantiles=5, gamma=GAMMA),
+        **_optimizers("actor", "critic", "alpha"),
+        **options,
+    )
+
+
+def doac() -> partial:
+    return dsac(DOacAlgorithm, explore_delta=1.0, beta_ub=1.0)
 
 
 def sac(**q_network_options: Any) -> partial:
@@ -240,6 +264,8 @@ LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
     "DDPG": (ddpg, CONTINUOUS, REPLAY, 60),
     "QRSAC": (qrsac, CONTINUOUS, REPLAY, 60),
     "SAC": (sac, CONTINUOUS, REPLAY, 60),
+    "DSAC": (dsac, CONTINUOUS, REPLAY, 60),
+    "DOAC": (doac, CONTINUOUS, REPLAY, 60),
     "SARSA": (sarsa, CONTINUOUS, REPLAY, 60),
     "IQL": (iql, CONTINUOUS, REPLAY, 60),
     "MDQ": (mdq, CONTINUOUS, REPLAY, 60),
