@@ -27,6 +27,7 @@ _NAMES: dict[Range, str] = {
         reanalyze_ratio ud_flip_prob lr_flip_prob update_rate root_exploration_fraction
         recurrent_gradient_scaling_factor chance unexpanded_value_score active_action_portion
         current_score_update_rate past_score_update_rate momentum usage_decay ou_damping damping
+        net_moving_average_rate
         target_update_tau TargetUpdater.tau CEMOptimizer.tau CEMPlanAlgorithm.tau
         TrainerConfig.priority_replay_beta epsilon_greedy_sample.eps
         calc_default_max_entropy.fraction calc_default_target_entropy.min_prob
@@ -41,7 +42,7 @@ _NAMES: dict[Range, str] = {
         decay_rate decay_time half_cycle_size width height progress_favor max_bootstrap_age
         EntropyTargetAlgorithm.initial_alpha NestedEntropyTargetAlgorithm.initial_alpha
         SGDEntropyTargetAlgorithm.initial_alpha FixedDecodingLayer.sigma FixedDecodingLayer.tau
-        grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
+        init_lambda grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
         l2_dist_close_reward_fn.threshold initial_priority action_dist_clip_per_dim
         scalar_var distance_to_decelerate
         max_weight hinge_softness
@@ -68,6 +69,7 @@ _NAMES: dict[Range, str] = {
         projection_output_init_gain logits_init_output_factor ensemble_group distance_to_stop
         f_norm_penalty_weight bc_regulatization_weight
         critic_l2_weight function_extra_bs_ratio function_extra_bs_std
+        inverse_mvp_hidden_layers InverseMVPAlgorithm.num_hidden_layers
     """,
     AT_LEAST_1: """
         unroll_queue_size unroll_parameter_update_period num_evals eval_interval num_eval_episodes
@@ -76,7 +78,9 @@ _NAMES: dict[Range, str] = {
         rl_train_every_update_steps target_update_period num_critic_replicas batch_size
         batch_size_per_env eval_batch_size_per_env num_parallel_environments
         torch_num_threads_per_env num_environments max_length recent_data_steps capacity
-        particle_dim num_particles critic_iter_num critic_input_dim critic_hidden_layers
+        particle_dim num_particles noise_dim inverse_mvp_solve_iters inverse_mvp_hidden_size
+        Generator.output_dim InverseMVPAlgorithm.input_dim InverseMVPAlgorithm.output_dim
+        HyperNetwork.output_dim critic_iter_num critic_input_dim critic_hidden_layers
         function_bs num_train_classes CriticAlgorithm.output_dim FuncParVIAlgorithm.output_dim
         window_size stack_size hidden_size num_quantiles K average_window num_of_goals
         num_of_skills num_simulations num_parallel_sims reanalyze_td_steps reanalyze_batch_size
@@ -106,7 +110,7 @@ _NAMES: dict[Range, str] = {
         bias_init_value std_bias_initializer_value scale_bias_initializer_value
         initial_game_over_bias repulsive_weight base_lr bound_lr initial_value
         game_over_logit_thresh clip_value minmax reward_weights known_value_bounds reward_clip
-        target_entropy max_entropy ScaleGradient.scale past_noise_weight
+        mi_weight target_entropy max_entropy ScaleGradient.scale past_noise_weight
     """,
 }
 _BY_NAME = {name: range for range, names in _NAMES.items() for name in names.split()}

@@ -29,6 +29,9 @@ class CriticAlgorithm(Algorithm):
 
     With `train_on_particles()` it approaches, up to a factor, the direction of steepest descent of
     the KL divergence among functions of bounded L2 norm (Hu et al., arXiv:1810.03545, section 3).
+    A piecewise linear f does so only for a while: gradients do not see how its kinks, where all of
+    its curvature is, change the Jacobian. For long training on fixed targets set
+    ``CriticAlgorithm.activation`` to a smooth function.
 
     Args:
         input_tensor_spec: spec of a particle, of rank 1.

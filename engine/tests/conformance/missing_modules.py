@@ -2,10 +2,7 @@
 
 MODULES = (
     "alf.algorithms.decoding_algorithm",
-    "alf.algorithms.generator",
-    "alf.algorithms.hypernetwork_algorithm",
     "alf.algorithms.merlin_algorithm",
-    "alf.algorithms.mi_estimator",
     "alf.algorithms.monet_algorithm",
     "alf.algorithms.oac_algorithm",
     "alf.algorithms.taac_algorithm",

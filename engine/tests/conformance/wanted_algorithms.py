@@ -10,11 +10,19 @@ _OWN_FIELDS = "the engine has settings of its own besides those of ALF"
 _NAMED = "parameters that ALF passes on by **kwargs have names"
 _ONE_CRITIC = "ALF acts by a copy of the critic that the case leaves as it began; see test_mdq.py"
 _VALUE_STATE = "a recurrent value network has a state; the actor's loss needs no critics of its own"
+_WIDTH = "ALF's kernel gradient also goes through the median of one row; SVGD's width is a constant"
+_BLOCK = "the block form solves J^T y = v exactly; ALF's leaves an inverse out of the coupling term"
 
 CASES: dict[str, str] = {
     "agent.action_repeat.predict_sequence": _COUNTS_UP,
     "agent.action_repeat.rollout_accumulates_reward": _COUNTS_UP,
     "agent.action_repeat.state_specs": _COUNTS_UP,
+    "bayes.generator.conditional.svgd": _WIDTH,
+    "bayes.generator.gpvi_plus_block.train_step": _BLOCK,
+    "bayes.generator.gpvi_plus_direct_block.train_step": _BLOCK,
+    "bayes.generator.gpvi_plus_direct_block.update": _BLOCK,
+    "bayes.generator.svgd.train_step": _WIDTH,
+    "bayes.generator.svgd.update": _WIDTH,
     "core.convert_train_state_to_predict_state": _PRUNED,
     "core.load_state_dict.strict_reports_instead_of_raising": _STRICT,
     "rl.ddpg.default.state_specs": _NO_NOISE,
