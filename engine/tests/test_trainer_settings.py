@@ -121,7 +121,6 @@ def test_the_scale_of_losses_is_part_of_a_checkpoint(
     assert _gradient_step._scaler(new).state_dict() == state
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_resumed_run_goes_on_counting_what_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +134,7 @@ def test_a_resumed_run_goes_on_counting_what_is_skipped(
     assert skipped == {"updates": 3, "episodes": 2}
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda")])
 def test_a_run_continues_on_another_device(tmp_path: Path, devices: tuple[str, str]) -> None:
     try:
