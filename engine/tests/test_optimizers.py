@@ -81,6 +81,22 @@ def test_training_goes_on_exactly_after_save_and_load(cls, tmp_path):
         assert torch.equal(x, y)
 
 
+@pytest.mark.parametrize("cls", [Adam, AdamW, AdamTF, SGD])
+def test_moments_of_other_shapes_are_refused(cls):
+    def trained(shape):
+        param = torch.nn.Parameter(torch.ones(shape))
+        optimizer = cls(lr=0.1, **({"momentum": 0.9} if cls is SGD else {}))
+        optimizer.add_param_group({"params": [param]})
+        param.grad = torch.ones(shape)
+        optimizer.step()
+        return optimizer
+
+    state = trained((4, 2)).state_dict()
+    with pytest.raises(ValueError, match=r"of parameter 0 has shape \(4, 2\).* here \(4, 3\)"):
+        trained((4, 3)).load_state_dict(state)
+    trained((4, 2)).load_state_dict(state)
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_a_copy_keeps_its_settings(cls):
     optimizer = cls(lr=0.25, gradient_clipping=2.0, clip_by_global_norm=True, name="mine")

@@ -44,6 +44,23 @@ _ALLOWED = {
 }
 
 
+_MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg")
+
+
+def _check_moments(state_dict: dict, groups: list[dict]) -> None:
+    ids = [i for group in state_dict["param_groups"] for i in group["params"]]
+    params = [p for group in groups for p in group["params"]]
+    # torch itself refuses another number of parameters
+    for i, param in zip(ids, params, strict=False):
+        for name in _MOMENTS:
+            moment = state_dict["state"].get(i, {}).get(name)
+            if moment is not None and moment.shape != param.shape:
+                raise ValueError(
+                    f"{name} of parameter {i} has shape {tuple(moment.shape)} in the checkpoint, "
+                    f"the parameter here {tuple(param.shape)}"
+                )
+
+
 def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
     """A subclass of an optimizer that is made without parameters and can clip gradients.
 
@@ -113,7 +130,13 @@ def wrap_optimizer(cls: type[torch.optim.Optimizer]) -> type[Any]:
                 super().add_param_group(group)
 
         def load_state_dict(self, state_dict: dict) -> None:
-            """Restore moments, step counts and options. A learning rate is the one set now."""
+            """Restore moments, step counts and options. A learning rate is the one set now.
+
+            Raises:
+                ValueError: the moments are those of parameters of other shapes: kernels that do not
+                    look at shapes would write over foreign memory.
+            """
+            _check_moments(state_dict, self.param_groups)
             super().load_state_dict(state_dict)
             self._schedule_lr()
 

@@ -111,6 +111,9 @@ class Trainer:
         self.stop_signal: int | None = None
         self._together = Together(self._create_algorithm(), ddp_rank)
         self._algorithm: Any = self._together.algorithm
+        # Optimizers that several parts share get their parameters in the order of the parts, not in
+        # the order in which these happen to train first: moments are saved and loaded by position.
+        self._algorithm._setup_all_optimizers()
         is_mixed = config.enable_amp and torch.cuda.is_available()
         self._checkpointer = Checkpointer(
             self._checkpoint_dir,
