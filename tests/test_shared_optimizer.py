@@ -16,22 +16,22 @@ from alf_layered.environments import maze2d_alf
 
 
 def make_trainer(folder: Path, iterations: int) -> RLTrainer:
-    """The lower level trains before the upper one, whose warm-up is longer."""
+    """The lower level makes more transitions, so that it trains before the upper one."""
     alf.close_env()
     alf.reset_configs()
     alf.config(
         "create_environment",
         env_name="Maze2D-UMaze-v0",
         env_load_fn=maze2d_alf.load,
-        num_parallel_environments=2,
+        num_parallel_environments=4,
     )
     level = partial(SacLevel, optimizer=Adam(lr=1e-3))
-    training = partial(TrainingOptions, mini_batch_size=4, replay_buffer_length=50)
+    training = partial(TrainingOptions, mini_batch_size=16, replay_buffer_length=200)
     agent = partial(
         HierarchyAgent,
         levels=[
-            partial(level, name="top", training=training(warm_up=9)),
-            partial(level, name="low", control_interval=2, training=training(warm_up=4)),
+            partial(level, name="top", training=training(warm_up=20)),
+            partial(level, name="low", control_interval=3, training=training(warm_up=20)),
         ],
         joints=[skill(2)],
         observation_maps=[select("observation")] * 2,
@@ -56,11 +56,11 @@ def moments(trainer: RLTrainer) -> dict[str, torch.Tensor]:
 
 
 def test_moments_come_back_to_the_parameters_that_they_are_of(tmp_path: Path) -> None:
-    first = make_trainer(tmp_path, 8)
+    first = make_trainer(tmp_path, 12)
     first.train()
     saved = moments(first)
     assert {name.split(".")[0] for name in saved} == {"level_0_top", "level_1_low"}
-    second = make_trainer(tmp_path, 8)
+    second = make_trainer(tmp_path, 12)
     second._restore_checkpoint()
     loaded = moments(second)
     assert loaded.keys() == saved.keys()

@@ -16,6 +16,7 @@ from torch import nn
 
 from alf import config_helpers
 from alf.algorithms._gradient_step import LossScales
+from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
 from alf.experience_replayers.replay_buffer import ReplayBuffer
@@ -113,7 +114,8 @@ class Trainer:
         self._algorithm: Any = self._together.algorithm
         # Optimizers that several parts share get their parameters in the order of the parts, not in
         # the order in which these happen to train first: moments are saved and loaded by position.
-        self._algorithm._setup_all_optimizers()
+        if isinstance(self._algorithm, TrainedModule):
+            self._algorithm._setup_all_optimizers()
         is_mixed = config.enable_amp and torch.cuda.is_available()
         self._checkpointer = Checkpointer(
             self._checkpoint_dir,
