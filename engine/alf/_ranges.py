@@ -30,11 +30,12 @@ _NAMES: dict[Range, str] = {
         net_moving_average_rate
         target_update_tau TargetUpdater.tau CEMOptimizer.tau CEMPlanAlgorithm.tau
         TrainerConfig.priority_replay_beta epsilon_greedy_sample.eps
-        calc_default_max_entropy.fraction calc_default_target_entropy.min_prob
+        expectile calc_default_max_entropy.fraction calc_default_target_entropy.min_prob
     """,
     SHARE: "cropping_fraction capacity_ratio",
     BELOW_1: "dropout",
     POSITIVE: """
+        IqlAlgorithm.temperature max_exp_advantage SarsaAlgorithm.initial_alpha
         speed reward_adapt_speed observation_adapt_speed advantage_clip target_kld_per_dim
         root_dirichlet_alpha pb_c_base learn_policy_temperature min_alpha very_slow_update_rate
         slow_update_rate fast_update_rate gradient_clipping gradient_norm_clip gumbel_temperature
@@ -48,6 +49,7 @@ _NAMES: dict[Range, str] = {
         max_weight hinge_softness
     """,
     AT_LEAST_0: """
+        distill_noise
         num_env_steps num_iterations unroll_length max_unroll_length unroll_step_interval
         num_checkpoints summary_interval summaries_flush_secs summary_max_queue
         environment_heartbeat_secs environment_timeout_secs

@@ -69,6 +69,14 @@ def test_a_discrete_action_is_refused() -> None:
         small.iql()(observation_spec=OBSERVATION, action_spec=discrete)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("expectile", 1.5), ("temperature", 0.0), ("max_exp_advantage", 0)]
+)
+def test_a_setting_out_of_its_range_is_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"IqlAlgorithm\.{setting} is"):
+        _iql(**{setting: value})
+
+
 def _leave_random_data(folder: Path, env: Any) -> None:
     """A run that collects with random actions and learns nothing."""
     config = small.replayed(initial_collect_steps=16_384)

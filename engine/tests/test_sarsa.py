@@ -47,6 +47,13 @@ def test_a_missing_optimizer_is_an_error() -> None:
         )
 
 
+def test_a_temperature_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"SarsaAlgorithm\.initial_alpha is 0"):
+        small.make(
+            small.sarsa(initial_alpha=0.0), small.bandit(ActionType.Continuous), small.replayed()
+        )
+
+
 def test_the_smoothed_actor_acts_and_follows_the_trained_one() -> None:
     ctor = small.sarsa(use_smoothed_actor=True, target_update_tau=0.25, initial_alpha=None)
     env = small.bandit(ActionType.Continuous, 4)
