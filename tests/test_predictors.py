@@ -139,8 +139,8 @@ def test_a_predictor_learns_the_line() -> None:
 @pytest.mark.parametrize("field", ["reward", "observation"])
 def test_an_update_that_is_not_finite_changes_no_parameter(field: str) -> None:
     class Broken(Line):
-        def sample(self, batch_size: int, length: int) -> Any:
-            batch = super().sample(batch_size, length)
+        def sample(self, batch_size: int, batch_length: int) -> Any:
+            batch = super().sample(batch_size, batch_length)
             getattr(batch, field)[0] = torch.nan
             return batch
 
