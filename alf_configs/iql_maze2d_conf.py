@@ -17,7 +17,7 @@ from alf_layered.environments import maze2d_alf
 # root_dir of the earlier run, or its replay buffer's file
 data_dir = alf.define_config("data_dir", "runs/data")
 # iterations, of 8 updates each, from these data alone
-offline_iterations = alf.define_config("offline_iterations", 800)
+offline_iterations = alf.define_config("offline_iterations", 500)
 
 alf.config(
     "create_environment",
@@ -47,9 +47,9 @@ alf.config(
 alf.config("OneStepTDLoss", gamma=0.98)
 alf.config(
     "IqlAlgorithm",
-    target_update_tau=0.02,
+    target_update_tau=0.01,
     expectile=0.9,
-    temperature=0.005,  # one action changes a value by about 0.006
+    temperature=0.002,  # one action changes a value by about 0.006
     actor_optimizer=Adam(lr=1e-3),
     critic_optimizer=Adam(lr=1e-3),
     value_optimizer=Adam(lr=1e-3),
