@@ -15,7 +15,12 @@ from alf.summary import summary_ops as summary
 from alf.trainers.policy_trainer import RLTrainer, Trainer
 
 EXAMPLES = Path(alf.examples.__file__).parent
-NAMES = sorted(p.name for p in EXAMPLES.iterdir() if p.name.endswith(("_conf.py", ".gin")))
+SUPERVISED = ("func_parvi_blobs_conf.py",)  # tested in test_particle_vi.py
+NAMES = sorted(
+    p.name
+    for p in EXAMPLES.iterdir()
+    if p.name.endswith(("_conf.py", ".gin")) and p.name not in SUPERVISED
+)
 SMALL = {
     "TrainerConfig.evaluate": False,
     "TrainerConfig.initial_collect_steps": 40,

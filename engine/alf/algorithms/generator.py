@@ -171,7 +171,7 @@ class Generator(Algorithm):
                 last_activation=identity,
                 name=f"{name}.net",
             )
-        self._net = net
+        self._net: Network = net
         self._predict_net: Network | None = None
         if net_moving_average_rate is not None:
             self._predict_net = net.copy(name=f"{name}.predict_net")
@@ -192,8 +192,7 @@ class Generator(Algorithm):
         if functional_gradient:
             self._full_rank = FullRank(noise_dim, output_dim, init_lambda, lambda_trainable)
             if lambda_trainable and self._full_rank.extends:
-                lambda_optimizer = Adam(lr=1e-3) if lambda_optimizer is None else lambda_optimizer
-                self.add_optimizer(lambda_optimizer, [self._full_rank])
+                self.add_optimizer(lambda_optimizer or Adam(lr=1e-3), [self._full_rank])
             solver = None
             if not direct_jac_inverse:
                 solver = InverseMVPAlgorithm(
