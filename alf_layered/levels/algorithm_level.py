@@ -28,7 +28,12 @@ from alf_layered.levels.fixed_actions import (
     with_decision,
 )
 from alf_layered.levels.goal import Goal
-from alf_layered.levels.learner_fit import agreed_gamma, check_is_for_levels, check_training
+from alf_layered.levels.learner_fit import (
+    agreed_gamma,
+    check_is_for_levels,
+    check_random_warm_up,
+    check_training,
+)
 from alf_layered.levels.level import Level, LevelObservation
 from alf_layered.levels.on_policy_options import OnPolicyOptions
 from alf_layered.levels.training import TrainingOptions
@@ -54,7 +59,7 @@ class AlgorithmLevel(Level):
             one vector of everything in it, observation first.
         goal: how the input is a goal to reach; None: the reward is the environment's.
         random_warm_up: whether rollouts decide uniformly at random until `training.warm_up`
-            transitions are stored; needs a bounded action spec.
+            transitions are stored; needs a bounded action spec. Not for TAAC, which does so itself.
         choices: the decisions among which the algorithm chooses by their number, `[A, ...]`: so a
             learner of discrete actions, such as DQN, gives subgoals; None: it decides freely.
         training: `OnPolicyOptions` for PPO, PPG, actor-critic and TRAC, and for them only.
@@ -105,6 +110,8 @@ class AlgorithmLevel(Level):
         )
         check_is_for_levels(algorithm, level=name)
         check_training(training, algorithm, goal, level=name)
+        if random_warm_up:
+            check_random_warm_up(algorithm, level=name)
         super().__init__(
             observation_spec,
             action_spec,

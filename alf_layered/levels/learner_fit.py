@@ -16,6 +16,7 @@ from alf.algorithms.dynamic_action_repeat_agent import DynamicActionRepeatAgent
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationLearner
 from alf.algorithms.ppg_algorithm import PPGAlgorithm
+from alf.algorithms.taac_algorithm import TAACTDLoss, TaacAlgorithmBase
 from alf.algorithms.td_loss import TDLoss
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf_layered.levels.goal import Goal
@@ -45,6 +46,19 @@ def check_is_for_levels(algorithm: Algorithm, *, level: str) -> None:
         for kind, why in _NO_LEVELS.items():
             if isinstance(module, kind):
                 raise ValueError(f"level {level!r}: {kind.__name__} {why}")
+
+
+def check_random_warm_up(algorithm: Algorithm, *, level: str) -> None:
+    """Refuses an algorithm that must know what it did itself, as its next decision follows from it.
+
+    Raises:
+        ValueError: the algorithm is, or has as a part, a TAAC.
+    """
+    if any(isinstance(module, TaacAlgorithmBase) for module in algorithm.modules()):
+        raise ValueError(
+            f"level {level!r} has random_warm_up=True; {type(algorithm).__name__} acts at random by "
+            "itself until its first update and remembers it: leave random_warm_up=False"
+        )
 
 
 def agreed_gamma(
@@ -90,7 +104,7 @@ def _gammas(module: Any) -> list[float]:
         return [float(module.discount)]
     if isinstance(module, TDMPC2Algorithm):
         return [module.gamma]
-    if not isinstance(module, (TDLoss, ActorCriticLoss)):
+    if not isinstance(module, (TDLoss, TAACTDLoss, ActorCriticLoss)):
         return []
     # Losses keep single precision: 0.98 comes back as 0.980000019
     return [round(g, 7) for g in torch.as_tensor(module.gamma).flatten().tolist()]

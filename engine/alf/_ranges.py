@@ -41,6 +41,7 @@ _NAMES: dict[Range, str] = {
         slow_update_rate fast_update_rate gradient_clipping gradient_norm_clip gumbel_temperature
         max_std init_std max_scale concentration huber_function.delta Log1pTransform.alpha
         decay_rate decay_time half_cycle_size width height progress_favor max_bootstrap_age
+        TaacAlgorithmBase.initial_alpha
         EntropyTargetAlgorithm.initial_alpha NestedEntropyTargetAlgorithm.initial_alpha
         SGDEntropyTargetAlgorithm.initial_alpha FixedDecodingLayer.sigma FixedDecodingLayer.tau
         init_lambda grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha

@@ -81,6 +81,7 @@ SCOPE = (
     "alf.algorithms.mi_estimator",
     "alf.algorithms.muzero_algorithm",
     "alf.algorithms.muzero_representation_learner",
+    "alf.algorithms.oac_algorithm",
     "alf.algorithms.off_policy_algorithm",
     "alf.algorithms.on_policy_algorithm",
     "alf.algorithms.one_step_loss",
@@ -99,6 +100,7 @@ SCOPE = (
     "alf.algorithms.sac_algorithm",
     "alf.algorithms.sarsa_algorithm",
     "alf.algorithms.seditor_algorithm",
+    "alf.algorithms.taac_algorithm",
     "alf.algorithms.td_loss",
     "alf.algorithms.trac_algorithm",
 )

@@ -11,16 +11,18 @@ from torch import Tensor
 from alf.utils import dist_utils
 from alf.utils.dist_utils import DiagMultivariateNormal
 
-__all__ = ["optimistic_policy", "upper_bound"]
+__all__ = ["apply_transforms", "optimistic_policy", "upper_bound"]
 
 
-def upper_bound(values: Tensor, beta_ub: float) -> Tensor:
-    """``mean + beta_ub * standard deviation`` over the replicas of values [B, R]: [B].
+def upper_bound(values: Tensor, beta_ub: float, *, unbiased: bool = True) -> Tensor:
+    """``mean + beta_ub * standard deviation`` over the replicas of values [B, R, ...]: [B, ...].
 
-    The deviation is the unbiased one, that of one replica 0.
+    The deviation of one replica is 0. That of two is half of their difference if biased.
     """
     mean = values.mean(1)
-    return mean if values.shape[1] == 1 else mean + beta_ub * values.std(1)
+    if values.shape[1] == 1:
+        return mean
+    return mean + beta_ub * values.std(1, correction=int(unbiased))
 
 
 def optimistic_policy(
@@ -55,13 +57,18 @@ def optimistic_policy(
     mean, variance = base.mean.detach(), base.variance.detach()
     with torch.enable_grad():
         center = mean.clone().requires_grad_()
-        action = center
-        for transform in policy.transforms:
-            action = transform(action)
-        (gradient,) = torch.autograd.grad(value_of(action).sum(), center)
+        value = value_of(apply_transforms(center, policy))
+        (gradient,) = torch.autograd.grad(value.sum(), center)
     if clipping:
         gradient = gradient.clamp(-clipping, clipping)
     norm = (variance * gradient.square()).sum().sqrt()
     moved = mean + explore_delta * variance * gradient / (norm + 1e-6)
     shifted = DiagMultivariateNormal(moved, base.stddev.detach())
     return dist_utils.transformed_distribution(shifted, policy.transforms)
+
+
+def apply_transforms(action: Tensor, policy: td.TransformedDistribution) -> Tensor:
+    """What the transforms of ``policy``, one after the other, make of ``action``."""
+    for transform in policy.transforms:
+        action = transform(action)
+    return action

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+# What a stateless loss looks at, besides the values.
+_READ_BY_LOSSES = ("reward", "step_type", "discount", "discounted_return", "b", "rollout_b")
+
+
 @torch.no_grad()
 def reward_with_entropy(
     info: SacInfo, alphas: Sequence[Tensor], gamma: Any, normalize: Callable | None
@@ -54,7 +58,7 @@ def parts_of(log_pi: Any) -> Sequence[Tensor]:
 
 
 def loss_of_replicas(
-    td_losses: Sequence[Callable] | nn.ModuleList, info: SacInfo, **arguments: Tensor
+    td_losses: Sequence[Callable] | nn.ModuleList, info: Any, **arguments: Tensor
 ) -> Tensor:
     """The sum [T, B] over replicas of their losses.
 
@@ -62,6 +66,7 @@ def loss_of_replicas(
     first, one batch after the other.
 
     Args:
+        info: a tuple such as ``SacInfo``, whose ``critic`` has ``critics`` and ``target_critic``.
         arguments: more arguments [T, B, ...] of each loss.
     """
     critics, target = info.critic.critics, info.critic.target_critic
@@ -75,12 +80,8 @@ def loss_of_replicas(
     def repeat(x: Tensor) -> Tensor:
         return torch.cat([x] * replicas, dim=1)
 
-    rows = SacInfo(
-        reward=repeat(info.reward),
-        step_type=repeat(info.step_type),
-        discount=repeat(info.discount),
-        discounted_return=nest.map_structure(repeat, info.discounted_return),
-    )
+    read = {name: getattr(info, name) for name in _READ_BY_LOSSES if hasattr(info, name)}
+    rows = type(info)(**nest.map_structure(repeat, read))
     repeated = {name: repeat(x) for name, x in arguments.items()}
     values = critics.transpose(1, 2).flatten(1, 2)
     loss = td_losses[0](rows, values, repeat(target), **repeated).loss

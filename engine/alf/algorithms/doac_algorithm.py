@@ -131,10 +131,6 @@ class DOacAlgorithm(DSacAlgorithm):
         )
         return policy, dist_utils.sample_action_distribution(policy), values, state
 
-    def _has_started_training(self) -> bool:
-        """Asks an accelerator only until training starts."""
-        return self._has_trained or bool(self._training_started)
-
     def _upper_bound(self, observation: Any, action: Tensor) -> Tensor:
         tau, _ = self._draw_taus(action.shape[0], "fixed")
         quantiles = self._quantiles(self._critic_networks, observation, action, tau)

@@ -385,6 +385,10 @@ class SacAlgorithm(OffPolicyAlgorithm):
         started = self._training_started
         return started.device.type == "cpu" and bool(started)
 
+    def _has_started_training(self) -> bool:
+        """Asks an accelerator only until training starts."""
+        return self._has_trained or bool(self._training_started)
+
     def _uniform_before_training(self, action: Tensor, spec: BoundedTensorSpec) -> Tensor:
         uniform = spec.sample(outer_dims=(action.shape[0],)).to(action.device)
         return torch.where(self._training_started, action, uniform)

@@ -137,16 +137,8 @@ class TDLoss(nn.Module):
         return _loss_info(loss, tensor_utils.tensor_extend_zero(target - value))
 
     def _summarize(self, info: Any, value: torch.Tensor, target: torch.Tensor) -> None:
-        if not (self._debug_summaries and summary.should_record_summaries()):
-            return
-        mask = info.step_type[:-1] != StepType.LAST
-        with torch.no_grad(), summary.scope(self._name):
-            for suffix, v, r in _by_reward_dimension(value, target):
-                explained = tensor_utils.explained_variance(v, r, mask)
-                summary.scalar("explained_variance_of_return_by_value" + suffix, explained)
-                safe_mean_hist_summary("values" + suffix, v, mask)
-                safe_mean_hist_summary("returns" + suffix, r, mask)
-                safe_mean_hist_summary("td_error" + suffix, r - v, mask)
+        if self._debug_summaries and summary.should_record_summaries():
+            summarize_td(self._name, info, value, target)
 
 
 @configurable
@@ -236,6 +228,23 @@ class TDQRLoss(TDLoss):
         if isinstance(loss, tuple):  # the loss, and what it is made of
             loss = loss[0]
         return _loss_info(loss, means)
+
+
+@torch.no_grad()
+def summarize_td(name: str, info: Any, value: torch.Tensor, target: torch.Tensor) -> None:
+    """Write summaries of values and targets [T - 1, B] or [T - 1, B, n] under the scope `name`.
+
+    Args:
+        info: has `step_type` [T, B]; steps of type LAST are left out.
+    """
+    mask = info.step_type[:-1] != StepType.LAST
+    with summary.scope(name):
+        for suffix, v, r in _by_reward_dimension(value, target):
+            explained = tensor_utils.explained_variance(v, r, mask)
+            summary.scalar("explained_variance_of_return_by_value" + suffix, explained)
+            safe_mean_hist_summary("values" + suffix, v, mask)
+            safe_mean_hist_summary("returns" + suffix, r, mask)
+            safe_mean_hist_summary("td_error" + suffix, r - v, mask)
 
 
 def _check_same_shape(value: torch.Tensor, target_value: torch.Tensor, shape: torch.Size) -> None:

@@ -4,8 +4,6 @@ MODULES = (
     "alf.algorithms.decoding_algorithm",
     "alf.algorithms.merlin_algorithm",
     "alf.algorithms.monet_algorithm",
-    "alf.algorithms.oac_algorithm",
-    "alf.algorithms.taac_algorithm",
     "alf.algorithms.vae",
     "alf.algorithms.vq_vae",
 )
