@@ -22,6 +22,7 @@ from alf.algorithms.mcts_models import SimpleMCTSModel
 from alf.algorithms.mdq_algorithm import MdqAlgorithm
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
+from alf.algorithms.oac_algorithm import OacAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
 from alf.algorithms.ppg.ppg_aux_algorithm import PPGAuxOptions
 from alf.algorithms.ppg_algorithm import PPGAlgorithm
@@ -30,6 +31,7 @@ from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.algorithms.sarsa_algorithm import SarsaAlgorithm
+from alf.algorithms.taac_algorithm import TaacAlgorithm, TAACTDLoss
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks import (
@@ -172,6 +174,28 @@ def sac(**q_network_options: Any) -> partial:
     )
 
 
+def oac() -> partial:
+    return partial(
+        OacAlgorithm,
+        actor_network_cls=_actor,
+        critic_network_cls=_critic,
+        critic_loss_ctor=_loss,
+        explore_delta=1.0,
+        beta_ub=1.0,
+        **_optimizers("actor", "critic", "alpha"),
+    )
+
+
+def taac(cls: Any = TaacAlgorithm) -> partial:
+    return partial(
+        cls,
+        actor_network_cls=_actor,
+        critic_network_cls=_critic,
+        critic_loss_ctor=partial(TAACTDLoss, gamma=GAMMA),
+        **_optimizers("actor", "critic", "alpha"),
+    )
+
+
 def sarsa(**options: Any) -> partial:
     return partial(
         SarsaAlgorithm,
@@ -252,6 +276,9 @@ ROUNDS = OnPolicyOptions(transitions=64, epochs=4, mini_batch_size=32)
 ONE_UPDATE = OnPolicyOptions(transitions=64, epochs=1, mini_batch_size=0)
 IN_ORDER = OnPolicyOptions(transitions=64, epochs=8, mini_batch_size=0)
 REPLAY = TrainingOptions(mini_batch_size=64, updates_per_transition=0.1, warm_up=50)
+SPANS = TrainingOptions(
+    mini_batch_size=64, mini_batch_length=3, updates_per_transition=0.1, warm_up=50
+)
 DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
 
 LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
@@ -266,6 +293,8 @@ LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
     "SAC": (sac, CONTINUOUS, REPLAY, 60),
     "DSAC": (dsac, CONTINUOUS, REPLAY, 60),
     "DOAC": (doac, CONTINUOUS, REPLAY, 60),
+    "OAC": (oac, CONTINUOUS, REPLAY, 60),
+    "TAAC": (taac, CONTINUOUS, SPANS, 60),
     "SARSA": (sarsa, CONTINUOUS, REPLAY, 60),
     "IQL": (iql, CONTINUOUS, REPLAY, 60),
     "MDQ": (mdq, CONTINUOUS, REPLAY, 60),

@@ -16,7 +16,7 @@ from alf.algorithms.dynamic_action_repeat_agent import DynamicActionRepeatAgent
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationLearner
 from alf.algorithms.ppg_algorithm import PPGAlgorithm
-from alf.algorithms.taac_algorithm import TAACTDLoss, TaacAlgorithmBase
+from alf.algorithms.taac_algorithm import TaacAlgorithmBase, TAACTDLoss
 from alf.algorithms.td_loss import TDLoss
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf_layered.levels.goal import Goal
@@ -56,8 +56,8 @@ def check_random_warm_up(algorithm: Algorithm, *, level: str) -> None:
     """
     if any(isinstance(module, TaacAlgorithmBase) for module in algorithm.modules()):
         raise ValueError(
-            f"level {level!r} has random_warm_up=True; {type(algorithm).__name__} acts at random by "
-            "itself until its first update and remembers it: leave random_warm_up=False"
+            f"level {level!r} has random_warm_up=True; {type(algorithm).__name__} acts at random "
+            "by itself until its first update, and remembers it: leave random_warm_up=False"
         )
 
 

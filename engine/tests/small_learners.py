@@ -28,6 +28,7 @@ from alf.algorithms.mcts_models import (
 from alf.algorithms.mdq_algorithm import MdqAlgorithm
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
+from alf.algorithms.oac_algorithm import OacAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss, OneStepTDQRLoss
 from alf.algorithms.ppg import PPGAuxOptions
 from alf.algorithms.ppg_algorithm import PPGAlgorithm
@@ -37,6 +38,7 @@ from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.rl_algorithm import RLAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.algorithms.sarsa_algorithm import SarsaAlgorithm
+from alf.algorithms.taac_algorithm import TaacAlgorithm, TAACTDLoss
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.data_structures import StepType, TimeStep
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
@@ -242,6 +244,38 @@ def mdq() -> Callable:
     return make
 
 
+def oac(**options: Any) -> partial:
+    return partial(
+        OacAlgorithm,
+        **{
+            "actor_network_cls": _actor,
+            "critic_network_cls": _critic,
+            "critic_loss_ctor": partial(OneStepTDLoss, gamma=0.9),
+            "explore_delta": 1.0,
+            "beta_ub": 1.0,
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "alpha_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
+def taac(cls: Any = TaacAlgorithm, **options: Any) -> partial:
+    return partial(
+        cls,
+        **{
+            "actor_network_cls": _actor,
+            "critic_network_cls": _critic,
+            "critic_loss_ctor": partial(TAACTDLoss, gamma=0.9),
+            "actor_optimizer": Adam(lr=LR),
+            "critic_optimizer": Adam(lr=LR),
+            "alpha_optimizer": Adam(lr=LR),
+            **options,
+        },
+    )
+
+
 def dsac(cls: Any = DSacAlgorithm, **options: Any) -> partial:
     return partial(
         cls,
@@ -311,6 +345,12 @@ def replayed(**settings: Any) -> TrainerConfig:
             **settings,
         },
     )
+
+
+def spans(**settings: Any) -> TrainerConfig:
+    """Training from random spans of three steps, all steps at once."""
+    independent = {"mini_batch_length": 3, "temporally_independent_train_step": True}
+    return replayed(**{**independent, **settings})
 
 
 def searched(**settings: Any) -> TrainerConfig:

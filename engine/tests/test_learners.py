@@ -11,6 +11,7 @@ import torch
 
 from alf.environments.suite_unittest import ActionType
 from alf.nest import nest
+from alf.utils import common
 
 DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
 LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
@@ -29,6 +30,8 @@ LEARNERS: dict[str, tuple[Any, ActionType, Any, int]] = {
     "SARSA, deterministic": (small.deterministic_sarsa, CONTINUOUS, small.replayed, 150),
     "SARSA, on-policy": (partial(small.sarsa, on_policy=True), CONTINUOUS, small.whole, 300),
     "IQL": (small.iql, CONTINUOUS, small.replayed, 150),
+    "OAC": (small.oac, CONTINUOUS, small.replayed, 150),
+    "TAAC": (small.taac, CONTINUOUS, small.spans, 150),
     "MDQ": (small.mdq, CONTINUOUS, small.replayed, 100),
     "DSAC": (small.dsac, CONTINUOUS, small.replayed, 150),
     "DOAC": (small.doac, CONTINUOUS, small.replayed, 150),
@@ -74,14 +77,16 @@ def test_rows_do_not_influence_each_other(name: str) -> None:
     algorithm = _trained(name, iterations=0)
     step = small.bandit(action_type, 8).reset()
     state = algorithm.get_initial_predict_state(8)
-    together = algorithm.predict_step(step, state).output
+    with common.eval_context():  # TAAC, not trained yet, acts at random otherwise
+        together = algorithm.predict_step(step, state).output
     changed = step.observation.clone()
     changed[0] += 3
-    alone = algorithm.predict_step(step._replace(observation=changed), state).output
+    with common.eval_context():
+        alone = algorithm.predict_step(step._replace(observation=changed), state).output
     torch.testing.assert_close(alone[1:], together[1:])
 
 
-@pytest.mark.parametrize("name", ["DQN", "DDPG", "SAC", "QRSAC", "DSAC", "DOAC"])
+@pytest.mark.parametrize("name", ["DQN", "DDPG", "SAC", "QRSAC", "DSAC", "DOAC", "OAC", "TAAC"])
 def test_the_state_of_a_train_step_is_what_was_announced(name: str) -> None:
     """Also where there is nothing in it: an agent's other parts may have a state."""
     algorithm = _trained(name, iterations=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.distributions as td
@@ -70,5 +71,5 @@ def optimistic_policy(
 def apply_transforms(action: Tensor, policy: td.TransformedDistribution) -> Tensor:
     """What the transforms of ``policy``, one after the other, make of ``action``."""
     for transform in policy.transforms:
-        action = transform(action)
+        action = cast("Tensor", transform(action))
     return action
