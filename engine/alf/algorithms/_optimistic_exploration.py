@@ -55,7 +55,8 @@ def optimistic_policy(
             f"{type(policy).__name__} of {type(base or policy).__name__}"
         )
     assert isinstance(policy, td.TransformedDistribution)
-    mean, variance = base.mean.detach(), base.variance.detach()
+    mean: Tensor = base.mean.detach()
+    variance: Tensor = base.variance.detach()
     with torch.enable_grad():
         center = mean.clone().requires_grad_()
         value = value_of(apply_transforms(center, policy))
