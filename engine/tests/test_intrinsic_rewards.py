@@ -78,17 +78,18 @@ def test_curiosity_by_hand():
     rolled = alg.rollout_step(step, torch.ones(2, 2))
     # half the mean of 2^2 and 4^2; half of 1^2. Nothing is known yet: the reward is not normalized.
     torch.testing.assert_close(rolled.output, torch.tensor([0.0, 5.0]))
-    torch.testing.assert_close(rolled.info.forward_loss, torch.tensor([0.0, 5.0]))
-    torch.testing.assert_close(rolled.info.inverse_loss, torch.tensor([0.0, 0.5]))
-    torch.testing.assert_close(alg.calc_loss(rolled.info).loss, torch.tensor([0.0, 5.5]))
+    torch.testing.assert_close(rolled.info.forward_loss, torch.tensor([36.25, 5.0]))
+    torch.testing.assert_close(rolled.info.inverse_loss, torch.tensor([0.125, 0.5]))
+    # FIRST steps count as 0 in the mean
+    torch.testing.assert_close(alg.calc_loss(rolled.info).scalar_loss, torch.tensor(2.75))
 
 
 def test_a_discrete_action_is_guessed_by_its_logits():
     alg = ICMAlgorithm(CHOICE, OBSERVATION, hidden_size=8, inverse_net=Constant([0.0] * 4))
     step = _steps([MID] * 2, torch.randn(2, 2), prev_action=torch.tensor([1, 3]))
     info = alg.train_step(step, torch.tensor([[1.0, 0.0], [0.0, 0.0]])).info
-    # where the state is 0, nothing is known of the step before
-    torch.testing.assert_close(info.inverse_loss, torch.tensor([math.log(4.0), 0.0]))
+    # a feature of zeros is a feature
+    torch.testing.assert_close(info.inverse_loss, torch.full((2,), math.log(4.0)))
 
 
 def test_the_forward_model_does_not_teach_the_features():
@@ -116,11 +117,11 @@ def test_statistics_move_in_the_step_that_learns(on_policy):
 def test_sequences_of_one_step_without_a_state_are_an_error():
     alg = ICMAlgorithm(ACTION, OBSERVATION, hidden_size=8)
     alg.set_on_policy(False)
-    info = ICMInfo(forward_loss=torch.zeros(1, 4), inverse_loss=torch.zeros(1, 4))
+    info = ICMInfo(torch.full((1, 4), int(MID)), torch.zeros(1, 4), torch.zeros(1, 4))
     with pytest.raises(ValueError, match="mini_batch_length of at least 2"):
         alg.calc_loss(info)
     alg.use_rollout_state = True
-    assert alg.calc_loss(info).loss.shape == (1, 4)
+    assert alg.calc_loss(info).scalar_loss.shape == ()
 
 
 def test_curiosity_needs_to_know_what_a_feature_is():

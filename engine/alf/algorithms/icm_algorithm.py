@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alf.algorithms._intrinsic_reward import RewardScale, check_has_history, where_known
+from alf.algorithms._intrinsic_reward import RewardScale, check_has_history
 from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.algorithm import Algorithm
 from alf.config_util import configurable
-from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
+from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
 from alf.nest import nest
 from alf.nest.utils import NestConcat
 from alf.networks.encoding_networks import EncodingNetwork
@@ -32,7 +32,8 @@ class ICMAlgorithm(Algorithm):
     """Rewards what the forward model of features did not foresee.
 
     Features are made to tell which action led from one to the next (the inverse model). The state
-    is the feature of the step before; at FIRST there is none, and neither reward nor loss.
+    is the feature of the step before; at FIRST there is none, and neither reward nor loss. A feature of zeros
+    counts as any other.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ class ICMAlgorithm(Algorithm):
         """The reward [B] of arriving at ``inputs`` by ``inputs.prev_action``."""
         before = state
         info, state = self._step(inputs, before, learns=bool(self.on_policy))
-        reward = where_known(inputs.step_type, before, self._reward_scale(info.forward_loss))
+        reward = self._reward_scale(info.forward_loss)
+        reward = torch.where(inputs.step_type == StepType.FIRST, torch.zeros_like(reward), reward)
         return AlgStep(output=reward, state=state, info=info)
 
     def train_step(self, inputs: TimeStep, state: Tensor, rollout_info: Any = None) -> AlgStep:
@@ -138,9 +140,9 @@ class ICMAlgorithm(Algorithm):
         action = nest.flatten(inputs.prev_action)[0]
         foreseen, _ = self._forward_net([before.detach(), self._encoded(action)])
         error = (feature.detach() - foreseen).square()
-        forward_loss = where_known(inputs.step_type, before, 0.5 * error.flatten(1).mean(1))
+        forward_loss = 0.5 * error.flatten(1).mean(1)
         guess, _ = self._inverse_net([before, feature])
-        inverse_loss = where_known(inputs.step_type, before, self._inverse_loss(guess, action))
+        inverse_loss = self._inverse_loss(guess, action)
         if learns:
             self._reward_scale.learn(forward_loss)
         return ICMInfo(inputs.step_type, forward_loss, inverse_loss), feature
@@ -166,9 +168,12 @@ class ICMAlgorithm(Algorithm):
 
     def calc_loss(self, info: ICMInfo) -> LossInfo:
         check_has_history(self, info.forward_loss)
+        follows = (info.step_type != StepType.FIRST).float()
+        forward_loss = (info.forward_loss * follows).mean()
+        inverse_loss = (info.inverse_loss * follows).mean()
         return LossInfo(
-            loss=info.forward_loss + info.inverse_loss,
-            extra={"forward_loss": info.forward_loss, "inverse_loss": info.inverse_loss},
+            scalar_loss=forward_loss + inverse_loss,
+            extra={"forward_loss": forward_loss, "inverse_loss": inverse_loss},
         )
 
 
