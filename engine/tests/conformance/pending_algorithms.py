@@ -1,10 +1,7 @@
 """Cases that are not equal yet; `run.py --update` shortens it."""
 
 CASES = [
-    "agent.all.calc_loss",
-    "agent.icm.calc_loss",
     "agent.off_policy.preprocess_sums_rewards",
-    "agent.repr_icm.calc_loss",
     "agent.rewards.intrinsic0.5_extrinsic1.0",
     "agent.rewards.intrinsic1.0_extrinsic0.0",
     "agent.rewards.intrinsic1.0_extrinsic1.0",
@@ -128,9 +125,7 @@ CASES = [
     "repr.diayn.discrete",
     "repr.encoding.refuses_vector_loss",
     "repr.icm.continuous.rollout_step",
-    "repr.icm.continuous.train_step_and_loss",
     "repr.icm.discrete.rollout_step",
-    "repr.icm.discrete.train_step_and_loss",
     "repr.icm.observation_normalizer_and_vector_features",
     "repr.rnd.clipped.rollout_step",
     "repr.rnd.clipped.train_step_and_loss",
@@ -141,8 +136,6 @@ CASES = [
     "repr.rnd.obs_normalized.rollout_step",
     "repr.rnd.obs_normalized.train_step_and_loss",
     "repr.rnd.target_gets_no_gradient",
-    "train.agent.icm",
-    "train.agent.repr_icm_entropy",
     "transformer.hindsight.own_reward_function",
     "transformer.identity.spec_unknown_without_argument",
 ]
