@@ -32,8 +32,8 @@ class ICMAlgorithm(Algorithm):
     """Rewards what the forward model of features did not foresee.
 
     Features are made to tell which action led from one to the next (the inverse model). The state
-    is the feature of the step before; at FIRST there is none, and neither reward nor loss. A feature of zeros
-    counts as any other.
+    is the feature of the step before; at FIRST there is none, and neither reward nor loss. A
+    feature of zeros counts as any other.
     """
 
     def __init__(
