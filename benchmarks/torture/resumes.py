@@ -17,8 +17,15 @@ from benchmarks.torture.table import Row
 
 FIRST, SECOND = 17, 13
 SHORT = ("sac_over_sac_maze2d", "muzero_cartpole", "splates_maze2d")
-_REUSES = "splates_reuse_maze2d"
-_LEARNS = "splates_pretrain_maze2d"
+# A configuration that begins with what another run has left: that run, its iterations, settings.
+_NEEDS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "splates_reuse_maze2d": ("splates_pretrain_maze2d", 8, {"_CONFIG._USER.skills": "before"}),
+    "iql_maze2d": (
+        "noise_data_maze2d",
+        20,
+        {"_CONFIG._USER.data_dir": "before", "_CONFIG._USER.offline_iterations": 4},
+    ),
+}
 
 
 def train(
@@ -87,8 +94,9 @@ def _newest(root_dir: Path) -> dict[str, Any]:
 
 
 def more_settings(name: str, folder: Path) -> dict[str, Any]:
-    """What a configuration needs to know of `folder`: where the skills are that it reuses."""
-    return {"_CONFIG._USER.skills": str(folder / "skills")} if name == _REUSES else {}
+    """What a configuration needs to know of `folder`, where an earlier run's folder is."""
+    _, _, settings = _NEEDS.get(name, ("", 0, {}))
+    return {key: str(folder / v) if v == "before" else v for key, v in settings.items()}
 
 
 def resume_differences(name: str, folder: Path) -> list[str]:
@@ -100,7 +108,8 @@ def resume_differences(name: str, folder: Path) -> list[str]:
     """
     more = more_settings(name, folder)
     if more:
-        train(_LEARNS, folder / "skills", 8, {})
+        before, iterations, _ = _NEEDS[name]
+        train(before, folder / "before", iterations, {})
     end = FIRST + SECOND
     train(name, folder / "whole", end, more, save=FIRST)
     train(name, folder / "stopped", end, more, stop=FIRST)
