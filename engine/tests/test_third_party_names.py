@@ -18,6 +18,12 @@ from alf.networks import Branch
 from alf.utils import common
 
 NAMES = {
+    "alf.algorithms.actor_critic_loss": ["_normalize_advantages"],
+    "alf.algorithms.algorithm": ["_get_optimizer_params", "_flatten_module"],
+    "alf.algorithms.mcts_algorithm": ["MCTSModel", "ModelOutput"],
+    "alf.algorithms.muzero_algorithm": ["MuzeroInfo"],
+    "alf.algorithms.ppo_algorithm": ["PPOLoss"],
+    "alf.algorithms.sac_algorithm": ["_set_target_entropy"],
     "alf.environments.suite_unittest": ["MixedPolicyUnittestEnv"],
     "alf.layers": ["NestConcat", "NestSum", "NestMultiply", "NestOuterProduct", "identity"],
     "alf.nest": ["Nest", "NestedTensor"],

@@ -17,6 +17,8 @@ from alf.utils._reverse_scan import reverse_linear_scan
 
 __all__ = ["TAACTDLoss"]
 
+PUBLIC_MODULE = "alf.algorithms.taac_algorithm"  # under which it is configured
+
 
 @configurable
 class TAACTDLoss(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from alf.algorithms._mcts_acting import MCTSAlgorithm, MCTSInfo, MCTSState
+from alf.algorithms._mcts_model import MCTSModel
 from alf.algorithms._mcts_policy import (
     calculate_exploration_policy,
     calculate_kl_exploration_policy,
@@ -15,6 +16,7 @@ from alf.algorithms._mcts_temperatures import (
     VisitSoftmaxTemperatureByMoves,
     VisitSoftmaxTemperatureByProgress,
 )
+from alf.algorithms._mcts_tuples import ModelOutput
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 
@@ -24,7 +26,9 @@ __all__ = [
     "LossInfo",
     "MCTSAlgorithm",
     "MCTSInfo",
+    "MCTSModel",
     "MCTSState",
+    "ModelOutput",
     "TimeStep",
     "VisitSoftmaxTemperatureByMoves",
     "VisitSoftmaxTemperatureByProgress",

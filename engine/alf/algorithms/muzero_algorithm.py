@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from alf.algorithms._muzero_representation import autocast
+from alf.algorithms._muzero_representation import MuzeroInfo, autocast
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
@@ -17,7 +17,7 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.experience_replayers.replay_buffer import BatchInfo
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
-__all__ = ["AlgStep", "LossInfo", "MuzeroAlgorithm", "TimeStep"]
+__all__ = ["AlgStep", "LossInfo", "MuzeroAlgorithm", "MuzeroInfo", "TimeStep"]
 
 
 @configurable

@@ -12,10 +12,11 @@ from alf.algorithms.actor_critic_algorithm import (
     ActorCriticState,
 )
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
+from alf.algorithms.ppo_loss import PPOLoss
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, TimeStep, namedtuple
 
-__all__ = ["PPOAlgorithm", "PPOInfo"]
+__all__ = ["PPOAlgorithm", "PPOInfo", "PPOLoss"]
 
 PPOInfo = namedtuple(
     "PPOInfo",
