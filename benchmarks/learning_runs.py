@@ -147,6 +147,8 @@ LEARNERS = {
     "qrsac_pendulum": _flat("qrsac_pendulum", -250),
     "dsac_pendulum": _flat("dsac_pendulum", -250),
     "doac_pendulum": _flat("doac_pendulum", -250),
+    "oac_pendulum": _flat("oac_pendulum", -250),
+    "taac_pendulum": _flat("taac_pendulum", -250),
     "sac_pendulum": _flat("sac_pendulum", -250),
     "mbrl_pendulum": _flat("mbrl_pendulum", -250),
     "sac_encoder_pendulum": _flat("sac_encoder_pendulum", -250),
@@ -168,6 +170,7 @@ LEARNERS = {
     "dqn_over_sac": _over("dqn_over_sac"),
     "sac_over_ddpg": _over("sac_over_ddpg"),
     "ppo_over_sac": _over("ppo_over_sac"),
+    "taac_over_sac": _over("taac_over_sac"),
     "random_over_sac": Experiment(
         {"random_over_sac": "random_over_sac_maze2d_conf.py"}, SUCCESS, "success rate", 0.0
     ),

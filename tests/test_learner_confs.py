@@ -34,6 +34,7 @@ MUZERO: dict[str, Any] = {
 HIERARCHIES: dict[str, dict[str, Any]] = {
     "dqn_over_sac": SAC | {"_CONFIG._USER.subgoals_warm_up": 4},
     "sac_over_ddpg": SAC | {"_CONFIG._USER.subgoals_warm_up": 4},
+    "taac_over_sac": SAC | {"_CONFIG._USER.subgoals_warm_up": 4},
     "ppo_over_sac": SAC | {"_CONFIG._USER.subgoals_round": 8},
     "muzero_over_sac": SAC
     | MUZERO

@@ -79,6 +79,10 @@ class TaacAlgorithmBase(OffPolicyAlgorithm):
     which neither it nor the present policy began a new trajectory (:class:`TAACTDLoss`), which
     needs mini batches of more than two time steps to show.
 
+    An episode begins with the trajectory 0. Where episodes end soon, at a time that is not
+    observed, trajectories near 0 therefore tell of more rewards to come, and with linear and
+    quadratic ones the policy may learn to stay there; ``randomize_first_state_tau`` removes that.
+
     What training needs of the past is in the rollout's info, so that
     ``TrainerConfig.temporally_independent_train_step=True`` gives the same losses, faster.
     """
