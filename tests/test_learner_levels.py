@@ -38,6 +38,7 @@ from tests.small_learners import (
     ppg,
     ppo,
     small_config,
+    taac,
 )
 
 FIRST, MID, LAST = (int(t) for t in (StepType.FIRST, StepType.MID, StepType.LAST))
@@ -240,7 +241,7 @@ def test_numbers_of_a_round_are_checked(name: str) -> None:
 # ---- what is done and what is remembered ----
 
 
-@pytest.mark.parametrize("name", ["DQN", "DDPG", "QRSAC"])
+@pytest.mark.parametrize("name", ["DQN", "DDPG", "QRSAC", "OAC"])
 def test_what_a_random_warm_up_does_is_what_is_learned_from(name: str) -> None:
     ctor, action_type, training, _ = LEARNERS[name]
     spec = option(50) if action_type is DISCRETE else POINT
@@ -252,6 +253,24 @@ def test_what_a_random_warm_up_does_is_what_is_learned_from(name: str) -> None:
     result = level.rollout_step(step, level.get_initial_rollout_state(64))
     assert len(set(result.output.flatten().tolist())) > 20
     assert result.info.action.equal(result.output)
+
+
+def test_a_learner_whose_next_decision_follows_from_its_last_one_is_random_by_itself() -> None:
+    training = LEARNERS["TAAC"][2]
+    with pytest.raises(ValueError, match="leave random_warm_up=False"):
+        AlgorithmLevel(
+            OBSERVATION, POINT, algorithm_ctor=taac(), training=training, random_warm_up=True
+        )
+    level = AlgorithmLevel(OBSERVATION, POINT, algorithm_ctor=taac(), training=training)
+    assert level.gamma == GAMMA
+    step = _step(0, MID, list(range(64)))._replace(prev_action=POINT.zeros((64,)))
+    state = level.get_initial_rollout_state(64)
+    for _ in range(2):
+        result = level.rollout_step(step, state)
+        state = result.state
+        assert len(set(result.output.flatten().tolist())) > 20
+        assert result.info.tau.a.equal(result.output)
+        assert state.tau.a.equal(result.output)
 
 
 def test_a_learner_of_numbers_decides_among_given_points() -> None:
