@@ -43,6 +43,7 @@ def test_the_reward_itself_counts_where_nothing_transforms_it() -> None:
 
 
 def test_predicted_rewards_that_there_are_not_yet_change_nothing() -> None:
+    alf.reset_configs()
     alf.config("TrainerConfig", evaluate=True, async_eval=False)
     try:
         algorithm = LagrangianPredRewardWeightAlgorithm(PAIR, [0.5, -0.5], SGD(lr=1.0))
