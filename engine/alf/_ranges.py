@@ -73,6 +73,8 @@ _NAMES: dict[Range, str] = {
         f_norm_penalty_weight bc_regulatization_weight
         critic_l2_weight function_extra_bs_ratio function_extra_bs_std
         inverse_mvp_hidden_layers InverseMVPAlgorithm.num_hidden_layers
+        VariationalAutoEncoder.beta DiscreteVAE.beta
+        commitment_loss_weight MoNetAlgorithm.beta MoNetAlgorithm.gamma
     """,
     AT_LEAST_1: """
         unroll_queue_size unroll_parameter_update_period num_evals eval_interval num_eval_episodes
@@ -103,6 +105,8 @@ _NAMES: dict[Range, str] = {
         MemoryWithUsage.size start_decoding_channels output_height output_width num_layers
         solution_dim population_size elite_size buffer_size dpi font_size action_bins
         period proj_hidden_size pred_hidden_size batch_dims num_bins
+        num_embeddings z_dim fc_layers n_slots slot_size nonskip_fc_layers
+        latent_dim lstm_size num_read_keys
         parallelism RandomCrop.size filters kernel_size render_size
         output_shape num_replicas planning_horizon particles_per_replica
     """,

@@ -58,6 +58,7 @@ SCOPE = (
     "alf.algorithms.containers",
     "alf.algorithms.data_transformer",
     "alf.algorithms.ddpg_algorithm",
+    "alf.algorithms.decoding_algorithm",
     "alf.algorithms.diayn_algorithm",
     "alf.algorithms.doac_algorithm",
     "alf.algorithms.dqn_algorithm",
@@ -78,7 +79,9 @@ SCOPE = (
     "alf.algorithms.mcts_algorithm",
     "alf.algorithms.mcts_models",
     "alf.algorithms.mdq_algorithm",
+    "alf.algorithms.merlin_algorithm",
     "alf.algorithms.mi_estimator",
+    "alf.algorithms.monet_algorithm",
     "alf.algorithms.muzero_algorithm",
     "alf.algorithms.muzero_representation_learner",
     "alf.algorithms.oac_algorithm",
@@ -103,6 +106,8 @@ SCOPE = (
     "alf.algorithms.taac_algorithm",
     "alf.algorithms.td_loss",
     "alf.algorithms.trac_algorithm",
+    "alf.algorithms.vae",
+    "alf.algorithms.vq_vae",
 )
 
 
