@@ -47,7 +47,7 @@ _NAMES: dict[Range, str] = {
         init_lambda grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
         l2_dist_close_reward_fn.threshold initial_priority action_dist_clip_per_dim
         scalar_var distance_to_decelerate
-        max_weight hinge_softness
+        max_weight hinge_softness target_kld_per_categorical
     """,
     AT_LEAST_0: """
         distill_noise

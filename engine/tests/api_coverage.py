@@ -209,7 +209,8 @@ def _parameter_problem(
     if ours[i].default is inspect.Parameter.empty:
         return "has no default"
     known, expected = _literal(default)
-    if known and not _same(ours[i].default, expected):
+    # The list holds what repr() gives, also of objects such as a ConstantScheduler.
+    if known and repr(ours[i].default) != default and not _same(ours[i].default, expected):
         return f"default is {ours[i].default!r}"
     return ""
 

@@ -246,29 +246,29 @@ class MemoryBasedActor(OnPolicyAlgorithm):
         readout = self._memory.genkey_and_read(self._keynet, h)
         return self._actor_network((latent.detach(), h, readout))[0], state
 
-    def predict_step(self, inputs: TimeStep, state: Any) -> AlgStep:
-        distribution, state = self._distribution(inputs.observation, state)
+    def predict_step(self, time_step: TimeStep, state: Any) -> AlgStep:
+        distribution, state = self._distribution(time_step.observation, state)
         action = dist_utils.epsilon_greedy_sample(distribution, self._epsilon_greedy)
         info = ActorCriticInfo(action_distribution=distribution)
         return AlgStep(output=action, state=state, info=info)
 
-    def rollout_step(self, inputs: TimeStep, state: Any) -> AlgStep:
-        """``inputs.observation`` is the latent [B, Z]."""
-        latent = inputs.observation
+    def rollout_step(self, time_step: TimeStep, state: Any) -> AlgStep:
+        """``time_step.observation`` is the latent [B, Z]."""
+        latent = time_step.observation
         distribution, state = self._distribution(latent, state)
         action = dist_utils.sample_action_distribution(distribution)
         info = ActorCriticInfo(
-            step_type=inputs.step_type,
-            discount=inputs.discount,
-            reward=inputs.reward,
+            step_type=time_step.step_type,
+            discount=time_step.discount,
+            reward=time_step.reward,
             action=action,
             action_distribution=distribution,
             value=self._value_network(latent)[0],
         )
         return AlgStep(output=action, state=state, info=info)
 
-    def calc_loss(self, info: ActorCriticInfo) -> LossInfo:
-        loss = self._loss(info)
+    def calc_loss(self, train_info: ActorCriticInfo) -> LossInfo:
+        loss = self._loss(train_info)
         return loss._replace(loss=self._loss_weight * loss.loss)
 
 
@@ -339,18 +339,20 @@ class MerlinAlgorithm(OnPolicyAlgorithm):
         )
         self._mbp, self._mba = mbp, mba
 
-    def rollout_step(self, inputs: TimeStep, state: MerlinState) -> AlgStep:
-        mbp = self._mbp.train_step((inputs.observation, inputs.prev_action), state.mbp_state)
-        mba = self._mba.rollout_step(inputs._replace(observation=mbp.output), state.mba_state)
+    def rollout_step(self, time_step: TimeStep, state: MerlinState) -> AlgStep:
+        mbp = self._mbp.train_step((time_step.observation, time_step.prev_action), state.mbp_state)
+        mba = self._mba.rollout_step(time_step._replace(observation=mbp.output), state.mba_state)
         return AlgStep(
             output=mba.output,
             state=MerlinState(mbp_state=mbp.state, mba_state=mba.state),
             info=MerlinInfo(mbp_info=mbp.info, mba_info=mba.info),
         )
 
-    def predict_step(self, inputs: TimeStep, state: MerlinState) -> AlgStep:
-        mbp = self._mbp.predict_step((inputs.observation, inputs.prev_action), state.mbp_state)
-        mba = self._mba.predict_step(inputs._replace(observation=mbp.output), state.mba_state)
+    def predict_step(self, time_step: TimeStep, state: MerlinState) -> AlgStep:
+        mbp = self._mbp.predict_step(
+            (time_step.observation, time_step.prev_action), state.mbp_state
+        )
+        mba = self._mba.predict_step(time_step._replace(observation=mbp.output), state.mba_state)
         state = MerlinState(mbp_state=mbp.state, mba_state=mba.state)
         return AlgStep(output=mba.output, state=state, info=MerlinInfo(mba_info=mba.info))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ class MoNetUNet(Network):
         map_shape = (filters[-1], height // factor, width // factor)
         map_size = filters[-1] * map_shape[1] * map_shape[2]
         sizes = (map_size, *nonskip_fc_layers)
-        layers = zip(sizes, sizes[1:], strict=False)
+        layers = itertools.pairwise(sizes)
         self._encoder = nn.Sequential(*(FC(i, o, activation=torch.relu_) for i, o in layers))
         self._decoder = FC(sizes[-1], map_size, activation=torch.relu_)
         self._map_shape = map_shape
@@ -123,6 +124,8 @@ def _block(in_channels: int, out_channels: int) -> nn.Sequential:
 @configurable
 class MoNetAlgorithm(Algorithm):
     """A VAE with N latent vectors: attention splits the image into masks, one for each."""
+
+    _inverse_var: Tensor
 
     def __init__(
         self,
@@ -183,7 +186,11 @@ class MoNetAlgorithm(Algorithm):
         return DiagMultivariateNormal(mean, log_std.exp())
 
     def train_step(self, inputs: Tensor, state: Any = ()) -> AlgStep:
-        """Encode and reconstruct images [B, C, H, W]: ``VAEOutput`` with [B, N, Z]; ``MoNetInfo``."""
+        """Encode and reconstruct images [B, C, H, W].
+
+        Returns:
+            ``VAEOutput`` with [B, N, Z] as output, ``MoNetInfo`` as info; the state is empty.
+        """
         log_mask = self._log_masks(inputs)  # [B, N, H, W]
         mask = log_mask.exp()
         images = inputs.unsqueeze(1).expand(-1, self._n_slots, -1, -1, -1)

@@ -91,10 +91,11 @@ class VariationalAutoEncoder(Algorithm):
             )
         (beta_optimizer,) = own_optimizers(beta_optimizer)
         super().__init__(checkpoint=checkpoint, name=name)
-        self._preprocess_network = preprocess_network
-        self._z_prior_network = z_prior_network
+        self._preprocess_network: Any = preprocess_network
+        self._z_prior_network: Any = z_prior_network
         self._make_heads(preprocess_network.output_spec, z_dim)
-        self._log_beta = nn.Parameter(torch.tensor(math.log(beta) if beta > 0 else -math.inf))
+        log_beta = torch.tensor(math.log(beta) if beta > 0 else -math.inf)
+        self._log_beta = nn.Parameter(log_beta, requires_grad=target_kld_per_dim is not None)
         self._target_kld = None if target_kld_per_dim is None else target_kld_per_dim * z_dim
         if beta_optimizer is not None:
             self.add_optimizer(beta_optimizer, [self._log_beta])
