@@ -110,3 +110,24 @@ def test_nested_parts() -> None:
     )
     x, y = [torch.randn(5, 1), torch.randn(5, 2)], [torch.randn(5, 1), torch.randn(5, 1)]
     assert estimator.train_step((x, y)).info.loss.shape == (5,)
+
+
+@pytest.mark.parametrize("estimator_type", ["DV", "KLD", "JSD"])
+def test_a_nested_distribution_replaces_the_sampler(estimator_type: Any) -> None:
+    estimator = MIEstimator(SPEC, [SPEC, SPEC], fc_layers=(4,), estimator_type=estimator_type)
+    x, y = torch.randn(3, 5, 1), [torch.randn(3, 5, 1), torch.randn(3, 5, 1)]
+    step = estimator.train_step((x, y), [prior_of(part) for part in y])
+    assert step.output.shape == step.info.loss.shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("y_spec", "model", "text"),
+    [
+        ([SPEC, SPEC], None, "one vector"),
+        (TensorSpec((2,), torch.int64), None, "one vector"),
+        (SPEC, torch.nn.Identity(), "its own model"),
+    ],
+)
+def test_what_ml_cannot_use_is_refused(y_spec: Any, model: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        MIEstimator(SPEC, y_spec, model, estimator_type="ML")

@@ -19,9 +19,10 @@ from alf.nest import nest
 from alf.nest.utils import NestConcat
 from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.network import Network
+from alf.tensor_specs import TensorSpec
 from alf.utils.averager import EMAverager, ScalarAdaptiveAverager
 from alf.utils.data_buffer import DataBuffer
-from alf.utils.dist_utils import DiagMultivariateNormal
+from alf.utils.dist_utils import DiagMultivariateNormal, sample_action_distribution
 from alf.utils.math_ops import identity
 
 __all__ = ["AlgStep", "LossInfo", "MIEstimator"]
@@ -56,6 +57,9 @@ class MIEstimator(Algorithm):
         estimator_type: the bound.
         averager: of ``exp T`` for "DV"; None is a `ScalarAdaptiveAverager`.
         name: used in summary tags and messages.
+
+    Raises:
+        ValueError: "ML" with a model, or with y that is no continuous vector.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class MIEstimator(Algorithm):
         self._x_rank = nest.flatten(x_spec)[0].ndim
         self._model: Any = None
         if estimator_type == "ML":
+            _check_ml(name, y_spec, model)
             self._normal = _ConditionalNormal(x_spec, y_spec, fc_layers, name)
             return
         self._model = model
@@ -98,14 +103,14 @@ class MIEstimator(Algorithm):
     def train_step(
         self,
         inputs: tuple[Any, Any],
-        y_distribution: torch.distributions.Distribution | None = None,
+        y_distribution: Any = None,
         state: Any = None,
     ) -> AlgStep:
         """One batch: the estimate, and the loss that makes the bound tight.
 
         Args:
             inputs: x and y, nests of `[B, ...]` or `[T, B, ...]`.
-            y_distribution: of y, or of y given a part of x; samples of Q come from it and not from
+            y_distribution: nest of distributions of y, or of y given a part of x; samples of Q come from it and not from
                 the sampler. "ML" needs it.
             state: not used.
 
@@ -125,7 +130,7 @@ class MIEstimator(Algorithm):
         else:
             other_x = x
             other_y = nest.map_structure(
-                lambda t: t.flatten(0, len(outer) - 1), y_distribution.sample()
+                lambda t: t.flatten(0, len(outer) - 1), sample_action_distribution(y_distribution)
             )
         estimate, loss = self._bound(joint, self._model([other_x, other_y])[0].squeeze(-1))
         return AlgStep(
@@ -183,6 +188,13 @@ class MIEstimator(Algorithm):
             raise ValueError(f'{self.name}: estimator_type="ML" needs y_distribution, it is None')
         conditional = self._normal(x, y_distribution)
         return conditional.log_prob(y) - y_distribution.log_prob(y).detach()
+
+
+def _check_ml(name: str, y_spec: Any, model: Any) -> None:
+    if model is not None:
+        raise ValueError(f"{name}: estimator_type='ML' makes its own model, got {model}.")
+    if not isinstance(y_spec, TensorSpec) or y_spec.is_discrete or y_spec.ndim != 1:
+        raise ValueError(f"{name}: estimator_type='ML' takes y as one vector, got {y_spec}.")
 
 
 class _ConditionalNormal(nn.Module):
