@@ -110,8 +110,8 @@ class MIEstimator(Algorithm):
 
         Args:
             inputs: x and y, nests of `[B, ...]` or `[T, B, ...]`.
-            y_distribution: nest of distributions of y, or of y given a part of x; samples of Q come from it and not from
-                the sampler. "ML" needs it.
+            y_distribution: nest of distributions of y, or of y given a part of x; samples of Q come
+                from it and not from the sampler. "ML" needs it.
             state: not used.
 
         Returns:
