@@ -1,8 +1,11 @@
 """Settings of all tests, the engine's and the plugin's."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+from absl import logging as absl_logging
 from hypothesis import settings
 
 # A shared machine pauses now and then, so no example has a deadline.
@@ -24,3 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
         alf_rules.narrow()
         os.environ.update(alf_rules.environment())
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_is() -> Iterator[None]:
+    """A program that a test runs in this process sets up logging for itself alone."""
+    logger, root = logging.getLogger("absl"), logging.getLogger()
+    before = absl_logging.get_verbosity(), logger.propagate, list(logger.handlers), root.level
+    yield
+    absl_logging.set_verbosity(before[0])
+    logger.propagate, logger.handlers[:] = before[1], before[2]
+    root.setLevel(before[3])

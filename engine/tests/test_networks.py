@@ -415,7 +415,7 @@ def test_wrong_inputs_of_encoders_are_named():
     with pytest.raises(ValueError, match="rank 1"):
         nets.NormalProjectionNetwork(5, TensorSpec(()))
     with pytest.raises(ValueError, match="finite bounds"):
-        nets.NormalProjectionNetwork(5, TensorSpec((2,)))
+        nets.NormalProjectionNetwork(5, TensorSpec((2,)), scale_distribution=True)
 
 
 def test_normal_projection_squashes_mean_or_samples():
