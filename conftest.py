@@ -33,8 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def _logging_stays_as_it_is() -> Iterator[None]:
     """A program that a test runs in this process sets up logging for itself alone."""
     logger, root = logging.getLogger("absl"), logging.getLogger()
+    disabled = logging.root.manager.disable  # the conformance suites disable all of it
     before = absl_logging.get_verbosity(), logger.propagate, list(logger.handlers), root.level
     yield
     absl_logging.set_verbosity(before[0])
     logger.propagate, logger.handlers[:] = before[1], before[2]
     root.setLevel(before[3])
+    logging.disable(disabled)
