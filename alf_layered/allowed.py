@@ -1,4 +1,4 @@
-"""What a setting may be: its type, which the annotation says, and its range; one error for both.
+"""Checks of settings: the type that the annotation says, and the range; one error for both.
 
 A value of the wrong type or outside its range is a `ValueError` that names the owner, the setting,
 the value and what is allowed. It is raised where the value is bound, not where it is used.
@@ -40,7 +40,7 @@ class Range(NamedTuple):
     high_is_open: bool = False
 
     def has(self, value: Any) -> bool:
-        """Whether a number is in the range; NaN and infinite ones are in none."""
+        """True for a number in the range; NaN and infinite numbers are in none."""
         above = value > self.low if self.low_is_open else value >= self.low
         below = value < self.high if self.high_is_open else value <= self.high
         return bool(above and below and abs(value) != math.inf)
@@ -66,7 +66,7 @@ BELOW_1 = Range(0, 1, high_is_open=True)
 
 
 class Allowed(NamedTuple):
-    """What one setting may be.
+    """Values that one setting may take.
 
     Attributes:
         test: whether a value is allowed.
@@ -84,7 +84,7 @@ def check(owner: str, name: str, value: Any, allowed: Allowed) -> None:
 
 
 def short_name(full: str) -> str:
-    """How an error calls the function or class of a full name: by its last word.
+    """The name by which an error calls a function or class: the last word of the full one.
 
     Every module of environments has a function `load`: for it, the module is named as well.
     """
