@@ -32,5 +32,5 @@ def test_a_full_disk_leaves_a_gap(tmp_path, monkeypatch, caplog):
     writer.close()
     inner.close()
     events = EventAccumulator(str(tmp_path)).Reload()
-    # Both files are of the same second here, so the order in which TensorBoard reads them is that of a counter's digits.
+    # Both files are of one second here, so TensorBoard's order is that of a counter's digits.
     assert sorted(event.step for event in events.Scalars("a")) == [1, 4]
