@@ -27,7 +27,6 @@ import torch
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.encoders import IdentityEncoder
-from alf_layered.levels.plan_objective import PlanObjective
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.reward_net import RewardNet
 from alf_layered.networks.value_net import ValueNet
@@ -35,6 +34,7 @@ from alf_layered.planners.cem import CEM
 from alf_layered.planners.icem import ICEM
 from alf_layered.planners.mppi import MPPI
 from alf_layered.planners.search import SearchOptions, first_plan, search
+from alf_layered.planning.objective import PlanObjective
 from alf_layered.predictors.predictor import Predictor
 
 STATE, ACTION, HIDDEN = 4, 1, 128

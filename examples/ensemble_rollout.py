@@ -15,7 +15,7 @@ import torch
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import ProbabilisticEnsemble
-from alf_layered.joints import option
+from alf_layered.hierarchy.joints import option
 from alf_layered.models.batch import ModelBatch
 from alf_layered.plots.plans import draw_rollout
 

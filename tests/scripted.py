@@ -9,9 +9,9 @@ import torch
 
 from alf.data_structures import AlgStep, StepType, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf_layered.hierarchy_agent import HierarchyAgent
-from alf_layered.levels.level import Level
-from alf_layered.levels.training import TrainingOptions
+from alf_layered.hierarchy.agent import HierarchyAgent
+from alf_layered.hierarchy.level import Level
+from alf_layered.hierarchy.training import TrainingOptions
 
 ACTION = BoundedTensorSpec((2,), minimum=-1000.0, maximum=1000.0)
 FACTORS = (0.5, 0.25, 0.75, 0.125, 0.375)
@@ -81,6 +81,6 @@ def time_step(
 
 def reset_where_first(step: TimeStep, state: Any, initial: Any) -> Any:
     """What ALF's loop does before each step: the state starts anew where an episode does."""
-    from alf_layered.rows import where_rows
+    from alf_layered.hierarchy.rows import where_rows
 
     return where_rows(step.step_type == int(StepType.FIRST), initial, state)

@@ -25,7 +25,7 @@ from alf_layered import (
     select,
     skill,
 )
-from alf_layered.rows import where_rows
+from alf_layered.hierarchy.rows import where_rows
 from tests.planning_points import ACTION, SMALL_CEM
 
 FIRST, MID, LAST = int(StepType.FIRST), int(StepType.MID), int(StepType.LAST)

@@ -18,9 +18,9 @@ from alf_layered.allowed import allowed_arguments
 from alf_layered.encoders import EncoderNet
 from alf_layered.environments import gymnasium_loader, maze2d_alf
 from alf_layered.levels.constant_level import ConstantLevel
-from alf_layered.levels.exploration_phases import Exploration
-from alf_layered.levels.plan_objective import PlanObjective
 from alf_layered.planners.icem import ICEM
+from alf_layered.planning.exploration import Exploration
+from alf_layered.planning.objective import PlanObjective
 from alf_layered.predictors.predictor_factory import get_default_predictor_factory
 from alf_layered.skills.schedules import Ramp
 from alf_layered.tdmpc2.settings import PlanningSettings, TDMPC2Settings, WorldModelSettings

@@ -41,9 +41,9 @@ from alf_layered import (
     skill,
     subgoal,
 )
-from alf_layered.bounds import Bounds
 from alf_layered.environments import gymnasium_loader, maze2d_alf
-from alf_layered.levels.level import Level
+from alf_layered.hierarchy.bounds import Bounds
+from alf_layered.hierarchy.level import Level
 from alf_layered.skills.priors import BoxPrior
 from tests.skill_points import Points, skill_agent
 from tests.small_learners import LEARNERS, small_config

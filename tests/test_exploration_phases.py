@@ -11,7 +11,7 @@ import torch
 from alf_layered import (
     Exploration,
 )
-from alf_layered.levels.exploration_phases import Phase, next_phase
+from alf_layered.planning.exploration import Phase, next_phase
 from tests.planning_points import (
     ACTION,
 )

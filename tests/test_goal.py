@@ -13,7 +13,7 @@ from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.dist_utils import extract_spec
 from alf_layered import AlgorithmLevel, Goal, LevelObservation, NegativeDistance, ShortestPath
-from alf_layered.replay import LevelReplayBuffer
+from alf_layered.hierarchy.replay import LevelReplayBuffer
 
 FIRST, MID, LAST = (int(k) for k in (StepType.FIRST, StepType.MID, StepType.LAST))
 

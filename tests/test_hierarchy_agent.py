@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alf.data_structures import TimeStep
-from alf_layered.rows import take_rows
+from alf_layered.hierarchy.rows import take_rows
 from tests.scripted import FACTORS, reset_where_first, scripted_agent, time_step
 from tests.slow_hierarchy import FIRST, LAST, MID, Record, SlowHierarchy
 

@@ -38,10 +38,10 @@ from alf_layered import (
     option,
     select,
 )
+from alf_layered.hierarchy.transitions import is_transition, reached
 from alf_layered.networks.flat_observation import flatten_observation
 from alf_layered.networks.prob_dynamics import ProbFCDynamics
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
-from alf_layered.transitions import is_transition, reached
 from tests.planning_points import ACTION, SMALL_CEM
 from tests.skill_points import FIRST, LAST, MID, OBSERVATION, SKILL, Points, sac, skill_agent
 from tests.test_tdmpc2_level import SETTINGS

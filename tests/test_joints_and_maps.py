@@ -9,7 +9,7 @@ import torch
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import HierarchyAgent, ObservationMap, RandomLevel, option, select, skill, subgoal
-from alf_layered.observation_maps import bind_map
+from alf_layered.hierarchy.observation_maps import bind_map
 
 OBSERVATION = {
     "observation": TensorSpec((4,)),

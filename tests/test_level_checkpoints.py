@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf_layered.levels.level import Level
+from alf_layered.hierarchy.level import Level
 
 
 def _level(name: str, checkpoint: str) -> Level:

@@ -14,11 +14,12 @@ from alf.data_structures import Experience, TimeStep
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.encoders import EncoderNet, IdentityEncoder
-from alf_layered.levels.plan_objective import PlanObjective
+from alf_layered.hierarchy.replay import LevelReplayBuffer
 from alf_layered.models.known_model import KnownModel
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.reward_net import RewardNet
 from alf_layered.networks.value_net import ValueNet
+from alf_layered.planning.objective import PlanObjective
 from alf_layered.predictors.batch import ReplayedSpans
 from alf_layered.predictors.plan_score import plan_return
 from alf_layered.predictors.predictor import Predictor
@@ -28,7 +29,6 @@ from alf_layered.predictors.predictor_factory import (
 )
 from alf_layered.predictors.reward_predictor import RewardPredictor
 from alf_layered.predictors.static_predictor import StaticPredictor
-from alf_layered.replay import LevelReplayBuffer
 from tests.small_predictors import MID, Line, random_spans, small_predictor
 
 

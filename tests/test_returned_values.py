@@ -35,7 +35,7 @@ from alf_layered import (
     skill,
     subgoal,
 )
-from alf_layered.observation_maps import bind_map
+from alf_layered.hierarchy.observation_maps import bind_map
 from tests.planning_points import known_predictor
 from tests.scripted import time_step
 from tests.skill_points import Points, sac, skill_agent

@@ -14,9 +14,9 @@ from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf.utils.dist_utils import extract_spec
 from alf_layered import TrainingOptions, replay
-from alf_layered.levels.training import UpdateClock
-from alf_layered.replay import LevelReplayBuffer
-from alf_layered.rows import on_rows, take_rows, where_rows
+from alf_layered.hierarchy.replay import LevelReplayBuffer
+from alf_layered.hierarchy.rows import on_rows, take_rows, where_rows
+from alf_layered.hierarchy.training import UpdateClock
 
 masks = st.lists(st.booleans(), min_size=1, max_size=9).map(torch.tensor)
 

@@ -19,9 +19,9 @@ from alf_layered import (
     option,
     skill,
 )
-from alf_layered.levels.skill_level import SkillLevel
+from alf_layered.hierarchy.transitions import is_transition
 from alf_layered.skills.discriminator import Discriminator
-from alf_layered.transitions import is_transition
+from alf_layered.skills.skill_level import SkillLevel
 from tests.planning_points import ACTION
 from tests.skill_points import LAST, OBSERVATION, SKILL, Points, sac, skill_agent
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import IdentityEncoder, KnownModel, StaticPredictor, option, skill
-from alf_layered.predictors.skill_information import skill_information
+from alf_layered.skills.information import skill_information
 from alf_layered.skills.priors import BoxPrior, CategoricalPrior, SpherePrior, prior_of
 from alf_layered.skills.reward_scale import RewardScale
 from alf_layered.skills.rewards import clipped, diayn, information, potential_difference

@@ -29,7 +29,7 @@ from alf.optimizers import Adam
 from alf.utils.normalizers import ScalarAdaptiveNormalizer
 from alf_layered import AlgorithmLevel, HierarchyAgent, TrainingOptions, select
 from alf_layered.environments import maze2d_alf
-from alf_layered.levels.trainer_fit import check_config
+from alf_layered.hierarchy.trainer_fit import check_config
 
 # Without a normalizer it asks for the reward of the configured environment.
 REWARD_NORMALIZER = partial(RewardNormalizer, normalizer=ScalarAdaptiveNormalizer())

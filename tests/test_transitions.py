@@ -12,8 +12,8 @@ import alf
 from alf.algorithms.config import TrainerConfig
 from alf.data_structures import StepType, make_experience
 from alf_layered import DIAYNLevel, SkillOptions
+from alf_layered.hierarchy.transitions import is_outcome, is_transition
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
-from alf_layered.transitions import is_outcome, is_transition
 from tests.planning_points import ACTION
 from tests.scripted import reset_where_first, scripted_agent, time_step
 from tests.skill_points import OBSERVATION, Points, skill_agent

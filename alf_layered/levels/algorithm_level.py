@@ -14,10 +14,15 @@ from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
-from alf_layered.bounds import Bounds
-from alf_layered.joints import option
+from alf_layered.goals.goal import Goal
+from alf_layered.hierarchy.bounds import Bounds
+from alf_layered.hierarchy.constructors import check_constructor
+from alf_layered.hierarchy.joints import option
+from alf_layered.hierarchy.level import Level, LevelObservation
+from alf_layered.hierarchy.on_policy import OnPolicyOptions
+from alf_layered.hierarchy.training import TrainingOptions
+from alf_layered.hierarchy.transitions import reached
 from alf_layered.levels.auxiliary_phase import AuxiliaryPhase, auxiliary_part
-from alf_layered.levels.constructors import check_constructor
 from alf_layered.levels.default_sac import default_sac, level_sac
 from alf_layered.levels.fixed_actions import (
     action_in,
@@ -27,19 +32,14 @@ from alf_layered.levels.fixed_actions import (
     with_action,
     with_decision,
 )
-from alf_layered.levels.goal import Goal
-from alf_layered.levels.learner_fit import (
+from alf_layered.levels.learner_checks import (
     agreed_gamma,
     check_is_for_levels,
     check_random_warm_up,
     check_training,
 )
-from alf_layered.levels.level import Level, LevelObservation
-from alf_layered.levels.on_policy_options import OnPolicyOptions
-from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
-from alf_layered.transitions import reached
 
 Nest = Any
 

@@ -12,9 +12,9 @@ from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.ppg.ppg_aux_algorithm import PPGAuxAlgorithm
 from alf.data_structures import Experience
 from alf.utils.checkpoint_utils import enable_checkpoint
-from alf_layered.levels.on_policy_options import OnPolicyOptions
-from alf_layered.replay import LevelReplayBuffer
-from alf_layered.transitions import is_outcome
+from alf_layered.hierarchy.on_policy import OnPolicyOptions
+from alf_layered.hierarchy.replay import LevelReplayBuffer
+from alf_layered.hierarchy.transitions import is_outcome
 
 
 class AuxiliaryPhase(nn.Module):

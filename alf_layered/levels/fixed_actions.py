@@ -9,7 +9,7 @@ import torch
 import alf
 from alf.data_structures import AlgStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf_layered.bounds import has_finite_bounds
+from alf_layered.hierarchy.bounds import has_finite_bounds
 
 
 def check_bounded(action_spec: Any, *, level: str) -> None:

@@ -15,11 +15,11 @@ from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
+from alf_layered.goals.goal import Goal
+from alf_layered.hierarchy.constructors import check_constructor
+from alf_layered.hierarchy.level import LevelObservation
+from alf_layered.hierarchy.training import TrainingOptions
 from alf_layered.levels.algorithm_level import AlgorithmLevel
-from alf_layered.levels.constructors import check_constructor
-from alf_layered.levels.goal import Goal
-from alf_layered.levels.level import LevelObservation
-from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
 
 Nest = Any

@@ -8,8 +8,8 @@ import alf
 from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_1, checked
+from alf_layered.hierarchy.level import Level
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions
-from alf_layered.levels.level import Level
 
 Nest = Any
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 import alf
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, SHARE, UNIT, checked
-from alf_layered.finite_update import check_update, gradient_norm
 from alf_layered.models.batch import ModelBatch
+from alf_layered.models.finite_update import check_update, gradient_norm
 from alf_layered.models.mixture import Mixture, beta_nll, draw, log_density
 from alf_layered.models.model import Model
 from alf_layered.models.rollout import MakeStep, Step

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 import alf
-from alf_layered.levels.plan_objective import Outlook
-from alf_layered.levels.planner_level import PlanningStep
 from alf_layered.models.rollout import Trajectories
+from alf_layered.planning.objective import Outlook
+from alf_layered.planning.planner_level import PlanningStep
 
 _BEST = (200, 80, 20)
 _OTHER = (120, 120, 200)

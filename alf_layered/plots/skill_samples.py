@@ -12,9 +12,9 @@ from torch import Tensor
 
 import alf
 from alf.data_structures import StepType, TimeStep
-from alf_layered.hierarchy_agent import HierarchyAgent
-from alf_layered.levels.level import LevelObservation
-from alf_layered.levels.skill_level import SkillLevel
+from alf_layered.hierarchy.agent import HierarchyAgent
+from alf_layered.hierarchy.level import LevelObservation
+from alf_layered.skills.skill_level import SkillLevel
 
 Nest = Any
 

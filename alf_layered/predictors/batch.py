@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from alf.data_structures import Experience, TimeStep
+from alf_layered.hierarchy.replay import LevelReplayBuffer
+from alf_layered.hierarchy.transitions import reached
 from alf_layered.networks.spaces import as_vector
-from alf_layered.replay import LevelReplayBuffer
-from alf_layered.transitions import reached
 
 Nest = Any
 

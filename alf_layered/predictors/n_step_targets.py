@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from alf_layered.transitions import is_transition
+from alf_layered.hierarchy.transitions import is_transition
 
 
 def n_step_targets(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from alf_layered.finite_update import check_update
+from alf_layered.models.finite_update import check_update
 
 LearningRate = float | Callable[[int], float]
 """A number, or a function of the environment steps of all environments together."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import alf
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, POSITIVE, SHARE, UNIT, checked
 from alf_layered.encoders import Encoder
+from alf_layered.hierarchy.transitions import is_transition
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.model import Model
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
@@ -23,7 +24,6 @@ from alf_layered.predictors.n_step_targets import n_step_targets
 from alf_layered.predictors.optimization import LearningRate, Part, PartsOptimizer
 from alf_layered.predictors.predictor import Function, Predictor, PredictorLosses
 from alf_layered.predictors.standardizer import DeltaStandardizer
-from alf_layered.transitions import is_transition
 
 Nest = Any
 

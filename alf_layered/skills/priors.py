@@ -14,7 +14,7 @@ from torch import Tensor
 
 from alf.tensor_specs import BoundedTensorSpec
 from alf_layered.allowed import AT_LEAST_1, POSITIVE, checked
-from alf_layered.bounds import has_finite_bounds
+from alf_layered.hierarchy.bounds import has_finite_bounds
 
 Nest = Any
 

@@ -17,8 +17,8 @@ import alf
 from alf.algorithms.config import TrainerConfig
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
+from alf_layered.hierarchy.rows import coverage, take_rows
 from alf_layered.networks.normed_ensemble import NormedEnsemble
-from alf_layered.rows import coverage, take_rows
 from alf_layered.tdmpc2 import losses
 from alf_layered.tdmpc2.losses import ModelLearning, Spans
 from alf_layered.tdmpc2.planning import Value, search_plan

@@ -18,18 +18,18 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import SHARE, checked
-from alf_layered.bounds import has_finite_bounds
+from alf_layered.hierarchy.bounds import has_finite_bounds
+from alf_layered.hierarchy.rows import on_rows, where_rows
+from alf_layered.hierarchy.transitions import is_transition
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.plan import SearchResult
-from alf_layered.rows import on_rows, where_rows
 from alf_layered.tdmpc2 import losses, planning
 from alf_layered.tdmpc2.losses import Spans
 from alf_layered.tdmpc2.q_scale import QScale
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.slow_adam import SlowAdam
 from alf_layered.tdmpc2.world_model import WorldModel
-from alf_layered.transitions import is_transition
 
 Nest = Any
 

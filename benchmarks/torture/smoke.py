@@ -19,7 +19,7 @@ import alf.algorithms.mcts_models  # what these define is configured below
 import alf.algorithms.muzero_algorithm
 import alf.networks.q_networks
 import alf.networks.value_networks
-import alf_layered.hierarchy_agent
+import alf_layered.hierarchy.agent
 import alf_layered.networks.prob_dynamics  # noqa: F401
 from alf.algorithms.config import TrainerConfig
 from alf.summary import summary_ops as summary

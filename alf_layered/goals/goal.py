@@ -19,8 +19,8 @@ import torch
 from alf.data_structures import TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import FINITE, POSITIVE, UNIT, check_fields
-from alf_layered.joints import field_path, field_spec, field_value
-from alf_layered.transitions import is_outcome, with_input
+from alf_layered.hierarchy.joints import field_path, field_spec, field_value
+from alf_layered.hierarchy.transitions import is_outcome, with_input
 
 Nest = Any
 GoalReward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -19,28 +19,28 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, SHARE, checked
-from alf_layered.bounds import Bounds
-from alf_layered.levels.after_skill import with_what_follows
-from alf_layered.levels.constructors import called_by, check_constructor
+from alf_layered.hierarchy.bounds import Bounds
+from alf_layered.hierarchy.constructors import called_by, check_constructor
+from alf_layered.hierarchy.level import Level, LevelObservation
+from alf_layered.hierarchy.on_policy import check_replays
+from alf_layered.hierarchy.rows import on_rows, where_rows
+from alf_layered.hierarchy.training import TrainingOptions
+from alf_layered.hierarchy.transitions import is_transition, reached
 from alf_layered.levels.default_sac import level_sac
 from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
-from alf_layered.levels.learner_fit import (
+from alf_layered.levels.learner_checks import (
     agreed_gamma,
     check_is_for_levels,
     check_learns_from_replay,
 )
-from alf_layered.levels.level import Level, LevelObservation
-from alf_layered.levels.on_policy_options import check_replays
-from alf_layered.levels.planner_level import PlannerLevel
-from alf_layered.levels.skill_options import SkillOptions
-from alf_layered.levels.training import TrainingOptions
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
-from alf_layered.rows import on_rows, where_rows
+from alf_layered.planning.planner_level import PlannerLevel
+from alf_layered.skills.after_skill import with_what_follows
+from alf_layered.skills.options import SkillOptions
 from alf_layered.skills.priors import SkillPrior, prior_of
 from alf_layered.skills.reward_scale import RewardScale
 from alf_layered.skills.schedules import value_at
 from alf_layered.tdmpc2.settings import TDMPC2Settings
-from alf_layered.transitions import is_transition, reached
 
 Nest = Any
 

@@ -11,7 +11,7 @@ import torch
 import alf
 from alf.tensor_specs import TensorSpec
 from alf.utils.spec_utils import zeros_from_spec
-from alf_layered.joints import field_path, field_value
+from alf_layered.hierarchy.joints import field_path, field_value
 
 Nest = Any
 

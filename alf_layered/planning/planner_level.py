@@ -17,13 +17,13 @@ from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtu
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
-from alf_layered.bounds import has_finite_bounds
-from alf_layered.levels.constructors import check_constructor
-from alf_layered.levels.exploration_phases import Exploration, next_phase, phase_spec
-from alf_layered.levels.level import Level, LevelObservation
-from alf_layered.levels.on_policy_options import check_replays
-from alf_layered.levels.plan_objective import Disagreement, Outlook, PlanObjective
-from alf_layered.levels.training import TrainingOptions
+from alf_layered.hierarchy.bounds import has_finite_bounds
+from alf_layered.hierarchy.constructors import check_constructor
+from alf_layered.hierarchy.level import Level, LevelObservation
+from alf_layered.hierarchy.on_policy import check_replays
+from alf_layered.hierarchy.rows import on_rows, where_rows
+from alf_layered.hierarchy.training import TrainingOptions
+from alf_layered.hierarchy.transitions import is_outcome
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.spaces import as_vector
 from alf_layered.planners.categorical_cem import CategoricalCEM, uniform_plan
@@ -31,11 +31,11 @@ from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.icem import ICEM
 from alf_layered.planners.plan import Plan, shift
 from alf_layered.planners.search import SearchOptions, SearchResult, first_plan, search
+from alf_layered.planning.exploration import Exploration, next_phase, phase_spec
+from alf_layered.planning.objective import Disagreement, Outlook, PlanObjective
 from alf_layered.predictors.batch import PredictorBatch, ReplayedSpans, reached_vector
 from alf_layered.predictors.predictor import Predictor
 from alf_layered.predictors.predictor_factory import default_factory_for
-from alf_layered.rows import on_rows, where_rows
-from alf_layered.transitions import is_outcome
 
 Nest = Any
 

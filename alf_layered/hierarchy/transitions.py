@@ -16,7 +16,7 @@ import torch
 
 import alf
 from alf.data_structures import StepType, TimeStep
-from alf_layered.rows import as_mask, where_rows
+from alf_layered.hierarchy.rows import as_mask, where_rows
 
 Nest = Any
 

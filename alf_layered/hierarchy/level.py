@@ -14,9 +14,9 @@ from alf.data_structures import AlgStep, Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
-from alf_layered.levels.training import TrainingOptions, UpdateClock
-from alf_layered.replay import LevelReplayBuffer
-from alf_layered.transitions import is_outcome
+from alf_layered.hierarchy.replay import LevelReplayBuffer
+from alf_layered.hierarchy.training import TrainingOptions, UpdateClock
+from alf_layered.hierarchy.transitions import is_outcome
 
 Nest = Any
 LevelCtor = Callable[..., "Level"]

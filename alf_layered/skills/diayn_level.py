@@ -14,14 +14,14 @@ from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec
 from alf_layered.allowed import checked
-from alf_layered.levels.constructors import check_constructor
+from alf_layered.hierarchy.constructors import check_constructor
+from alf_layered.hierarchy.level import Level
+from alf_layered.hierarchy.transitions import is_outcome, reached
 from alf_layered.levels.default_sac import default_sac
-from alf_layered.levels.level import Level
-from alf_layered.levels.skill_level import SkillInfo, SkillLevel, SkillRows
-from alf_layered.levels.skill_options import SkillOptions
 from alf_layered.skills.discriminator import Discriminator
+from alf_layered.skills.options import SkillOptions
 from alf_layered.skills.rewards import clipped, diayn
-from alf_layered.transitions import is_outcome, reached
+from alf_layered.skills.skill_level import SkillInfo, SkillLevel, SkillRows
 
 Nest = Any
 

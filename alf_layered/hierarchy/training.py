@@ -11,7 +11,7 @@ from torch import nn
 
 from alf.algorithms.config import TrainerConfig
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, check_fields
-from alf_layered.levels.processes import num_processes, sum_over_processes
+from alf_layered.hierarchy.processes import num_processes, sum_over_processes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 from alf.data_structures import namedtuple
 from alf.tensor_specs import TensorSpec
-from alf_layered.rows import as_mask
+from alf_layered.hierarchy.rows import as_mask
 
 Clock = namedtuple("Clock", ["reward", "discount", "steps"], default_value=())
 Clock.__doc__ = """What the present decision has gathered.

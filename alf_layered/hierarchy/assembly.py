@@ -8,10 +8,10 @@ from typing import Any
 
 from alf.algorithms.config import TrainerConfig
 from alf.tensor_specs import TensorSpec
-from alf_layered.joints import Joint, check_joint, resolve_joints
-from alf_layered.levels.constructors import called_by, check_constructor
-from alf_layered.levels.level import Level, LevelCtor
-from alf_layered.observation_maps import bind_map
+from alf_layered.hierarchy.constructors import called_by, check_constructor
+from alf_layered.hierarchy.joints import Joint, check_joint, resolve_joints
+from alf_layered.hierarchy.level import Level, LevelCtor
+from alf_layered.hierarchy.observation_maps import bind_map
 
 Nest = Any
 

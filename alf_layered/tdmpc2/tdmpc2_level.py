@@ -10,13 +10,13 @@ from alf.algorithms.config import TrainerConfig
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
-from alf_layered.levels.goal import Goal
-from alf_layered.levels.level import Level, LevelObservation
-from alf_layered.levels.on_policy_options import check_replays
-from alf_layered.levels.training import TrainingOptions
+from alf_layered.goals.goal import Goal
+from alf_layered.hierarchy.level import Level, LevelObservation
+from alf_layered.hierarchy.on_policy import check_replays
+from alf_layered.hierarchy.training import TrainingOptions
+from alf_layered.hierarchy.transitions import reached
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm, TDMPC2State, check_spaces
-from alf_layered.transitions import reached
 
 Nest = Any
 

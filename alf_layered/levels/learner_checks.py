@@ -19,9 +19,9 @@ from alf.algorithms.ppg_algorithm import PPGAlgorithm
 from alf.algorithms.taac_algorithm import TaacAlgorithmBase, TAACTDLoss
 from alf.algorithms.td_loss import TDLoss
 from alf.algorithms.trac_algorithm import TracAlgorithm
-from alf_layered.levels.goal import Goal
-from alf_layered.levels.on_policy_options import OnPolicyOptions
-from alf_layered.levels.training import TrainingOptions
+from alf_layered.goals.goal import Goal
+from alf_layered.hierarchy.on_policy import OnPolicyOptions
+from alf_layered.hierarchy.training import TrainingOptions
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 
 _NO_LEVELS = {

@@ -22,21 +22,21 @@ from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, StepType, TimeStep, namedtuple
 from alf.tensor_specs import TensorSpec
-from alf_layered import clock as clocks
-from alf_layered.bounds import Bounds
-from alf_layered.joints import Joint
-from alf_layered.levels.assembly import (
+from alf_layered.hierarchy import clock as clocks
+from alf_layered.hierarchy.assembly import (
     bind_maps,
     build_levels,
     check_levels,
     joint_specs,
 )
-from alf_layered.levels.level import Level, LevelCtor, LevelObservation
-from alf_layered.levels.returned_values import check_arrival, check_flags, check_step
-from alf_layered.levels.trainer_fit import check_config, check_levels_can_train
-from alf_layered.observation_maps import ObservationMap, select
-from alf_layered.rows import coverage, on_rows, take_rows, where_rows
-from alf_layered.transitions import with_reached
+from alf_layered.hierarchy.bounds import Bounds
+from alf_layered.hierarchy.joints import Joint
+from alf_layered.hierarchy.level import Level, LevelCtor, LevelObservation
+from alf_layered.hierarchy.observation_maps import ObservationMap, select
+from alf_layered.hierarchy.returned_values import check_arrival, check_flags, check_step
+from alf_layered.hierarchy.rows import coverage, on_rows, take_rows, where_rows
+from alf_layered.hierarchy.trainer_fit import check_config, check_levels_can_train
+from alf_layered.hierarchy.transitions import with_reached
 
 Nest = Any
 

@@ -19,7 +19,7 @@ from alf.algorithms.data_transformer import (
     SequentialDataTransformer,
     SimpleDataTransformer,
 )
-from alf_layered.levels.level import Level
+from alf_layered.hierarchy.level import Level
 
 _logger = logging.getLogger("absl")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import alf
 from alf.data_structures import TimeStep
-from alf_layered.rows import where_rows
+from alf_layered.hierarchy.rows import where_rows
 from alf_layered.skills.priors import SkillPrior
 
 Nest = Any

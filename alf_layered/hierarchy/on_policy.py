@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from alf.algorithms.config import TrainerConfig
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, check_fields
-from alf_layered.levels.training import TrainingOptions
+from alf_layered.hierarchy.training import TrainingOptions
 
 
 def check_replays(training: object, *, level: str) -> None:

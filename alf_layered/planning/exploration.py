@@ -13,8 +13,8 @@ import torch
 from alf.data_structures import namedtuple
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_0, UNIT, check_fields
+from alf_layered.hierarchy.rows import where_rows
 from alf_layered.levels.fixed_actions import uniform_actions
-from alf_layered.rows import where_rows
 
 Phase = namedtuple("Phase", ["random", "curious", "action"], default_value=())
 Phase.__doc__ = """What an environment is going through.

@@ -12,10 +12,10 @@ import alf
 from alf.algorithms.algorithm import Algorithm
 from alf_layered.allowed import AT_LEAST_1, UNIT, checked
 from alf_layered.levels.default_sac import default_sac
-from alf_layered.levels.skill_level import SkillLevel, SkillRows
-from alf_layered.levels.skill_options import SkillOptions
-from alf_layered.predictors.skill_information import skill_information
+from alf_layered.skills.information import skill_information
+from alf_layered.skills.options import SkillOptions
 from alf_layered.skills.rewards import clipped
+from alf_layered.skills.skill_level import SkillLevel, SkillRows
 
 
 @alf.configurable
