@@ -30,7 +30,7 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import TDMPC2Algorithm, TDMPC2Settings, model_of_size
 from alf_layered.planners.mppi import MPPI
 from alf_layered.tdmpc2.planning import search_plan
-from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Info
+from alf_layered.tdmpc2.records import TDMPC2Info
 
 OBSERVATION, ACTION, HORIZON, BATCH = 24, 6, 3, 256
 SAMPLES, ITERATIONS, POLICY_PLANS = 512, 6, 24

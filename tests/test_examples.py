@@ -14,7 +14,7 @@ from alf_layered import KnownModel, PlanObjective, StaticPredictor
 from alf_layered.encoders import FixedEncoderNet
 from alf_layered.environments import maze2d_alf
 from alf_layered.models.rollout import Trajectories
-from alf_layered.planning.planner_level import PlanningStep
+from alf_layered.planning.records import PlanningStep
 from alf_layered.plots.plans import (
     PlansOverEnvironment,
     best_plans,

@@ -10,8 +10,8 @@ from tests.runs import REPOSITORY
 
 PACKAGE = "alf_layered"
 
-# From the bottom up. A module imports from its own floor or from lower ones; its floor is that of the
-# longest entry that its name begins with.
+# From the bottom up. A module imports from its own floor or from lower ones; its floor is that of
+# the longest entry that its name begins with.
 FLOORS = (
     {"allowed", "checkpoints"},
     {""},  # `alf_layered` itself, which loads its names lazily

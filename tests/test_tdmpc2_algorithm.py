@@ -14,7 +14,7 @@ from alf.algorithms.config import TrainerConfig
 from alf.data_structures import AlgStep, Experience, StepType, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import MPPI, PlanningSettings, TDMPC2Algorithm, TDMPC2Settings, model_of_size
-from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Info
+from alf_layered.tdmpc2.records import TDMPC2Info
 from tests.runs import checkpoint, train
 
 FIRST, MID, LAST = (int(k) for k in (StepType.FIRST, StepType.MID, StepType.LAST))

@@ -12,7 +12,7 @@ from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import TDMPC2Algorithm, TDMPC2Settings, model_of_size
 from alf_layered.tdmpc2 import losses
 from alf_layered.tdmpc2.losses import Spans
-from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Info
+from alf_layered.tdmpc2.records import TDMPC2Info
 
 FIRST, MID, LAST = (int(k) for k in (StepType.FIRST, StepType.MID, StepType.LAST))
 

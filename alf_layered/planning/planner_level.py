@@ -8,72 +8,40 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 import alf
-from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
+from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
-from alf_layered.hierarchy.bounds import has_finite_bounds
 from alf_layered.hierarchy.constructors import check_constructor
 from alf_layered.hierarchy.level import Level, LevelObservation
 from alf_layered.hierarchy.on_policy import check_replays
-from alf_layered.hierarchy.rows import on_rows, where_rows
+from alf_layered.hierarchy.rows import on_rows
 from alf_layered.hierarchy.training import TrainingOptions
 from alf_layered.hierarchy.transitions import is_outcome
-from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.spaces import as_vector
-from alf_layered.planners.categorical_cem import CategoricalCEM, uniform_plan
 from alf_layered.planners.finite_scores import check_scores
-from alf_layered.planners.icem import ICEM
-from alf_layered.planners.plan import Plan, shift
-from alf_layered.planners.search import SearchOptions, SearchResult, first_plan, search
+from alf_layered.planners.plan import Plan
+from alf_layered.planners.search import SearchOptions, SearchResult, search
+from alf_layered.planning.checks import check_exploration, check_learning, check_spaces
 from alf_layered.planning.exploration import Exploration, next_phase, phase_spec
-from alf_layered.planning.objective import Disagreement, Outlook, PlanObjective
+from alf_layered.planning.objective import Outlook, PlanObjective
+from alf_layered.planning.plan_space import PlanSpace, usual_planner
+from alf_layered.planning.records import (
+    PlannerInfo,
+    PlannerState,
+    PlannerTrainInfo,
+    PlanningStep,
+)
 from alf_layered.predictors.batch import PredictorBatch, ReplayedSpans, reached_vector
 from alf_layered.predictors.predictor import Predictor
 from alf_layered.predictors.predictor_factory import default_factory_for
 
 Nest = Any
-
-PlannerState = namedtuple("PlannerState", ["plan", "phase"], default_value=())
-PlannerState.__doc__ = """What a planning level remembers of an environment.
-
-Fields:
-    plan: `Plan` of the last search, what the next one starts from.
-    phase: `Phase` of its exploration; `()` in evaluation.
-"""
-
-PlannerInfo = namedtuple("PlannerInfo", ["planned"], default_value=())
-PlannerInfo.__doc__ = """What is stored with a decision.
-
-Fields:
-    planned: `[B]`, bool, whether it is the first of a plan for the task.
-"""
-
-PlannerTrainInfo = namedtuple(
-    "PlannerTrainInfo",
-    ["observation", "action", "reward", "discount", "step_type", "passage", "planned", "reached"],
-    default_value=(),
-)
-PlannerTrainInfo.__doc__ = "The fields of `PredictorBatch`, or `()` for those that are not known."
-
-
-class PlanningStep(NamedTuple):
-    """One iteration of a search, for those who want to look on.
-
-    Fields:
-        env_id: `[R]`, the environments that are planned for.
-        outlook: the plans, and what they are expected to lead to.
-        score: `[R, K]`.
-    """
-
-    env_id: torch.Tensor
-    outlook: Outlook
-    score: torch.Tensor
 
 
 @alf.configurable
@@ -113,11 +81,6 @@ class PlannerLevel(Level):
 
     costly = True
 
-    _low: torch.Tensor
-    _high: torch.Tensor
-    _initial_guess: torch.Tensor
-    _initial_sigma: torch.Tensor
-
     def __init__(
         self,
         observation_spec: Nest,
@@ -145,20 +108,27 @@ class PlannerLevel(Level):
         debug_summaries: bool = False,
         name: str = "PlannerLevel",
     ) -> None:
-        planner = _usual_planner(action_spec) if planner is None else planner
-        _check_spaces(action_spec, reward_spec, planner, level=name)
+        planner = usual_planner(action_spec) if planner is None else planner
+        check_spaces(action_spec, reward_spec, planner, level=name)
         seen_spec = LevelObservation(observation_spec, input_spec)
         seen_spec = seen_spec if alf.nest.flatten(input_spec) else observation_spec
         factory = predictor_factory or default_factory_for(seen_spec)
         check_constructor(factory, f"predictor_factory of level {name!r}")
         predictor = factory(seen_spec, action_spec)
-        _check_exploration(exploration, predictor, objective, training, level=name)
+        check_exploration(exploration, predictor, objective, training, level=name)
         if training is not None:
             check_replays(training, level=name)
-            _check_learning(predictor, level=name)
+            check_learning(predictor, level=name)
             training = _with_spans_of(training, predictor, level=name)
             optimizer = optimizer or Adam(lr=1e-3, gradient_clipping=20.0)
-        plan_spec = _plan_spec(action_spec, horizon, planner)
+        plan_space = PlanSpace(
+            action_spec,
+            horizon,
+            planner,
+            initial_guess=initial_guess,
+            initial_sigma=initial_sigma,
+            level=name,
+        )
         super().__init__(
             observation_spec,
             action_spec,
@@ -168,9 +138,10 @@ class PlannerLevel(Level):
             control_interval=control_interval,
             training=training,
             rollout_state_spec=PlannerState(
-                plan=plan_spec, phase=() if exploration is None else phase_spec(action_spec)
+                plan=plan_space.plan_spec,
+                phase=() if exploration is None else phase_spec(action_spec),
             ),
-            predict_state_spec=PlannerState(plan=plan_spec),
+            predict_state_spec=PlannerState(plan=plan_space.plan_spec),
             optimizer=optimizer,
             config=config,
             checkpoint=checkpoint,
@@ -182,40 +153,13 @@ class PlannerLevel(Level):
         self._certain_planner = planner
         if planner.return_mode == "random":
             self._certain_planner = dataclasses.replace(planner, return_mode="mean")
-        self._horizon = horizon
+        self._plan_space = plan_space
         self._objective = objective
         self._exploration = exploration
         self._shifts = shift_initialization
         self._value_from_planned = value_from_planned
         self._model_batch_size = model_batch_size
         self._callback = callback
-        self._set_start(initial_guess, initial_sigma)
-
-    def _set_start(self, initial_guess: Any, initial_sigma: Any) -> None:
-        """Bounds, first guess and deviation of the actions as vectors `[A]`."""
-        if self._is_discrete:
-            if initial_guess is not None or initial_sigma is not None:
-                raise ValueError(
-                    f"initial_guess and initial_sigma of level {self.name!r} are for continuous "
-                    "actions; searches over options start from equal probabilities"
-                )
-            return
-        spec = self.action_spec
-        low, high = (
-            torch.as_tensor(bound, dtype=torch.float32).broadcast_to(spec.shape).reshape(-1)
-            for bound in (spec.minimum, spec.maximum)
-        )
-        guess = (low + high) / 2 if initial_guess is None else torch.as_tensor(initial_guess)
-        sigma = (high - low) / 2 if initial_sigma is None else torch.as_tensor(initial_sigma)
-        vectors = {"_low": low, "_high": high, "_initial_guess": guess, "_initial_sigma": sigma}
-        for key, value in vectors.items():
-            vector = value.to(low).reshape(-1)
-            if vector.numel() not in (1, low.numel()):
-                raise ValueError(
-                    f"{key[1:]} of level {self.name!r} has {vector.numel()} numbers for "
-                    f"{low.numel()} dimensions of the actions"
-                )
-            register_constant(self, key, vector.expand(low.numel()).clone())
 
     @property
     def predictor(self) -> Predictor:
@@ -230,14 +174,10 @@ class PlannerLevel(Level):
         """State `[*L, S]` and context `[*L, C]` of what the level observes."""
         return self._predictor.encode(self._seen(observation))
 
-    @property
-    def _is_discrete(self) -> bool:
-        return not self.action_spec.dtype.is_floating_point
-
     # ---- acting ---------------------------------------------------------------------------------
 
     def rollout_step(self, inputs: TimeStep, state: PlannerState) -> AlgStep:
-        start = self._start(state.plan, inputs.is_first())
+        start = self._plan_space.start(state.plan, inputs.is_first(), shifts=self._shifts)
         options = self._exploration
         if options is None:
             action, plan = self._plan(inputs, start, None, self._planner)
@@ -265,7 +205,7 @@ class PlannerLevel(Level):
 
     def predict_step(self, inputs: TimeStep, state: PlannerState) -> AlgStep:
         """Plans for the task, without exploring."""
-        start = self._start(state.plan, inputs.is_first())
+        start = self._plan_space.start(state.plan, inputs.is_first(), shifts=self._shifts)
         action, plan = self._plan(inputs, start, None, self._certain_planner)
         return AlgStep(output=action, state=PlannerState(plan), info=())
 
@@ -274,20 +214,6 @@ class PlannerLevel(Level):
             return True
         steps = int(self._update_clock.transitions)
         return steps >= self._exploration.no_planning_steps and not self._update_clock.warming_up
-
-    def _start(self, plan: Plan, first: torch.Tensor) -> Plan:
-        """Where the search of each environment starts."""
-        fresh = self._first_plan(first.shape[0])
-        if self._shifts:
-            plan = shift(plan, torch.ones_like(plan.known), fill=fresh.mean[:, -1:])
-        return where_rows(first, fresh, plan)
-
-    def _first_plan(self, batch_size: int) -> Plan:
-        if isinstance(self._planner, CategoricalCEM):
-            options = int(self.action_spec.maximum - self.action_spec.minimum) + 1
-            return uniform_plan(batch_size, self._horizon, options, options=self._planner)
-        guess = self._initial_guess.expand(batch_size, self._horizon, -1)
-        return first_plan(guess, self._initial_sigma, options=self._planner)
 
     @torch.no_grad()
     def _plan(
@@ -300,7 +226,7 @@ class PlannerLevel(Level):
         """The first action of each row's plan, and what its next search starts from."""
         found = self.search(inputs, start, curious=curious, planner=planner)
         check_scores(found.score, inputs.env_id, owner=f"level {self.name!r}")
-        return self._as_actions(found.plan[:, 0]), found.warm_start
+        return self._plan_space.as_actions(found.plan[:, 0]), found.warm_start
 
     @torch.no_grad()
     def search(
@@ -329,15 +255,17 @@ class PlannerLevel(Level):
             ),
             start,
             options=self._planner if planner is None else planner,
-            low=None if self._is_discrete else self._low,
-            high=None if self._is_discrete else self._high,
+            low=self._plan_space.low,
+            high=self._plan_space.high,
         )
 
     def outlook(self, inputs: TimeStep, plans: torch.Tensor) -> Outlook:
         """What plans `[R, K, H, A]` from `inputs` `[R, ...]` are expected to lead to."""
         with torch.no_grad():
             state, context = self.encode(inputs.observation)
-        return self._objective.outlook(self._predictor, state, context, self._as_actions(plans))
+        return self._objective.outlook(
+            self._predictor, state, context, self._plan_space.as_actions(plans)
+        )
 
     def _score(
         self,
@@ -346,7 +274,7 @@ class PlannerLevel(Level):
         env_id: torch.Tensor,
         plans: torch.Tensor,
     ) -> torch.Tensor:
-        outlook = expect(self._as_actions(plans))
+        outlook = expect(self._plan_space.as_actions(plans))
         score = self._objective.score(outlook, curious)
         if self._callback is not None:
             self._callback(PlanningStep(env_id, outlook, score))
@@ -355,13 +283,6 @@ class PlannerLevel(Level):
     def _seen(self, observation: LevelObservation) -> Nest:
         """What the predictor sees of the level's observation."""
         return observation if alf.nest.flatten(self.input_spec) else observation.observation
-
-    def _as_actions(self, plans: torch.Tensor) -> torch.Tensor:
-        """Actions of the action spec from what a search handles: vectors, or indices from 0."""
-        spec = self.action_spec
-        if self._is_discrete:
-            return (plans + int(spec.minimum)).to(spec.dtype)
-        return plans.reshape(*plans.shape[:-1], *spec.shape)
 
     # ---- data and training ----------------------------------------------------------------------
 
@@ -416,25 +337,6 @@ def _decisions(prev_action: torch.Tensor) -> torch.Tensor:
     return torch.cat([prev_action[:, 1:], prev_action[:, -1:]], dim=1)
 
 
-def _usual_planner(action_spec: Any) -> SearchOptions:
-    is_discrete = isinstance(action_spec, TensorSpec) and not action_spec.dtype.is_floating_point
-    return CategoricalCEM() if is_discrete else ICEM()
-
-
-def _plan_spec(action_spec: TensorSpec, horizon: int, planner: SearchOptions) -> Plan:
-    """The specs of a `Plan` in the state nest."""
-    kept = planner.n_kept
-    if isinstance(planner, CategoricalCEM):
-        options = int(action_spec.maximum - action_spec.minimum) + 1
-        mean = TensorSpec((horizon, options))
-        elites = TensorSpec((kept, horizon), dtype=torch.int64)
-    else:
-        mean = TensorSpec((horizon, action_spec.numel))
-        elites = TensorSpec((kept, horizon, action_spec.numel))
-    specs: tuple[Any, ...] = (mean, mean, elites, TensorSpec((), dtype=torch.int64))
-    return Plan(*specs)
-
-
 def _with_spans_of(
     training: TrainingOptions, predictor: Predictor, *, level: str
 ) -> TrainingOptions:
@@ -444,63 +346,3 @@ def _with_spans_of(
         )
     length = max(training.mini_batch_length, predictor.span_length)
     return dataclasses.replace(training, mini_batch_length=length)
-
-
-def _check_learning(predictor: Predictor, *, level: str) -> None:
-    """Raises for settings that would do nothing where the level trains the predictor."""
-    for what, learner in (("predictor", predictor), ("predictor's model", predictor.model)):
-        if learner.learns_alone:
-            raise ValueError(
-                f"the {what} of level {level!r} has create_optimizer=True, but the level's "
-                "optimizer trains it: leave that out, with its learning rates"
-            )
-    if predictor.model.needs_weight:
-        raise ValueError(
-            f"the model of level {level!r} has weighted_loss=True, but a level's transitions have "
-            "no weights; it is for a model that learns from batches of your own"
-        )
-
-
-def _check_spaces(
-    action_spec: Any, reward_spec: TensorSpec, planner: SearchOptions, *, level: str
-) -> None:
-    if not isinstance(action_spec, TensorSpec) or not has_finite_bounds(action_spec):
-        raise ValueError(
-            f"level {level!r} plans one action tensor with finite bounds, the action spec is "
-            f"{action_spec}"
-        )
-    if reward_spec.numel != 1:
-        raise ValueError(f"level {level!r} plans for one reward, the reward spec is {reward_spec}")
-    discrete = not action_spec.dtype.is_floating_point
-    if discrete and action_spec.ndim > 0:
-        raise ValueError(f"level {level!r} plans over one choice, the action spec is {action_spec}")
-    if discrete != isinstance(planner, CategoricalCEM):
-        allowed = "a CategoricalCEM" if discrete else "a planner of continuous actions"
-        raise ValueError(
-            f"level {level!r} has {type(planner).__name__} for the action spec {action_spec}; "
-            f"it needs {allowed}"
-        )
-
-
-def _check_exploration(
-    exploration: Exploration | None,
-    predictor: Predictor,
-    objective: PlanObjective,
-    training: TrainingOptions | None,
-    *,
-    level: str,
-) -> None:
-    if exploration is None:
-        return
-    if training is None and exploration.no_planning_steps > 0:
-        raise ValueError(
-            f"level {level!r} has no_planning_steps={exploration.no_planning_steps}, but "
-            "training=None: it stores and counts nothing"
-        )
-    members = predictor.model.n_models
-    curious = exploration.use_ensemble_disagreement
-    if curious and members < 2 and isinstance(objective.curiosity, Disagreement):
-        raise ValueError(
-            f"level {level!r} has use_ensemble_disagreement=True, but its model has n_models="
-            f"{members}; at least 2 members can disagree"
-        )

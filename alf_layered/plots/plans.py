@@ -18,7 +18,7 @@ import torch
 import alf
 from alf_layered.models.rollout import Trajectories
 from alf_layered.planning.objective import Outlook
-from alf_layered.planning.planner_level import PlanningStep
+from alf_layered.planning.records import PlanningStep
 
 _BEST = (200, 80, 20)
 _OTHER = (120, 120, 200)

@@ -22,8 +22,9 @@ from alf_layered.networks.normed_ensemble import NormedEnsemble
 from alf_layered.tdmpc2 import losses
 from alf_layered.tdmpc2.losses import ModelLearning, Spans
 from alf_layered.tdmpc2.planning import Value, search_plan
+from alf_layered.tdmpc2.records import TDMPC2Info
 from alf_layered.tdmpc2.settings import TDMPC2Settings
-from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm, TDMPC2Info
+from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 from alf_layered.tdmpc2.world_model import WorldModel
 
 Nest = Any

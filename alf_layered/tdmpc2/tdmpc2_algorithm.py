@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,43 +15,25 @@ from torch import Tensor, nn
 import alf
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
+from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import SHARE, checked
-from alf_layered.hierarchy.bounds import has_finite_bounds
 from alf_layered.hierarchy.rows import on_rows, where_rows
 from alf_layered.hierarchy.transitions import is_transition
-from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.planners.finite_scores import check_scores
 from alf_layered.planners.plan import SearchResult
 from alf_layered.tdmpc2 import losses, planning
+from alf_layered.tdmpc2.action_space import ActionSpace
+from alf_layered.tdmpc2.checks import check_config, check_spaces
+from alf_layered.tdmpc2.goal_field import split_goal
 from alf_layered.tdmpc2.losses import Spans
 from alf_layered.tdmpc2.q_scale import QScale
+from alf_layered.tdmpc2.records import TDMPC2Info, TDMPC2State
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 from alf_layered.tdmpc2.slow_adam import SlowAdam
 from alf_layered.tdmpc2.world_model import WorldModel
 
 Nest = Any
-
-TDMPC2State = namedtuple("TDMPC2State", ["mean", "actions", "left"], default_value=())
-TDMPC2State.__doc__ = """What is remembered of an environment.
-
-Fields:
-    mean: `[B, H, A]`, of the last search; the next one starts from it, shifted.
-    actions: `[B, H, A]`, the plan that is executed, in [-1, 1].
-    left: `[B]`, int64, decisions of it that are still to be made; 0: a new plan is due.
-"""
-
-TDMPC2Info = namedtuple(
-    "TDMPC2Info",
-    ["observation", "prev_action", "reward", "discount", "step_type", "reached"],
-    default_value=(),
-)
-TDMPC2Info.__doc__ = """The fields of a time step that are learned from, `[T, B, ...]`.
-
-`reached` is what was observed when the decision before ended; `()`: the observation. A level whose
-input may change within an episode fills it in, see `transitions.reached`.
-"""
 
 
 @alf.configurable
@@ -76,8 +58,6 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     asks_for_reached = True
     """Whether the info of its training steps has a field `reached` for a level to fill in."""
 
-    _low: Tensor
-    _high: Tensor
     _updates: Tensor
     _passage: Tensor
 
@@ -96,7 +76,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         name: str = "TDMPC2Algorithm",
     ) -> None:
         check_spaces(action_spec, reward_spec, name=name)
-        _check_config(config, settings, name=name)
+        check_config(config, settings, name=name)
         optimizer = _adam(settings, name="model")
         plan_spec = TensorSpec((settings.horizon, action_spec.numel))
         state_spec = TDMPC2State(plan_spec, plan_spec, TensorSpec((), dtype=torch.int64))
@@ -117,7 +97,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         self._settings = settings
         self._gamma = gamma
         self._goal_field = goal_field
-        seen_spec, goal_spec = self._split(observation_spec)
+        seen_spec, goal_spec = split_goal(observation_spec, self._goal_field, owner=self.name)
         self._world_model = WorldModel(
             seen_spec,
             action_spec.numel,
@@ -131,7 +111,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         self.add_optimizer(_adam(settings, name="policy", eps=1e-5), [self._policy])
         self._target_q = copy.deepcopy(self._world_model.q).requires_grad_(False)
         self._q_scale = QScale(settings.tau)
-        self._set_bounds(action_spec)
+        self._actions = ActionSpace(action_spec)
         # On the host whatever the default device is: the number steers Python.
         self.register_buffer("_updates", torch.zeros((), dtype=torch.int64, device="cpu"))
         # Mean discount of a time step that ends nothing, below 1 where decisions take longer.
@@ -149,11 +129,6 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         self._model = nn.ModuleList(m for m in model.children() if m is not model.policy)
         for name, parameter in model.named_parameters(recurse=False):
             self.register_parameter(name, parameter)
-
-    def _set_bounds(self, spec: BoundedTensorSpec) -> None:
-        for key, bound in (("_low", spec.minimum), ("_high", spec.maximum)):
-            bound = torch.as_tensor(bound, dtype=torch.float32).broadcast_to(spec.shape)
-            register_constant(self, key, bound.reshape(-1).clone())
 
     @property
     def world_model(self) -> WorldModel:
@@ -187,9 +162,9 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     def random_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
         """An action at random; the next plan starts afresh."""
         batch = inputs.step_type.shape[0]
-        action = 2 * torch.rand(batch, len(self._low), device=self._low.device) - 1
+        action = 2 * torch.rand(batch, self._actions.size, device=self._actions.device) - 1
         nothing = alf.nest.map_structure(torch.zeros_like, state)
-        return AlgStep(output=self._to_spec(action), state=nothing)
+        return AlgStep(output=self._actions.to_spec(action), state=nothing)
 
     def _collects_at_random(self) -> bool:
         if self._config is None or self._config.initial_collect_steps <= 0:
@@ -203,7 +178,9 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     @torch.no_grad()
     def _act(self, inputs: TimeStep, state: TDMPC2State, *, explores: bool) -> AlgStep:
         if self._settings.planning.acts_by == "policy":
-            return AlgStep(output=self._to_spec(self._policy_action(inputs, explores)), state=state)
+            return AlgStep(
+                output=self._actions.to_spec(self._policy_action(inputs, explores)), state=state
+            )
         interval = self._settings.planning.plan_interval
         first = inputs.is_first()
         shifted = torch.cat(
@@ -226,14 +203,14 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
         now = (interval - left).clamp(0, interval - 1)
         action = torch.take_along_dim(actions, now[:, None, None], dim=1)[:, 0]
         new_state = TDMPC2State(mean=mean, actions=actions, left=(left - 1).clamp(min=0))
-        return AlgStep(output=self._to_spec(action), state=new_state)
+        return AlgStep(output=self._actions.to_spec(action), state=new_state)
 
     def _plan(
         self, observation: Nest, start: Tensor, env_id: Nest = (), *, explores: bool
     ) -> tuple[Tensor, Tensor]:
         """The search's mean and the actions to execute, both `[R, H, A]`."""
         options = self._settings.planning
-        mppi = options.search(len(self._low), int(self._updates))
+        mppi = options.search(self._actions.size, int(self._updates))
         if not explores:
             mppi = dataclasses.replace(mppi, return_mode=options.evaluates_by)
         with self._autocast():
@@ -253,7 +230,7 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     def _search(self, observation: Nest, start: Tensor, **options: Any) -> SearchResult:
         """Searches from what is observed; `options` are those of `planning.search_plan`."""
         model = self._world_model
-        seen, goal = self._split(observation)
+        seen, goal = split_goal(observation, self._goal_field, owner=self.name)
         return planning.search_plan(
             model,
             model.encode(seen),
@@ -265,9 +242,9 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
 
     def _policy_action(self, inputs: TimeStep, explores: bool) -> Tensor:
         model = self._world_model
-        seen, goal = self._split(inputs.observation)
-        shape = inputs.step_type.shape[0], len(self._low)
-        device = self._low.device
+        seen, goal = split_goal(inputs.observation, self._goal_field, owner=self.name)
+        shape = inputs.step_type.shape[0], self._actions.size
+        device = self._actions.device
         noise = torch.randn(shape, device=device) if explores else torch.zeros(shape, device=device)
         with self._autocast():
             return model.pi(model.encode(seen), noise, model.encode_goal(goal)).action
@@ -282,17 +259,17 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
 
     def spans(self, info: TDMPC2Info) -> Spans:
         """What is learned from spans `[T, B, ...]`."""
-        seen, goal = self._split(info.observation)
+        seen, goal = split_goal(info.observation, self._goal_field, owner=self.name)
         spans = Spans(
             observation=seen,
             goal=goal,
-            action=self._from_spec(info.prev_action[1:]),
+            action=self._actions.from_spec(info.prev_action[1:]),
             reward=info.reward[1:].reshape(info.discount[1:].shape),
             discount=self._gamma * info.discount[1:],
             is_transition=is_transition(info.step_type, time_axis=0),
         )
         if alf.nest.flatten(info.reached):
-            led_to, _ = self._split(info.reached)
+            led_to, _ = split_goal(info.reached, self._goal_field, owner=self.name)
             spans = spans._replace(reached=led_to, changes_input=_differ(led_to, seen)[1:])
         return spans
 
@@ -356,75 +333,14 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
-            self._low.device.type, dtype=torch.bfloat16, enabled=self._settings.bf16
+            self._actions.device.type, dtype=torch.bfloat16, enabled=self._settings.bf16
         )
-
-    # ---- spaces ---------------------------------------------------------------------------------
-
-    def _split(self, observation: Nest) -> tuple[Nest, Nest]:
-        """An observation, or its spec, without the goal, and the goal."""
-        field = self._goal_field
-        if field is None:
-            return observation, ()
-        if isinstance(observation, dict):
-            if field not in observation:
-                raise ValueError(
-                    f"goal_field {field!r} of {self.name!r} is not in the observation, which has "
-                    f"{sorted(observation)}"
-                )
-            return {k: v for k, v in observation.items() if k != field}, observation[field]
-        fields = getattr(observation, "_fields", ())
-        if field not in fields:
-            raise ValueError(
-                f"goal_field {field!r} of {self.name!r} is not in the observation, which has "
-                f"{list(fields)}"
-            )
-        return observation._replace(**{field: ()}), getattr(observation, field)
-
-    def _to_spec(self, action: Tensor) -> Tensor:
-        """Actions `[B, *spec.shape]` of vectors `[B, A]` in [-1, 1]."""
-        spec = cast("BoundedTensorSpec", self.action_spec)
-        scaled = self._low + (action + 1) / 2 * (self._high - self._low)
-        return scaled.to(spec.dtype).reshape(-1, *spec.shape)
-
-    def _from_spec(self, action: Tensor) -> Tensor:
-        """Vectors `[H, B, A]` in [-1, 1] of actions `[H, B, *spec.shape]`."""
-        vectors = action.reshape(*action.shape[:2], -1)
-        width = self._high - self._low
-        # A dimension of one value is 0 for the model, whatever the policy meant.
-        inside = (vectors - self._low) / torch.where(width > 0, width, 1.0) * 2 - 1
-        return torch.where(width > 0, inside, 0.0)
 
 
 def _differ(one: Nest, other: Nest) -> Tensor:
     """`[T, B]`, where the leaves `[T, B, ...]` of two nests of the same structure differ."""
     leaves = zip(alf.nest.flatten(one), alf.nest.flatten(other), strict=True)
     return torch.stack([(a != b).flatten(2).any(2) for a, b in leaves]).any(0)
-
-
-def check_spaces(action_spec: Any, reward_spec: TensorSpec, *, name: str) -> None:
-    """Raises for actions and rewards that TD-MPC2 is not made for."""
-    is_tensor = isinstance(action_spec, TensorSpec) and action_spec.dtype.is_floating_point
-    if not is_tensor or not has_finite_bounds(action_spec):
-        raise ValueError(
-            f"{name!r} decides one tensor of real numbers with finite bounds, the action spec is "
-            f"{action_spec}"
-        )
-    if reward_spec.numel != 1:
-        raise ValueError(f"{name!r} learns from one reward, the reward spec is {reward_spec}")
-
-
-def _check_config(config: TrainerConfig | None, settings: TDMPC2Settings, *, name: str) -> None:
-    if config is None:
-        return
-    length = settings.horizon + 1
-    if config.mini_batch_length != length:
-        raise ValueError(
-            f"mini_batch_length is {config.mini_batch_length}, but {name!r} with horizon "
-            f"{settings.horizon} learns from spans of {length} records"
-        )
-    if config.priority_replay:
-        raise ValueError(f"priority_replay is True, but the loss of {name!r} gives no priorities")
 
 
 def _adam(settings: TDMPC2Settings, *, name: str, eps: float = 1e-8) -> SlowAdam:

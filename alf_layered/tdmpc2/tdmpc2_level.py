@@ -15,8 +15,10 @@ from alf_layered.hierarchy.level import Level, LevelObservation
 from alf_layered.hierarchy.on_policy import check_replays
 from alf_layered.hierarchy.training import TrainingOptions
 from alf_layered.hierarchy.transitions import reached
+from alf_layered.tdmpc2.checks import check_spaces
+from alf_layered.tdmpc2.records import TDMPC2State
 from alf_layered.tdmpc2.settings import TDMPC2Settings
-from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm, TDMPC2State, check_spaces
+from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 
 Nest = Any
 
