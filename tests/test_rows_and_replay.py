@@ -13,7 +13,8 @@ from alf.data_structures import Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf.utils.dist_utils import extract_spec
-from alf_layered import TrainingOptions, replay
+from alf_layered import TrainingOptions
+from alf_layered.hierarchy import replay
 from alf_layered.hierarchy.replay import LevelReplayBuffer
 from alf_layered.hierarchy.rows import on_rows, take_rows, where_rows
 from alf_layered.hierarchy.training import UpdateClock
