@@ -31,7 +31,12 @@ from alf.algorithms.ppo_loss import PPOLoss
 from alf.algorithms.qrsac_algorithm import QrsacAlgorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.algorithms.sarsa_algorithm import SarsaAlgorithm
-from alf.algorithms.taac_algorithm import TaacAlgorithm, TAACTDLoss
+from alf.algorithms.taac_algorithm import (
+    TaacAlgorithm,
+    TaacLAlgorithm,
+    TaacQAlgorithm,
+    TAACTDLoss,
+)
 from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks import (
@@ -46,7 +51,7 @@ from alf.networks import (
     ValueNetwork,
 )
 from alf.optimizers import Adam
-from alf.tensor_specs import TensorSpec
+from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.math_ops import clipped_exp
 from alf_layered import HierarchyAgent, OnPolicyOptions, TrainingOptions
 
@@ -280,8 +285,10 @@ SPANS = TrainingOptions(
     mini_batch_size=64, mini_batch_length=3, updates_per_transition=0.1, warm_up=50
 )
 DISCRETE, CONTINUOUS = ActionType.Discrete, ActionType.Continuous
+SYMMETRIC = "symmetric"
+"""Continuous, within [-1, 1] in place of [0, 1]."""
 
-LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
+LEARNERS: dict[str, tuple[Any, Any, TrainingOptions, int]] = {
     "PPO": (ppo, DISCRETE, ROUNDS, 25),
     "actor-critic": (actor_critic, DISCRETE, ONE_UPDATE, 100),
     "PPG": (ppg, DISCRETE, IN_ORDER, 40),
@@ -295,6 +302,8 @@ LEARNERS: dict[str, tuple[Any, ActionType, TrainingOptions, int]] = {
     "DOAC": (doac, CONTINUOUS, REPLAY, 60),
     "OAC": (oac, CONTINUOUS, REPLAY, 60),
     "TAAC": (taac, CONTINUOUS, SPANS, 60),
+    "TAAC-L": (partial(taac, TaacLAlgorithm), SYMMETRIC, SPANS, 60),
+    "TAAC-Q": (partial(taac, TaacQAlgorithm), SYMMETRIC, SPANS, 60),
     "SARSA": (sarsa, CONTINUOUS, REPLAY, 60),
     "IQL": (iql, CONTINUOUS, REPLAY, 60),
     "MDQ": (mdq, CONTINUOUS, REPLAY, 60),
@@ -311,8 +320,27 @@ def small_config() -> TrainerConfig:
     )
 
 
-def make_agent(levels: list[Any], action_type: ActionType, joints: Any = ()) -> HierarchyAgent:
-    env = PolicyUnittestEnv(16, 6, action_type=action_type)
+class SymmetricBandit(PolicyUnittestEnv):
+    """The bandit with its action, of [0, 1], as a number of [-1, 1]."""
+
+    def __init__(self, batch_size: int, episode_length: int) -> None:
+        super().__init__(batch_size, episode_length, action_type=CONTINUOUS)
+
+    def _make_action_spec(self, action_type: ActionType) -> BoundedTensorSpec:
+        return BoundedTensorSpec((1,), minimum=-1.0, maximum=1.0)
+
+    def _reward_of(self, action: Any, shown: torch.Tensor) -> torch.Tensor:
+        return super()._reward_of((action + 1) / 2, shown)
+
+
+def _bandit(batch_size: int, action_type: Any) -> PolicyUnittestEnv:
+    if action_type == SYMMETRIC:
+        return SymmetricBandit(batch_size, 6)
+    return PolicyUnittestEnv(batch_size, 6, action_type=action_type)
+
+
+def make_agent(levels: list[Any], action_type: Any, joints: Any = ()) -> HierarchyAgent:
+    env = _bandit(16, action_type)
     return HierarchyAgent(
         env.observation_spec(),
         env.action_spec(),
@@ -324,9 +352,9 @@ def make_agent(levels: list[Any], action_type: ActionType, joints: Any = ()) -> 
 
 
 @torch.no_grad()
-def mean_reward(agent: HierarchyAgent, action_type: ActionType) -> float:
+def mean_reward(agent: HierarchyAgent, action_type: Any) -> float:
     """Of the greedy policy, per step; a random one gets 0.5."""
-    env = PolicyUnittestEnv(32, 6, action_type=action_type)
+    env = _bandit(32, action_type)
     step, total = env.reset(), 0.0
     state = agent.get_initial_predict_state(32)
     for _ in range(5):
