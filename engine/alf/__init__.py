@@ -1,23 +1,15 @@
 """ALF's documented API: an engine for training reinforcement learning algorithms.
 
-The subpackages are attributes, too (``alf.optimizers.Adam``); they are imported when first used.
+The subpackages are attributes, too (``alf.optimizers.Adam``); they and the functions of
+``alf.config_helpers`` are imported when first used.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alf import _distribution, nest, tensor_specs
-from alf.config_helpers import (
-    close_env,
-    get_action_spec,
-    get_env,
-    get_observation_spec,
-    get_raw_observation_spec,
-    get_reward_spec,
-    parse_config,
-)
 from alf.config_util import (
     config,
     config1,
@@ -45,6 +37,28 @@ from alf.tensor_specs import (
     torch_dtype_to_str,
 )
 
+if TYPE_CHECKING:
+    from alf.config_helpers import (
+        close_env,
+        get_action_spec,
+        get_env,
+        get_observation_spec,
+        get_raw_observation_spec,
+        get_reward_spec,
+        parse_config,
+    )
+
+_OF_CONFIG_HELPERS = frozenset(
+    {
+        "close_env",
+        "get_action_spec",
+        "get_env",
+        "get_observation_spec",
+        "get_raw_observation_spec",
+        "get_reward_spec",
+        "parse_config",
+    }
+)
 _LAZY = frozenset(
     {
         "algorithms",
@@ -111,10 +125,12 @@ _distribution.warn_of_other()
 
 
 def __getattr__(name: str) -> Any:
+    if name in _OF_CONFIG_HELPERS:
+        return getattr(importlib.import_module("alf.config_helpers"), name)
     if name not in _LAZY:
         raise AttributeError(f"module 'alf' has no attribute {name!r}")
     return importlib.import_module(f"alf.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_OF_CONFIG_HELPERS})

@@ -25,7 +25,7 @@ from alf.config_util import find_configurable
 _CLASSES = (nn.Module, torch.optim.Optimizer, torch.distributions.Distribution)
 _FUNCTIONS = ("torch.nn.functional", "torch.nn.init")
 # These modules of alf run files.
-_RUN_CODE = ("alf.bin", "alf.config_util", "alf.config_helpers")
+_RUN_CODE = ("alf.bin", "alf.config_util", "alf.config_helpers", "alf._run_environment")
 _ROOTS = ("alf", "torch")
 ALLOWED = (
     "a literal, the name of a configurable, or a name that begins with alf. or torch.; code "

@@ -18,7 +18,7 @@ from alf.networks.network import Network
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
-from alf.utils.common import expand_dims_as
+from alf.utils._policy_state import expand_dims_as
 from alf.utils.losses import MeanSquaredLoss, ScalarPredictionLoss, SquareLoss
 from alf.utils.spec_utils import zeros_from_spec
 

@@ -26,7 +26,9 @@ from alf.experience_replayers.replay_buffer import BatchInfo
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, summary_utils
+from alf.utils import dist_utils, summary_utils
+from alf.utils._periodic import TargetUpdater
+from alf.utils._policy_state import expand_dims_as
 from alf.utils.tensor_utils import scale_gradient
 
 PUBLIC_MODULE = "alf.algorithms.muzero_representation_learner"  # under which names are configured
@@ -198,7 +200,7 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
                 debug_summaries=debug_summaries,
                 name="reanalyze",
             )
-            self._update_target = common.TargetUpdater(
+            self._update_target = TargetUpdater(
                 models=[model],
                 target_models=[self._target_model],
                 tau=target_update_tau,
@@ -273,7 +275,7 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
             drawn = nest.map_structure(lambda s: s.sample((B * T, R)), self.action_spec)
             behind = target.beyond_episode_end[:, 1:]
             action = nest.map_structure(
-                lambda x, y: torch.where(common.expand_dims_as(behind, x), y, x), action, drawn
+                lambda x, y: torch.where(expand_dims_as(behind, x), y, x), action, drawn
             )
         value = read(buffer, f"{info_path}.value", env_ids, positions)
         info = MuzeroInfo(action=action, value=value, target=target)

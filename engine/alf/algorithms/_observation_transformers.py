@@ -15,15 +15,15 @@ from alf.config_util import configurable
 from alf.data_structures import TimeStep
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common
+from alf.utils._exe_mode import is_pretrain, is_replay, is_rollout
 from alf.utils.normalizers import AdaptiveNormalizer, EMNormalizer, Normalizer, WindowNormalizer
 
 PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
 
 _IS_UPDATE_TIME = {
-    "replay": common.is_replay,
-    "rollout": common.is_rollout,
-    "pretrain": common.is_pretrain,
+    "replay": is_replay,
+    "rollout": is_rollout,
+    "pretrain": is_pretrain,
 }
 
 

@@ -18,7 +18,9 @@ from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
 from alf.utils import _checkpoint_archive as archive
-from alf.utils import common, finite_updates, summary_utils
+from alf.utils import finite_updates, summary_utils
+from alf.utils._exe_mode import pretrain_context, replay_context
+from alf.utils._paths import abs_path
 from alf.utils.summary_utils import record_time
 
 Nest = Any
@@ -41,7 +43,8 @@ def load(alg: Any, observation_spec: Nest) -> ReplayBuffer:
         ValueError: what is in it does not fit the environment.
     """
     config = alg._config
-    paths = [_find(path) for path in common.as_list(config.offline_buffer_dir)]
+    folders = config.offline_buffer_dir
+    paths = [_find(path) for path in ([folders] if isinstance(folders, str) else folders)]
     spec = _record_spec(alg, observation_spec)
     shortest = (config.mini_batch_length or 1) + alg._num_earliest_frames_ignored
     rings = []
@@ -72,7 +75,7 @@ def load(alg: Any, observation_spec: Nest) -> ReplayBuffer:
 
 def _find(path: str) -> str:
     """The file meant by an entry of `offline_buffer_dir`."""
-    path = common.abs_path(path)
+    path = abs_path(path)
     if os.path.isfile(path):
         return path
     for folder in (path, os.path.join(path, "train", "algorithm"), os.path.join(path, "algorithm")):
@@ -190,7 +193,7 @@ def train(alg: Any, update_global_counter: bool) -> int:
     count = config.update_counter_every_mini_batch and update_global_counter
     num_updates = config.num_updates_per_train_iter
     steps = 0
-    mode = common.pretrain_context() if pre_train else common.replay_context()
+    mode = pretrain_context() if pre_train else replay_context()
     with record_time("time/train"), mode:
         for batch in _replay_training.summarized_at_end(offline, num_updates, count):
             own_batch = None if own is None else next(own)

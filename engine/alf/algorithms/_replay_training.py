@@ -15,7 +15,9 @@ from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, 
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import common, dist_utils, finite_updates
+from alf.utils import dist_utils, finite_updates
+from alf.utils._messages import warning_once
+from alf.utils._policy_state import reset_state_if_necessary
 from alf.utils.schedulers import as_scheduler
 from alf.utils.summary_utils import record_time
 
@@ -50,7 +52,7 @@ def _forget_all_but_newest(alg: Any) -> None:
 
 def _make_buffer(alg: Any, exp: Experience) -> bool:
     if alg._replay_buffer_num_envs is None:
-        common.warning_once(
+        warning_once(
             "%s.observe_for_replay(): experience is dropped, because set_replay_buffer() was not "
             "called",
             alg.name,
@@ -384,7 +386,7 @@ def _train_step(alg: Any, step: Experience, state: Nest, method: Method) -> tupl
     """Info, distributions as parameters, and state after one train step [B, ...]."""
     if alg._is_rnn:
         initial = alg.get_initial_train_state(step.step_type.shape[0])
-        state = common.reset_state_if_necessary(state, initial, step.is_first())
+        state = reset_state_if_necessary(state, initial, step.is_first())
     step = _with_distributions(step, getattr(alg, method.processed_spec))
     result = method.train_step(step.time_step, state, step.rollout_info)
     if getattr(alg, method.info_spec) is None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from alf._global_env import get_reward_spec
 from alf.algorithms._data_transformer_base import SimpleDataTransformer
 from alf.algorithms._observation_transformers import check_update_mode, is_update_time
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
-from alf.utils import common
 from alf.utils.normalizers import AdaptiveNormalizer, Normalizer
 
 PUBLIC_MODULE = "alf.algorithms.data_transformer"  # under which these names are configured
@@ -131,7 +131,7 @@ class RewardNormalizer(RewardTransformer):
         check_update_mode("RewardNormalizer", update_mode, "replay", "rollout")
         super().__init__(observation_spec)
         if normalizer is None:
-            normalizer = AdaptiveNormalizer(common.get_reward_spec(), auto_update=False)
+            normalizer = AdaptiveNormalizer(get_reward_spec(), auto_update=False)
         self._normalizer = normalizer
         self._update_max_calls = update_max_calls
         self._clip_value = clip_value

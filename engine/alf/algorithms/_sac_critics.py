@@ -13,7 +13,7 @@ from torch import Tensor
 from alf.algorithms import _row_layout
 from alf.algorithms._sac_data import ActionType, SacCriticInfo, SacCriticState, SacState
 from alf.nest import nest
-from alf.utils import common
+from alf.utils._policy_state import detach
 
 if TYPE_CHECKING:
     from alf.algorithms.sac_algorithm import SacAlgorithm
@@ -69,7 +69,7 @@ def critics_of_steps(
     """
     kind = sac._kind
     taken_inputs = kind.critic_inputs(observations[0], taken)
-    policy_inputs = common.detach(kind.critic_inputs(observations[1], action))
+    policy_inputs = detach(kind.critic_inputs(observations[1], action))
     probs = kind.discrete_probs(distribution)
     num_rows = nest.flatten(taken)[0].shape[0]
     layout = None if sac._has_critic_state else _row_layout.sequences_of(num_rows)

@@ -9,7 +9,8 @@ import torch
 
 from alf.algorithms._sac_data import SacInfo, SacState
 from alf.data_structures import AlgStep, LossInfo, TimeStep
-from alf.utils import common, math_ops
+from alf.utils import math_ops
+from alf.utils._policy_state import detach
 
 if TYPE_CHECKING:
     from alf.algorithms.algorithm import Algorithm
@@ -67,7 +68,7 @@ def encode_for_targets(
     if sac._target_repr_alg is None:
         return inputs.observation, ()
     encoded = sac._target_repr_alg.predict_step(raw, state.target_repr)
-    return common.detach(encoded.output), encoded.state
+    return detach(encoded.output), encoded.state
 
 
 def add_loss(sac: SacAlgorithm, loss: LossInfo, info: SacInfo) -> LossInfo:

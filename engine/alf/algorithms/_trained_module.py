@@ -13,7 +13,8 @@ from torch import nn
 
 from alf.algorithms import _optimizer_tree, _state_dict
 from alf.algorithms.algorithm_interface import AlgorithmInterface
-from alf.utils import checkpoint_utils, common
+from alf.utils import checkpoint_utils
+from alf.utils._module_parameters import get_all_parameters
 
 Optimizer = torch.optim.Optimizer
 _CONSTRUCTING = "_is_constructing"
@@ -165,7 +166,7 @@ class TrainedModule(AlgorithmInterface):
         trained = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
         # each parameter once, under the first name
         names: dict[int, str] = {}
-        for name, param in common.get_all_parameters(self):
+        for name, param in get_all_parameters(self):
             if id(param) not in trained:
                 names.setdefault(id(param), name)
         return json.dumps(sorted(names.values()), indent=2)

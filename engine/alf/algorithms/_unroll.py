@@ -8,7 +8,8 @@ import torch
 
 from alf.data_structures import AlgStep, Experience, TimeStep, make_experience, namedtuple
 from alf.nest import nest
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
+from alf.utils._policy_state import detach, get_initial_time_step, reset_state_if_necessary
 from alf.utils._waiting import waiting_for
 from alf.utils.finite_checks import check_action, explained
 from alf.utils.finite_steps import FiniteSteps, ending_once
@@ -91,7 +92,7 @@ class Interaction:
 
     def detach(self) -> None:
         """Let no gradients go from later steps to earlier ones."""
-        self._policy_state = common.detach(self._policy_state)
+        self._policy_state = detach(self._policy_state)
 
     def step(self) -> Interacted:
         """One rollout step, and one step of the environment with its action."""
@@ -100,7 +101,7 @@ class Interaction:
         alg, time_step = self._alg, self._time_step
         policy_state = self._policy_state
         if self._has_state:
-            policy_state = common.reset_state_if_necessary(
+            policy_state = reset_state_if_necessary(
                 policy_state, self._initial_state, time_step.is_first()
             )
         transformed, self._transform_state = alg.transform_timestep(
@@ -109,7 +110,7 @@ class Interaction:
         with explained(alg, "rollout", observation=transformed.observation, state=policy_state):
             policy_step = alg.rollout_step(transformed, policy_state)
             unseen = check_action(alg, policy_step.output, transformed.observation)
-            action = common.detach(policy_step.output)
+            action = detach(policy_step.output)
             with record_time("time/unroll_env_step"), waiting_for(self._env):
                 next_time_step = self._env.step(action)
         next_time_step = self._finite.taken(next_time_step, unseen)
@@ -122,7 +123,7 @@ class Interaction:
     def _begin(self) -> None:
         batch_size = self._env.batch_size
         with waiting_for(self._env):
-            time_step = common.get_initial_time_step(self._env)
+            time_step = get_initial_time_step(self._env)
         self._time_step = self._finite.taken(time_step)
         self._policy_state = self._alg.get_initial_rollout_state(batch_size)
         self._initial_state = self._alg.get_initial_rollout_state(batch_size)
@@ -199,7 +200,7 @@ def experience_of(step: Interacted) -> Experience:
         time_step=step.transformed,
         action=policy_step.output,
         rollout_info=dist_utils.distributions_to_params(policy_step.info),
-        state=common.detach(step.policy_state),
+        state=detach(step.policy_state),
     )
 
 

@@ -9,10 +9,13 @@ import pickle
 import queue
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from alf import _run_environment
+from alf._global_env import set_transformed_observation_spec
+from alf._run_environment import ConfSource
 from alf.algorithms._unroll import Interacted, Interaction
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
@@ -20,14 +23,12 @@ from alf.data_structures import namedtuple
 from alf.device_ctx import get_default_device, set_default_device
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
 from alf.utils._child_process import Parent, end_with, leave_signals_to_parent
+from alf.utils._exe_mode import rollout_context
 from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.schedulers import update_all_progresses
 from alf.utils.spawned_process_utils import SpawnedProcessContext, set_spawned_process_context
-
-if TYPE_CHECKING:
-    from alf.config_helpers import ConfSource
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How long one waits for the other side before looking whether it is still there."""
@@ -63,8 +64,6 @@ def work(setup: UnrollSetup, jobs: Any, results: Any, stop: Any) -> None:
     end_with(setup.parent)
     leave_signals_to_parent()
     connection = _Connection(jobs, results, stop)
-    # Of a higher layer: the process is configured as a program is.
-    from alf import config_helpers
 
     def end(text: str, signum: int | None) -> None:
         connection.fail(text)
@@ -82,7 +81,7 @@ def work(setup: UnrollSetup, jobs: Any, results: Any, stop: Any) -> None:
         # Nobody reads what is left; without this the process would wait for that.
         results.cancel_join_thread()
     finally:
-        config_helpers.close_env()
+        _run_environment.close_env()
 
 
 def sent(step: Interacted) -> Any:
@@ -172,7 +171,7 @@ class _Worker:
 
     def run(self) -> None:
         self._alg.eval()
-        with torch.no_grad(), common.rollout_context():
+        with torch.no_grad(), rollout_context():
             self._do(self._connection.newest_job(wait=True))
             due = time.monotonic()
             while not self._connection.is_over:
@@ -209,8 +208,6 @@ class _Worker:
 
 def _build(setup: UnrollSetup) -> tuple[Any, Any, TrainerConfig]:
     """Algorithm, environment and configuration, as the trainer makes them."""
-    from alf import config_helpers
-
     set_default_device(setup.device)
     torch.set_num_threads(setup.num_threads)
     set_spawned_process_context(
@@ -222,14 +219,14 @@ def _build(setup: UnrollSetup) -> tuple[Any, Any, TrainerConfig]:
             pre_configs=[],
         )
     )
-    config_helpers.parse_source(setup.source)
-    env = config_helpers.get_env()
+    _run_environment.parse_source(setup.source)
+    env = _run_environment.get_env()
     torch.use_deterministic_algorithms(setup.deterministic, warn_only=True)
     config = TrainerConfig(root_dir=setup.root_dir, conf_file=setup.source.conf_file)
     raw_spec = env.observation_spec()
     transformer = create_data_transformer(config.data_transformer_ctor, raw_spec)
     config.data_transformer = transformer
-    common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+    set_transformed_observation_spec(transformer.transformed_observation_spec)
     assert config.algorithm_ctor is not None  # as the trainer has checked
     assert config.algorithm_ctor is not None  # the trainer has made one of it
     algorithm = config.algorithm_ctor(

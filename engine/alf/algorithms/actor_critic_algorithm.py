@@ -17,7 +17,8 @@ from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.network import Network
 from alf.networks.value_networks import ValueNetwork
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
+from alf.utils._run_numbers import get_epsilon_greedy
 
 ActorCriticState = namedtuple("ActorCriticState", ["actor", "value"], default_value=())
 ActorCriticInfo = namedtuple(
@@ -105,7 +106,7 @@ class ActorCriticAlgorithm(OnPolicyAlgorithm):
         self._actor_network = actor_network
         self._value_network = value_network
         self._epsilon_greedy = (
-            common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
+            get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
         self._loss = loss_class(debug_summaries=debug_summaries) if loss is None else loss
 

@@ -19,7 +19,7 @@ from alf.nest import nest
 from alf.optimizers.utils import GradientNoiseScaleEstimator
 from alf.summary import summary_ops as summary
 from alf.utils import finite_updates, summary_utils
-from alf.utils.common import mark_replay
+from alf.utils._exe_mode import mark_replay
 from alf.utils.spec_utils import zeros_from_spec
 
 __all__ = [

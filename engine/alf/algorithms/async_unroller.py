@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from alf._run_environment import get_conf_source
 from alf.algorithms._unroll import Interacted, Unroller, experience_of, observe, stack
 from alf.algorithms._unroll_process import (
     SECONDS_BETWEEN_LOOKS,
@@ -27,9 +28,11 @@ from alf.device_ctx import get_default_device
 from alf.nest import nest
 from alf.nest.utils import convert_device
 from alf.summary import summary_ops as summary
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
 from alf.utils._child_process import Parent
+from alf.utils._exe_mode import eval_context
 from alf.utils._outside import OutsideError
+from alf.utils._policy_state import get_initial_time_step
 from alf.utils._waiting import waiting_for
 from alf.utils.per_process_context import PerProcessContext
 from alf.utils.rng_state import preserved_rng_state
@@ -245,9 +248,6 @@ def _summarize(results: list[UnrollResult], queue_size: Any) -> None:
 
 
 def _make_setup(config: TrainerConfig) -> UnrollSetup:
-    # Of a higher layer: the process parses the conf file as the program has done.
-    from alf.config_helpers import get_conf_source
-
     source = get_conf_source()
     if source is None or not config.conf_file:
         raise ValueError(
@@ -275,9 +275,9 @@ def _example_step(alg: Any) -> Any:
     otherwise.
     """
     env = alg._env
-    time_step = common.get_initial_time_step(env)
+    time_step = get_initial_time_step(env)
     with preserved_rng_state():
-        with common.eval_context():  # no statistics are to be learnt from it
+        with eval_context():  # no statistics are to be learnt from it
             transformed, _ = alg.transform_timestep(
                 time_step, alg.get_initial_transform_state(env.batch_size)
             )

@@ -18,7 +18,8 @@ from alf.nest import nest
 from alf.networks.actor_networks import ActorNetwork
 from alf.networks.network import Network
 from alf.tensor_specs import TensorSpec
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = [
     "AlgStep",
@@ -70,7 +71,7 @@ class BcAlgorithm(OffPolicyAlgorithm):
                 mode; None takes ``TrainerConfig.epsilon_greedy``.
         """
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         (actor_optimizer,) = own_optimizers(actor_optimizer)
         actor_network = actor_network_cls(
             input_tensor_spec=observation_spec, action_spec=action_spec

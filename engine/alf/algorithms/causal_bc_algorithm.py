@@ -20,7 +20,8 @@ from alf.networks.actor_networks import ActorNetwork
 from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.network import Network
 from alf.tensor_specs import TensorSpec
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
+from alf.utils._run_numbers import get_epsilon_greedy
 from alf.utils.tensor_utils import tensor_extend_zero
 
 __all__ = [
@@ -105,7 +106,7 @@ class CausalBcAlgorithm(OffPolicyAlgorithm):
         if nest.is_nested(action_spec) or action_spec.is_discrete or action_spec.ndim != 1:
             raise ValueError(f"{name} needs one continuous action of rank 1, got {action_spec}.")
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         actor_optimizer, discriminator_optimizer = own_optimizers(
             actor_optimizer, discriminator_optimizer
         )

@@ -33,7 +33,8 @@ from alf.networks.critic_networks import CriticNetwork
 from alf.networks.network import Network
 from alf.networks.ou_process import OUProcess
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common
+from alf.utils._periodic import TargetUpdater
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = [
     "DdpgActorState",
@@ -113,7 +114,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete:
                 raise ValueError(f"{name} needs bounded continuous actions; there is {spec}.")
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         actor_optimizer, critic_optimizer = own_optimizers(actor_optimizer, critic_optimizer)
         actor_network = actor_network_ctor(
             input_tensor_spec=observation_spec, action_spec=action_spec
@@ -171,7 +172,7 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         )
         self._target_actor_network = actor_network.copy(name="target_actor_network")
         self._target_critic_networks = critic_networks.copy()
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=[self._actor_network, self._critic_networks],
             target_models=[self._target_actor_network, self._target_critic_networks],
             tau=target_update_tau,

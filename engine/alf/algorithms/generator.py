@@ -26,7 +26,7 @@ from alf.networks.network import Network
 from alf.networks.relu_mlp import ReluMLP
 from alf.optimizers import Adam
 from alf.tensor_specs import TensorSpec
-from alf.utils import common
+from alf.utils._periodic import TargetUpdater
 from alf.utils.averager import ScalarAdaptiveAverager
 from alf.utils.math_ops import identity
 
@@ -175,7 +175,7 @@ class Generator(Algorithm):
         self._predict_net: Network | None = None
         if net_moving_average_rate is not None:
             self._predict_net = net.copy(name=f"{name}.predict_net")
-            self._update_predict_net = common.TargetUpdater(
+            self._update_predict_net = TargetUpdater(
                 net, self._predict_net, tau=net_moving_average_rate
             )
         self._mi_estimator = None

@@ -27,7 +27,9 @@ from alf.networks.critic_networks import CriticNetwork
 from alf.networks.network import Network
 from alf.networks.value_networks import ValueNetwork
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
+from alf.utils._periodic import TargetUpdater
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = [
     "IqlActionState",
@@ -127,7 +129,7 @@ class IqlAlgorithm(OffPolicyAlgorithm):
             if not isinstance(spec, BoundedTensorSpec) or spec.is_discrete:
                 raise ValueError(f"{name} needs bounded continuous actions; there is {spec}.")
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         actor_optimizer, critic_optimizer, value_optimizer = own_optimizers(
             actor_optimizer, critic_optimizer, value_optimizer
         )
@@ -179,7 +181,7 @@ class IqlAlgorithm(OffPolicyAlgorithm):
             critic_loss_ctor or OneStepTDLoss, num_critic_replicas, debug_summaries
         )
         self._target_critic_networks = critic_networks.copy(name="target_critic_networks")
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=[self._critic_networks],
             target_models=[self._target_critic_networks],
             tau=target_update_tau,

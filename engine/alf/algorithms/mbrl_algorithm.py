@@ -22,7 +22,8 @@ from alf.algorithms.reward_learning_algorithm import RewardEstimationAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, math_ops
+from alf.utils import math_ops
+from alf.utils._run_numbers import get_epsilon_greedy
 from alf.utils.spec_utils import zeros_from_spec
 
 __all__ = [
@@ -98,7 +99,7 @@ class MbrlAlgorithm(OffPolicyAlgorithm):
         feature_spec = observation_spec if feature_spec is None else feature_spec
         optimizers = own_optimizers(dynamics_optimizer, reward_optimizer, planner_optimizer)
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         specs = {"feature_spec": feature_spec, "action_spec": action_spec}
         dynamics = None if dynamics_module_ctor is None else dynamics_module_ctor(**specs)
         planner = planner_module_ctor(**specs)

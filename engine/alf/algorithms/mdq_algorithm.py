@@ -24,7 +24,9 @@ from alf.nest import nest
 from alf.networks.mdq_critic_networks import MdqCriticNetwork
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, spec_utils, tensor_utils
+from alf.utils import dist_utils, spec_utils, tensor_utils
+from alf.utils._periodic import TargetUpdater
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = [
     "MdqAlgorithm",
@@ -119,7 +121,7 @@ class MdqAlgorithm(OffPolicyAlgorithm):
         if reward_spec.shape:
             raise ValueError(f"{name} learns from a scalar reward only; reward_spec {reward_spec}.")
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         critic_optimizer, alpha_optimizer = own_optimizers(critic_optimizer, alpha_optimizer)
         super().__init__(
             observation_spec=observation_spec,
@@ -155,7 +157,7 @@ class MdqAlgorithm(OffPolicyAlgorithm):
         self._critic_losses = sac_losses.CriticLosses(
             critic_loss_ctor or OneStepTDLoss, self._num_critic_replicas, debug_summaries
         )
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=[self._critic_network],
             target_models=[self._target_critic_network],
             tau=target_update_tau,

@@ -29,7 +29,8 @@ from alf.networks.encoding_networks import EncodingNetwork, LSTMEncodingNetwork
 from alf.networks.memory import MemoryWithUsage
 from alf.networks.value_networks import ValueNetwork
 from alf.tensor_specs import TensorSpec
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
+from alf.utils._run_numbers import get_epsilon_greedy
 from alf.utils.math_ops import identity
 
 __all__ = [
@@ -236,7 +237,7 @@ class MemoryBasedActor(OnPolicyAlgorithm):
             value_network = value_network.make_parallel(reward_spec.numel)
         self._value_network = value_network
         self._epsilon_greedy = (
-            common.get_epsilon_greedy(None) if epsilon_greedy is None else epsilon_greedy
+            get_epsilon_greedy(None) if epsilon_greedy is None else epsilon_greedy
         )
         self._loss = loss_class(debug_summaries=debug_summaries) if loss is None else loss
         self._loss_weight = loss_weight

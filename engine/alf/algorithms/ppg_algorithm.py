@@ -25,7 +25,7 @@ from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.network import Network
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = ["AlgStep", "LossInfo", "PPGAlgorithm", "TimeStep"]
 
@@ -95,7 +95,7 @@ class PPGAlgorithm(OffPolicyAlgorithm):
         )
         self._network = network
         self._epsilon_greedy = (
-            common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
+            get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
         self._loss = PPOLoss(debug_summaries=debug_summaries)
         self._aux_algorithm: Any = None

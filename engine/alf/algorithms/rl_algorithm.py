@@ -15,6 +15,7 @@ from alf.algorithms._reachable import check_reachable
 from alf.algorithms._unroll import Unroller
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.algorithm_interface import AlgorithmInterface
+from alf.algorithms.async_unroller import QueuedUnroller
 from alf.algorithms.config import TrainerConfig
 from alf.config_util import configurable
 from alf.data_structures import (
@@ -31,9 +32,10 @@ from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
-from alf.utils import common, distributed, finite_checks, summary_utils
+from alf.utils import distributed, finite_checks, summary_utils
+from alf.utils._exe_mode import mark_rollout
+from alf.utils._messages import warning_once
 from alf.utils._waiting import waiting_for
-from alf.utils.common import mark_rollout
 from alf.utils.summary_utils import record_time
 
 __all__ = [
@@ -69,8 +71,6 @@ def _whole(length: float) -> int:
 def _make_unroller(alg: RLAlgorithm, env: Any) -> Unroller:
     if not alg._config.async_unroll:
         return Unroller(alg, env)
-    from alf.algorithms.async_unroller import QueuedUnroller
-
     return QueuedUnroller(alg, env)
 
 
@@ -456,7 +456,7 @@ class RLAlgorithm(Algorithm):
                 if experience is not None:
                     self._summarize_unroll(experience)
         if self._replay_buffer is None and not self.has_offline:
-            common.warning_once(
+            warning_once(
                 "%s has no replay buffer after an unroll: it never trains. A container whose "
                 "children have their own buffers needs self._replay_buffer = nn.ModuleDict()",
                 self._name,

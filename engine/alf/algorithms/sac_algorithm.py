@@ -39,7 +39,9 @@ from alf.networks.network import Network
 from alf.networks.q_networks import QNetwork
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, math_ops
+from alf.utils import dist_utils, math_ops
+from alf.utils._periodic import PeriodicReset, TargetUpdater
+from alf.utils._run_numbers import get_epsilon_greedy
 from alf.utils.normalizers import ScalarAdaptiveNormalizer
 
 __all__ = [
@@ -211,7 +213,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         self._num_critic_replicas = num_critic_replicas
         self._has_critic_state = can_learn and critic_networks.is_rnn
         self._epsilon_greedy = (
-            common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
+            get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
         self._use_entropy_reward = use_entropy_reward
         self._calculate_priority = calculate_priority
@@ -276,18 +278,18 @@ class SacAlgorithm(OffPolicyAlgorithm):
         models, targets = [self._critic_networks], [self._target_critic_networks]
         if self._repr_alg is not None:
             models, targets = [*models, self._repr_alg], [*targets, self._target_repr_alg]
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=models,
             target_models=targets,
             tau=tau,
             period=period,
         )
         if reset_period > 0:
-            copy_to_target = common.TargetUpdater(
+            copy_to_target = TargetUpdater(
                 models=[self._critic_networks], target_models=[self._target_critic_networks]
             )
             networks = [self._actor_network, self._critic_networks]
-            self._periodic_reset = common.PeriodicReset(
+            self._periodic_reset = PeriodicReset(
                 models=[network for network in networks if network is not None],
                 period=reset_period,
                 post_processings=[copy_to_target],

@@ -24,7 +24,10 @@ from alf.networks.network import Network
 from alf.networks.ou_process import OUProcess
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, tensor_utils
+from alf.utils import dist_utils, tensor_utils
+from alf.utils._periodic import TargetUpdater
+from alf.utils._policy_state import reset_state_if_necessary
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = ["SarsaAlgorithm", "SarsaInfo", "SarsaLossInfo", "SarsaState"]
 
@@ -144,7 +147,7 @@ class SarsaAlgorithm(RLAlgorithm):
                 "training needs actions of the actor that is trained."
             )
         if epsilon_greedy is None:
-            epsilon_greedy = common.get_epsilon_greedy(config)
+            epsilon_greedy = get_epsilon_greedy(config)
         own_actor_optimizer, own_critic_optimizer, own_alpha_optimizer = own_optimizers(
             actor_optimizer, critic_optimizer, alpha_optimizer
         )
@@ -201,7 +204,7 @@ class SarsaAlgorithm(RLAlgorithm):
             self._smoothed_actor_network = actor_network.copy(name="smoothed_actor_network")
             models.append(actor_network)
             targets.append(self._smoothed_actor_network)
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=models,
             target_models=targets,
             tau=target_update_tau,
@@ -338,7 +341,7 @@ class SarsaAlgorithm(RLAlgorithm):
         values, critics_state = self._values(
             self._critic_networks, state.prev_observation, inputs.prev_action, state.critics
         )
-        kept = common.reset_state_if_necessary(critics_state, state.critics, inputs.is_first())
+        kept = reset_state_if_necessary(critics_state, state.critics, inputs.is_first())
         return values, kept
 
     def _values(

@@ -23,7 +23,10 @@ from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.critic_networks import CriticNetwork
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, math_ops, spec_utils
+from alf.utils import dist_utils, math_ops, spec_utils
+from alf.utils._periodic import TargetUpdater
+from alf.utils._policy_state import detach
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = [
     "ActPredOutput",
@@ -162,13 +165,13 @@ class SEditorAlgorithm(OffPolicyAlgorithm):
         self._actor_copy = self._actor_network.copy(name="um_copy")
         self._editor_copy = self._editor_network.copy(name="se_copy")
         self._target_critic_networks = self._critic_networks.copy(name="target_critics")
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=[self._critic_networks],
             target_models=[self._target_critic_networks],
             tau=target_update_tau,
             period=target_update_period,
         )
-        self._update_copies = common.TargetUpdater(
+        self._update_copies = TargetUpdater(
             models=[self._actor_network, self._editor_network],
             target_models=[self._actor_copy, self._editor_copy],
         )
@@ -190,7 +193,7 @@ class SEditorAlgorithm(OffPolicyAlgorithm):
             critic_loss_ctor or TDLoss, num_critic_replicas, debug_summaries
         )
         self._epsilon_greedy = (
-            common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
+            get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
         self._hinge_softness = hinge_softness if soft_clipping else None
         self._regularize_action_diff = regularize_action_diff
@@ -218,7 +221,7 @@ class SEditorAlgorithm(OffPolicyAlgorithm):
         """Propose and edit an action, by the trained networks where no others are given."""
         actor = actor or self._actor_network
         editor = editor or self._editor_network
-        observation = common.detach(observation)
+        observation = detach(observation)
         a_dist = actor(observation)[0]
         a = self._choose(a_dist, mode)
         da_dist = editor((observation, a))[0]

@@ -45,7 +45,10 @@ from alf.networks.critic_networks import CriticNetwork
 from alf.networks.network import Network
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import common, dist_utils, spec_utils
+from alf.utils import dist_utils, spec_utils
+from alf.utils._exe_mode import is_eval
+from alf.utils._periodic import TargetUpdater
+from alf.utils._run_numbers import get_epsilon_greedy
 
 __all__ = [
     "ActPredOutput",
@@ -185,7 +188,7 @@ class TaacAlgorithmBase(OffPolicyAlgorithm):
         self._trajectory = trajectory
         self._num_critic_replicas = num_critic_replicas
         self._epsilon_greedy = (
-            common.get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
+            get_epsilon_greedy(config) if epsilon_greedy is None else epsilon_greedy
         )
         self._randomize_first_state_tau = randomize_first_state_tau
         self._b1_advantage_clipping = b1_advantage_clipping
@@ -211,7 +214,7 @@ class TaacAlgorithmBase(OffPolicyAlgorithm):
             critic_loss_ctor or TAACTDLoss, num_critic_replicas, debug_summaries
         )
         self._target_critic_networks = critic_networks.copy()
-        self._update_target = common.TargetUpdater(
+        self._update_target = TargetUpdater(
             models=[self._critic_networks],
             target_models=[self._target_critic_networks],
             tau=target_update_tau,
@@ -287,7 +290,7 @@ class TaacAlgorithmBase(OffPolicyAlgorithm):
         q2 = (self._scalarize(q_on), self._scalarize(q_new))
         beta = self._beta(q2[0].detach(), q2[1].detach())
         b = self._draw(beta, mode)
-        if mode is not Mode.train and not common.is_eval():
+        if mode is not Mode.train and not is_eval():
             b, x = self._random_until_training(b, x)
             new = self._trajectory.new(tau, x)
         dists = Distributions(beta_dist=beta, b1_a_dist=dist)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from absl import flags, logging
 
-from alf.utils.common import get_unused_port
+from alf.bin import _program
+from alf.utils._machine import get_unused_port
 from alf.utils.distributed import process_group
 from alf.utils.per_process_context import PerProcessContext
 
@@ -100,8 +101,6 @@ def _spawned(
     train: Callable[[], int],
     define_flags: Callable[[], None],
 ) -> None:
-    from alf.bin import _program
-
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),

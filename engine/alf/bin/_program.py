@@ -16,7 +16,7 @@ from absl import flags, logging
 
 from alf.config_util import find_conf_file, origin_of
 from alf.device_ctx import set_default_device
-from alf.utils import common
+from alf.trainers._run_files import ALF_CONFIG_FILE, get_conf_file
 from alf.utils._checkpoint_archive import FULL_DISK
 from alf.utils._child_process import end_with_other_command
 
@@ -80,10 +80,10 @@ def root_dir_and_conf_file() -> tuple[str, str]:
     if not values.root_dir:
         raise ValueError("--root_dir is missing: the directory where the run is kept")
     root_dir = os.path.abspath(os.path.expanduser(values.root_dir))
-    conf_file = common.get_conf_file(root_dir)
+    conf_file = get_conf_file(root_dir)
     if conf_file is None:
         raise FileNotFoundError(
-            f"there is no {os.path.join(root_dir, common.ALF_CONFIG_FILE)}: --root_dir alone works "
+            f"there is no {os.path.join(root_dir, ALF_CONFIG_FILE)}: --root_dir alone works "
             "for a run that was started before; name the conf file with --conf or --gin_file"
         )
     return root_dir, find_conf_file(conf_file)

@@ -25,9 +25,9 @@ from alf import _gin_files, config_helpers
 from alf.bin import _program, train
 from alf.bin._search import Run, Search, as_flag, keep_search, read_search, runs_of
 from alf.config_util import save_config_without
-from alf.utils import common
+from alf.trainers._run_files import ALF_CONFIG_FILE, get_alf_snapshot_env_vars, unzip_alf_snapshot
 from alf.utils._child_process import command_environment
-from alf.utils._run_files import ALF_GIN_FILE, conf_params_for
+from alf.trainers._run_files import ALF_GIN_FILE, conf_params_for
 from alf.utils._run_lock import run_lock
 
 _STATE_FILE = "search_run.json"
@@ -65,7 +65,7 @@ def _prepare(root_dir: str, conf_file: str, example: Run) -> str:
     Raises what the first run would raise for a wrong name.
     """
     is_gin = conf_file.endswith(".gin")
-    saved = os.path.join(root_dir, ALF_GIN_FILE if is_gin else common.ALF_CONFIG_FILE)
+    saved = os.path.join(root_dir, ALF_GIN_FILE if is_gin else ALF_CONFIG_FILE)
     params = conf_params_for(conf_file)
     flag = [as_flag(n, v, is_gin=is_gin)[1] for n, v in example.parameters.items()]
     try:
@@ -79,7 +79,7 @@ def _prepare(root_dir: str, conf_file: str, example: Run) -> str:
     if flags.FLAGS.store_snapshot and not os.path.isfile(os.path.join(root_dir, "alf.tar.gz")):
         train.store_snapshot(root_dir, conf_file)
     if os.path.isfile(os.path.join(root_dir, "alf.tar.gz")):
-        common.unzip_alf_snapshot(root_dir)
+        unzip_alf_snapshot(root_dir)
     return saved
 
 
@@ -96,7 +96,7 @@ class _Workers:
         self.stop_signal: int | None = None
         self._processes: set[subprocess.Popen] = set()
         has_snapshot = os.path.isfile(os.path.join(root_dir, "alf.tar.gz"))
-        self._environment = common.get_alf_snapshot_env_vars(root_dir) if has_snapshot else {}
+        self._environment = get_alf_snapshot_env_vars(root_dir) if has_snapshot else {}
         self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for i in range(wanted.max_worker_num):
             self._devices.put(str(wanted.gpus[i % len(wanted.gpus)]) if wanted.use_gpu else "")

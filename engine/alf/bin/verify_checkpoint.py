@@ -24,10 +24,11 @@ from alf.environments.utils import create_environment
 from alf.nest import nest
 from alf.trainers._player import create_player
 from alf.trainers.evaluator import play_steps, untouched_training
-from alf.utils import common, dist_utils
+from alf.utils import dist_utils
 from alf.utils._child_process import Parent, end_with
-from alf.utils._run_files import conf_params_for
+from alf.trainers._run_files import conf_params_for
 from alf.utils.checkpoint_utils import Checkpointer, model_state
+from alf.utils.seeds import set_random_seed
 
 _SEED = 0
 
@@ -119,7 +120,7 @@ def _behaviour(algorithm: Any, num_steps: int) -> Behaviour:
     outputs = []
     try:
         with untouched_training(algorithm):
-            common.set_random_seed(_SEED)
+            set_random_seed(_SEED)
             for _, step in play_steps(env, algorithm):
                 tensors = nest.flatten(dist_utils.distributions_to_params(step))
                 outputs.append([x.cpu() for x in tensors if isinstance(x, torch.Tensor)])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alf.nest import nest
+
 PUBLIC_MODULE = "alf.summary.render"  # under which these names are configured
 
 # Names as of OpenCV's interpolation numbers, to Pillow's filters.
@@ -94,8 +96,6 @@ class Image:
 
         Leaves that are no pictures are skipped.
         """
-        from alf.nest import nest
-
         found = [leaf for leaf in nest.flatten(imgs) if isinstance(leaf, Image)]
         if not found:
             return None

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from alf.utils.schedulers import update_progress
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -351,8 +353,6 @@ def get_global_counter() -> int:
 
 def set_global_counter(counter: int) -> None:
     """Set the counter, and the progress "global_counter" that schedulers may follow."""
-    from alf.utils.schedulers import update_progress
-
     global _global_counter
     _global_counter = int(counter)
     update_progress("global_counter", _global_counter)

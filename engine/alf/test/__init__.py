@@ -11,7 +11,7 @@ import torch
 from alf import config_helpers
 from alf.config_util import reset_configs
 from alf.summary import summary_ops
-from alf.utils import common
+from alf.utils.seeds import set_random_seed
 
 main = unittest.main
 
@@ -24,7 +24,7 @@ class TestCase(unittest.TestCase):
         super().setUp()
         config_helpers.close_env()
         reset_configs()
-        common.set_random_seed(0)
+        set_random_seed(0)
         summary_ops.reset_global_counter()
 
     def assertEqual(self, first: Any, second: Any, msg: str | None = None) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from alf._global_env import set_transformed_observation_spec
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
 from alf.environments.alf_environment import AlfEnvironment
-from alf.utils import common
 
 
 def create_player(trainer_config: TrainerConfig, env: AlfEnvironment) -> Any:
@@ -17,7 +17,7 @@ def create_player(trainer_config: TrainerConfig, env: AlfEnvironment) -> Any:
     raw_spec = env.observation_spec()
     transformer = create_data_transformer(trainer_config.data_transformer_ctor, raw_spec)
     trainer_config.data_transformer = transformer
-    common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+    set_transformed_observation_spec(transformer.transformed_observation_spec)
     algorithm = trainer_config.algorithm_ctor(
         observation_spec=transformer.transformed_observation_spec,
         action_spec=env.action_spec(),

@@ -18,7 +18,9 @@ from alf.algorithms.config import TrainerConfig
 from alf.nest import nest
 from alf.networks.network import Network
 from alf.summary import summary_ops as summary
-from alf.utils import common, summary_utils
+from alf.trainers._recorded_run import summarize_config
+from alf.trainers._run_files import alf_root
+from alf.utils import summary_utils
 
 
 class Setting:
@@ -53,7 +55,7 @@ class Setting:
 
     def write_complete(self) -> None:
         """Once something was trained: what is made lazily is there, its settings count as used."""
-        common.summarize_config()
+        summarize_config()
         algorithm = self._algorithm
         with summary.record_if(lambda: True):
             summary.text("optimizers", f"```\n{algorithm.get_optimizer_info()}\n```")
@@ -102,7 +104,7 @@ class _OutputSummary:
 def _source(path: str) -> str:
     """A source file named relative to the package `alf`."""
     path = os.path.expanduser(path)
-    return path if os.path.isabs(path) else os.path.join(common.alf_root(), "alf", path)
+    return path if os.path.isabs(path) else os.path.join(alf_root(), "alf", path)
 
 
 def draw_modules(root: nn.Module, path: str) -> None:

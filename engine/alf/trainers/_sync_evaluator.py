@@ -22,7 +22,9 @@ from alf.metrics import (
 from alf.metrics.metric import StepMetric
 from alf.nest import nest
 from alf.summary import summary_ops as summary
-from alf.utils import common
+from alf.utils._exe_mode import eval_context
+from alf.utils._paths import abs_path
+from alf.utils._policy_state import reset_state_if_necessary
 from alf.utils._waiting import waiting_for
 from alf.utils.finite_checks import check_action, explained
 from alf.utils.finite_steps import FiniteSteps, ending_once
@@ -36,7 +38,7 @@ class SyncEvaluator:
         self._env = env
         self.config = self._config = config
         self._writer = summary.create_summary_writer(
-            common.abs_path(config.root_dir) + "/eval",
+            abs_path(config.root_dir) + "/eval",
             flush_secs=config.summaries_flush_secs,
             max_queue=config.summary_max_queue,
         )
@@ -106,7 +108,7 @@ def play_steps(env: Any, algorithm: Any) -> Iterator[tuple[TimeStep, Any]]:
     state = initial_state
     transform_state = algorithm.get_initial_transform_state(env.batch_size)
     while True:
-        state = common.reset_state_if_necessary(state, initial_state, time_step.is_first())
+        state = reset_state_if_necessary(state, initial_state, time_step.is_first())
         transformed, transform_state = algorithm.transform_timestep(time_step, transform_state)
         with explained(algorithm, "evaluation", observation=transformed.observation):
             policy_step = algorithm.predict_step(transformed, state)
@@ -124,7 +126,7 @@ def untouched_training(algorithm: Any) -> Iterator[None]:
     modes = [(module, module.training) for module in algorithm.modules()]
     with (
         preserved_rng_state(),
-        common.eval_context(),
+        eval_context(),
         summary.record_if(lambda: False),
     ):
         algorithm.eval()

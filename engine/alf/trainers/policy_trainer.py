@@ -15,6 +15,7 @@ from absl import logging
 from torch import nn
 
 from alf import config_helpers
+from alf._global_env import set_transformed_observation_spec
 from alf.algorithms._gradient_step import LossScales
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
@@ -38,19 +39,22 @@ from alf.trainers._console import (
 )
 from alf.trainers._continuation import Continuation
 from alf.trainers._play import play  # noqa: F401  (a name of this module, too)
+from alf.trainers._recorded_run import run_under_record_context
+from alf.trainers._run_files import write_config
 from alf.trainers._setting import Setting
 from alf.trainers._signals import SignalRequests, debug, signal_requests
 from alf.trainers._together import Together, derived_seed
 from alf.trainers.evaluator import Evaluator
-from alf.utils import common
 from alf.utils._outside import OutsideError
+from alf.utils._paths import abs_path
 from alf.utils._run_lock import run_lock
+from alf.utils._run_numbers import compute_summary_or_eval_interval
 from alf.utils._waiting import end_now, waiting_for, watching
 from alf.utils.checkpoint_utils import Checkpointer, LoadedIfItFits, is_checkpoint_enabled
 from alf.utils.finite_checks import skipped
 from alf.utils.finite_saving import SkippedCounts
 from alf.utils.rng_state import RngState
-from alf.utils.seeds import independent_seeds
+from alf.utils.seeds import independent_seeds, set_random_seed
 from alf.utils.summary_utils import record_time
 
 
@@ -89,7 +93,7 @@ class Trainer:
                 "as alf.config('TrainerConfig', algorithm_ctor=SacAlgorithm)"
             )
         self._config = config
-        self._root_dir = common.abs_path(config.root_dir)
+        self._root_dir = abs_path(config.root_dir)
         self._train_dir = os.path.join(self._root_dir, "train")
         self._checkpoint_dir = os.path.join(self._train_dir, "algorithm")
         self._progress = TrainerProgress(config.num_iterations, self._num_env_steps())
@@ -105,9 +109,7 @@ class Trainer:
         )
         self._summary_interval = config.summary_interval
         if config.num_summaries is not None:
-            self._summary_interval = common.compute_summary_or_eval_interval(
-                config, config.num_summaries
-            )
+            self._summary_interval = compute_summary_or_eval_interval(config, config.num_summaries)
         self._last_evaluation: list[Any] = []
         self.stop_signal: int | None = None
         self._together = Together(self._create_algorithm(), ddp_rank)
@@ -193,9 +195,9 @@ class Trainer:
                 train()
                 return
             if self._config.conf_file:
-                common.write_config(self._root_dir)
+                write_config(self._root_dir)
             summary.enable_summary()
-            common.run_under_record_context(
+            run_under_record_context(
                 train,
                 summary_dir=self._train_dir,
                 summary_interval=self._summary_interval,
@@ -376,7 +378,7 @@ class Trainer:
         """What has to be done once a checkpoint is loaded; returns what a user should know."""
         if self._ddp_rank > 0:
             # The state of the generators is that of process 0.
-            common.set_random_seed(derived_seed(self._ddp_rank))
+            set_random_seed(derived_seed(self._ddp_rank))
         return []
 
     def _drop_unsaved_experience(self) -> list[str]:
@@ -485,7 +487,7 @@ class RLTrainer(Trainer):
         raw_spec = env.observation_spec()
         transformer = create_data_transformer(config.data_transformer_ctor, raw_spec)
         config.data_transformer = transformer
-        common.set_transformed_observation_spec(transformer.transformed_observation_spec)
+        set_transformed_observation_spec(transformer.transformed_observation_spec)
         assert config.algorithm_ctor is not None  # as the constructor has checked
         algorithm = config.algorithm_ctor(
             observation_spec=transformer.transformed_observation_spec,
@@ -562,7 +564,7 @@ class SLTrainer(Trainer):
     """
 
     def __init__(self, config: TrainerConfig) -> None:
-        common.set_random_seed(config.random_seed)
+        set_random_seed(config.random_seed)
         super().__init__(config)
 
     def _create_algorithm(self) -> Any:

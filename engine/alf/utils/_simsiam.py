@@ -11,6 +11,7 @@ from torch import nn
 
 from alf.config_util import configurable
 from alf.data_structures import LossInfo
+from alf.norm_layers import BatchNorm1d
 from alf.summary import summary_ops as summary
 
 PUBLIC_MODULE = "alf.utils.losses"  # under which these names are configured
@@ -55,9 +56,6 @@ class AsymmetricSimSiamLoss(nn.Module):
     ) -> None:
         norm: Callable[[int], nn.Module] = nn.BatchNorm1d
         if fixed_weight_norm:
-            # Of a higher layer.
-            from alf.norm_layers import BatchNorm1d
-
             norm = functools.partial(BatchNorm1d, fixed_weight_norm=True)
         if proj_net is None:
             if input_size is None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import operator
+import os
+import random
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from absl import flags
 
 SEED_LIMIT = 2**63
 """Seeds are below this: torch and numpy take all of them."""
@@ -59,3 +64,26 @@ def independent_seeds(seed: int | Sequence[int], count: int) -> list[int]:
         seeds = words[np.sort(first)].astype(np.int64)
         size += count
     return seeds[:count].tolist()
+
+
+def set_random_seed(seed: int | None) -> int:
+    """Seed python, numpy and torch; returns the seed.
+
+    Args:
+        seed: an integer from 0 to 2**63 - 1; None takes one from process id and time. A given one
+            also asks torch for deterministic algorithms, unless the flag
+            `--noforce_torch_deterministic` is set.
+    """
+    if seed is None:
+        seed = (os.getpid() * 1_000_003 + time.time_ns()) % 2**32
+    else:
+        seed = as_seed(seed, owner="the random seed")
+        values = flags.FLAGS
+        known = values.is_parsed() and "force_torch_deterministic" in values
+        deterministic = values.force_torch_deterministic if known else True
+        # Operations without a deterministic version warn instead of ending the training.
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (environments may draw from it)
+    torch.manual_seed(seed)
+    return seed

@@ -15,6 +15,7 @@ from alf.config_util import configurable
 from alf.data_structures import LossInfo
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec
+from alf.utils import dist_utils
 
 DEFAULT_BUCKET_COUNT = 30
 
@@ -281,9 +282,6 @@ def summarize_distribution_gradient(
     """
     if not (torch.is_grad_enabled() and summary.should_record_summaries()):
         return distribution
-    # alf.utils.dist_utils imports much of the engine; it is not needed to import this module
-    from alf.utils import dist_utils
-
     params = dist_utils.distributions_to_params(distribution)
     named = list(_named_leaves(name, params))
     hooked = [summarize_tensor_gradients(path, p, batch_dims, clone) for path, p in named]

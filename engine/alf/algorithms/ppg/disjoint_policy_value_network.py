@@ -15,7 +15,7 @@ from alf.networks.projection_networks import (
     NormalProjectionNetwork,
     make_projection_nets,
 )
-from alf.utils import common
+from alf.utils._policy_state import detach
 
 __all__ = ["DisjointPolicyValueNetwork"]
 
@@ -77,7 +77,7 @@ class DisjointPolicyValueNetwork(Network):
         """
         if self._value_encoder is None:
             encoding, state = self._encoder(observation, state)
-            value_encoding = common.detach(encoding)
+            value_encoding = detach(encoding)
         else:
             has_state = state != ()
             own, values = state if has_state else ((), ())

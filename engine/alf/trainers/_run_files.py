@@ -10,15 +10,14 @@ from typing import Any
 
 from absl import flags
 
+from alf.config_util import get_inoperative_configs, get_operative_configs, save_config
+from alf.summary import summary_ops as summary
+from alf.utils._paths import abs_path
+
 ALF_CONFIG_FILE = "alf_config.py"
 ALF_GIN_FILE = "alf_config.gin"
 _SNAPSHOT_ROOTS = "ALF_SNAPSHOT_REPO_ROOTS"
 _SNAPSHOT_SUFFIXES = {".py", ".json", ".xml", ".cpp", ".png", ".txt", ".so", ".gin", ".typed"}
-
-
-def abs_path(path: str) -> str:
-    """`path` absolute, with `~` and environment variables expanded."""
-    return os.path.abspath(os.path.expanduser(os.path.expandvars(path)))
 
 
 def _flag(name: str, default: Any = None) -> Any:
@@ -57,13 +56,6 @@ def _saved_conf_file(root_dir: str) -> str | None:
     return gin_files[0] if gin_files else None
 
 
-def parse_conf_file(conf_file: str) -> Any:
-    """Parse a conf file, with the parameters of the flag `--conf_param` or `--gin_param`."""
-    from alf.config_helpers import parse_config
-
-    return parse_config(conf_file, conf_params_for(conf_file))
-
-
 def conf_params_for(conf_file: str) -> list[str]:
     """The flags `--conf_param`, or `--gin_param` for a gin file.
 
@@ -93,8 +85,6 @@ def read_conf_file(root_dir: str) -> str:
 
 def write_config(root_dir: str) -> None:
     """Save the configuration of this run, so that `--root_dir` alone can continue it."""
-    from alf.config_util import save_config
-
     root_dir = abs_path(root_dir)
     os.makedirs(root_dir, exist_ok=True)
     save_config(os.path.join(root_dir, ALF_CONFIG_FILE))
@@ -112,7 +102,6 @@ def get_gin_file() -> list[str]:
 
 def get_gin_confg_strs() -> tuple[str, str]:
     """The used and the configured but unused values, as lines of gin."""
-    from alf.config_util import get_inoperative_configs, get_operative_configs
 
     def lines(configs: list[tuple[str, Any]]) -> str:
         return "\n".join(f"{name} = {value!r}" for name, value in configs)
@@ -129,8 +118,6 @@ def copy_gin_configs(root_dir: str, gin_files: list[str]) -> None:
 
 def write_gin_configs(root_dir: str, gin_file: str) -> None:
     """Save the gin configuration of this run as `<root_dir>/<gin_file>`, includes written out."""
-    from alf.config_util import save_config
-
     if not gin_file.endswith(".gin"):
         raise ValueError(f"gin_file is {gin_file!r}; its name has to end with .gin")
     save_config(os.path.join(abs_path(root_dir), gin_file))
@@ -138,8 +125,6 @@ def write_gin_configs(root_dir: str, gin_file: str) -> None:
 
 def summarize_gin_config() -> None:
     """Write the used and the unused configuration values as texts."""
-    from alf.summary import summary_ops as summary
-
     operative, inoperative = get_gin_confg_strs()
     with summary.record_if(lambda: True):
         summary.text("gin/operative_config", f"```\n{operative}\n```")

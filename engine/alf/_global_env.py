@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alf import _run_environment
 from alf.config_util import configurable
 from alf.nest import nest
 
@@ -23,9 +24,7 @@ def get_env() -> Any:
     """The environment of this process; made by `alf.get_env()` unless another one was set."""
     if _env is not None:
         return _env
-    from alf import config_helpers
-
-    return config_helpers.get_env()
+    return _run_environment.get_env()
 
 
 def set_transformed_observation_spec(spec: Any) -> None:
@@ -44,18 +43,9 @@ def get_raw_observation_spec(field: str | None = None) -> Any:
     return nest.get_field(get_env().observation_spec(), field)
 
 
-@configurable
-def get_observation_spec(field: str | None = None) -> Any:
-    """Spec of the observations after data transformers.
-
-    Args:
-        field: dotted path of the part wanted; None: all of it.
-    """
-    if _transformed_observation_spec is not None:
-        return nest.get_field(_transformed_observation_spec, field)
-    from alf import config_helpers
-
-    return config_helpers.get_observation_spec(field)
+def get_transformed_observation_spec() -> Any:
+    """What `set_transformed_observation_spec()` made known; None: nothing yet."""
+    return _transformed_observation_spec
 
 
 def get_states_shape() -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from alf.config_util import get_inoperative_configs, get_operative_configs
 from alf.summary import summary_ops as summary
-from alf.utils._run_files import abs_path
+from alf.utils._paths import abs_path
 
 
 def run_under_record_context(
