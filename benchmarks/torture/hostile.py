@@ -16,8 +16,8 @@ import torch
 
 from alf._conf_values import conf_value
 from alf.bin._search import read_search
-from alf.utils._checkpoint_archive import read
 from alf.trainers._run_files import unzip_alf_snapshot
+from alf.utils._checkpoint_archive import read
 from benchmarks.torture.table import Row
 
 _LONGEST_LINE = 400

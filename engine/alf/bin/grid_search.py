@@ -25,9 +25,14 @@ from alf import _gin_files, config_helpers
 from alf.bin import _program, train
 from alf.bin._search import Run, Search, as_flag, keep_search, read_search, runs_of
 from alf.config_util import save_config_without
-from alf.trainers._run_files import ALF_CONFIG_FILE, get_alf_snapshot_env_vars, unzip_alf_snapshot
+from alf.trainers._run_files import (
+    ALF_CONFIG_FILE,
+    ALF_GIN_FILE,
+    conf_params_for,
+    get_alf_snapshot_env_vars,
+    unzip_alf_snapshot,
+)
 from alf.utils._child_process import command_environment
-from alf.trainers._run_files import ALF_GIN_FILE, conf_params_for
 from alf.utils._run_lock import run_lock
 
 _STATE_FILE = "search_run.json"

@@ -23,10 +23,10 @@ from alf.config_util import config
 from alf.environments.utils import create_environment
 from alf.nest import nest
 from alf.trainers._player import create_player
+from alf.trainers._run_files import conf_params_for
 from alf.trainers.evaluator import play_steps, untouched_training
 from alf.utils import dist_utils
 from alf.utils._child_process import Parent, end_with
-from alf.trainers._run_files import conf_params_for
 from alf.utils.checkpoint_utils import Checkpointer, model_state
 from alf.utils.seeds import set_random_seed
 
