@@ -130,3 +130,6 @@ def test_implicit_q_learning_starts_from_the_data_of_an_earlier_run(tmp_path: Pa
     online = _train("iql_maze2d", root, settings, 7)
     assert online._replay_buffer.total_size == 5 * 4 * 4
     assert _updates(online) == 7 * 8
+    resumed = _train("iql_maze2d", root, settings, 9)
+    assert resumed._replay_buffer.total_size == 7 * 4 * 4
+    assert _updates(resumed) == 9 * 8
