@@ -24,6 +24,7 @@ from alf_layered.hierarchy.assembly import bind_maps, build_levels, check_levels
 from alf_layered.hierarchy.joints import Joint
 from alf_layered.hierarchy.level import Level, LevelCtor, LevelObservation
 from alf_layered.hierarchy.observation_maps import ObservationMap, select
+from alf_layered.hierarchy.offline import give_offline_data
 from alf_layered.hierarchy.records import LevelState
 from alf_layered.hierarchy.rows import take_rows
 from alf_layered.hierarchy.stepping import Stepping
@@ -58,6 +59,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
     """
 
     _level_names: Sequence[str] = ()  # ALF's base constructor asks for them
+    _has_offline_data = False
 
     def __init__(
         self,
@@ -122,6 +124,7 @@ class HierarchyAgent(OffPolicyAlgorithm):
         self._level_names = [f"level_{i}_{level.name}" for i, level in enumerate(built)]
         for level_name, level in zip(self._level_names, built, strict=True):
             self.add_module(level_name, level)
+        self.environment_reward_spec = reward_spec
         self._maps = maps
         self._stepping = Stepping(
             built,
@@ -158,6 +161,12 @@ class HierarchyAgent(OffPolicyAlgorithm):
         """Steps every level that is due; `info` holds one `LevelRecords` for each level."""
         return self._stepping.step(inputs, state, "rollout_step")
 
+    def told_step(
+        self, inputs: TimeStep, state: tuple[LevelState, ...], decisions: Sequence[Nest]
+    ) -> AlgStep:
+        """`rollout_step()`, had those levels that are due decided for `decisions`, top first."""
+        return self._stepping.step(inputs, state, "rollout_step", decisions)
+
     def predict_step(self, inputs: TimeStep, state: tuple[LevelState, ...]) -> AlgStep:
         return self._stepping.step(inputs, state, "predict_step")._replace(info=())
 
@@ -185,14 +194,40 @@ class HierarchyAgent(OffPolicyAlgorithm):
             self._replay_buffer[name] = level._replay_buffer
 
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
-        """Trains every level from its own replay buffer; returns the number of steps trained on."""
+        """Trains every level from its own replay buffer; returns the number of steps trained on.
+
+        Before `TrainerConfig.rl_train_after_update_steps` levels train from offline data alone.
+        """
         self._ensure_summary.tick()
         steps = 0
+        pretrains = self._pretrains()
         with self._ensure_summary:
             for name, level in self._named_levels():
                 with alf.summary.scope(name):
-                    steps += level.train_from_replay_buffer(update_global_counter=False)
+                    if pretrains:
+                        steps += level.pretrain()
+                    else:
+                        steps += level.train_from_replay_buffer(update_global_counter=False)
         return steps
+
+    # ---- offline data ---------------------------------------------------------------------------
+
+    @property
+    def has_offline(self) -> bool:
+        """Whether there are offline data, so that ALF's loop pretrains before it unrolls."""
+        return self._has_offline_data
+
+    def load_offline_replay_buffer(self, untransformed_observation_spec: Nest) -> None:
+        """Gives each level its part of `TrainerConfig.offline_buffer_dir`; see `offline`."""
+        if self._config is not None:
+            self._has_offline_data = give_offline_data(
+                self, self._config, untransformed_observation_spec
+            )
+
+    def _pretrains(self) -> bool:
+        if not self._has_offline_data:
+            return False
+        return alf.summary.get_global_counter() < self._config.rl_train_after_update_steps
 
     def after_train_iter(self, root_inputs: Nest, rollout_info: Nest) -> None:
         """Tells the levels that an iteration is over; what they saw has no common length."""

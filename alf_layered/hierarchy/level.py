@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,7 @@ from alf.data_structures import AlgStep, Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
+from alf_layered.hierarchy.joined_replay import JoinedReplayBuffer
 from alf_layered.hierarchy.replay import LevelReplayBuffer
 from alf_layered.hierarchy.training import TrainingOptions, UpdateClock
 from alf_layered.hierarchy.transitions import is_outcome
@@ -105,6 +106,9 @@ class Level(OffPolicyAlgorithm):
         self._gamma = gamma
         self._control_interval = control_interval
         self._training = training
+        self._offline: tuple[LevelReplayBuffer, ...] = ()
+        self._pretrains = False
+        self._recording = False
         if training is not None:
             self._update_clock = UpdateClock(training)
 
@@ -157,13 +161,17 @@ class Level(OffPolicyAlgorithm):
 
     def observe_for_replay(self, exp: Experience) -> None:
         """Stores one record for each of the environments in `exp`, which may be any subset."""
-        if self._training is None:
-            return
+        if self._training is not None:
+            self._update_clock.add(self._store(exp))
+
+    def _store(self, exp: Experience) -> int:
+        """Puts records into the replay buffer, made if there is none; returns the transitions."""
+        assert self._training is not None
         if self._replay_buffer is None:
             super().observe_for_replay(exp)  # ALF reads the specs off the first record
             self._replay_buffer = LevelReplayBuffer.in_place_of(
                 cast("ReplayBuffer", self._replay_buffer),
-                prioritized=self._training.priority_replay,
+                prioritized=self._training.priority_replay and not self._recording,
                 name=f"{self.name}_replay_buffer",
             )
         outcomes = is_outcome(exp.time_step.step_type)
@@ -172,19 +180,101 @@ class Level(OffPolicyAlgorithm):
             buffer = cast("LevelReplayBuffer", self._replay_buffer)
             buffer.end_episodes(exp.time_step.env_id, ~outcomes)
         super().observe_for_replay(exp)
-        self._update_clock.add(count)
+        return count
 
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
         """Makes the updates that new transitions pay for; returns how many steps it trained on."""
         if self._training is None:
             return 0
-        buffer = self._replay_buffer
+        buffer: Any = self._replay_buffer
         ready = buffer is not None and buffer.has_spans(self._training.mini_batch_length)
         updates = self._update_clock.take_due(ready)
         if updates == 0:
             return 0
+        share = self._training.offline_share
+        if not self._offline or share == 0:
+            return self._update_from(buffer, updates, update_global_counter)
+        joined = JoinedReplayBuffer(
+            [*self._offline, buffer], [*(share * x for x in self._offline_sizes()), 1 - share]
+        )
+        return self._update_from(joined, updates, update_global_counter)
+
+    def _update_from(self, buffer: Any, updates: int, update_global_counter: bool = False) -> int:
+        """Makes updates from what a buffer gives; returns how many steps it trained on."""
+        own = self._replay_buffer
         self._config.num_updates_per_train_iter = updates
-        return super().train_from_replay_buffer(update_global_counter)
+        self._replay_buffer = buffer
+        try:
+            return super().train_from_replay_buffer(update_global_counter)
+        finally:
+            self._replay_buffer = own
+
+    # ---- offline data ---------------------------------------------------------------------------
+
+    def record(
+        self, records: Iterable[Experience], num_environments: int, length: int
+    ) -> LevelReplayBuffer:
+        """A replay buffer of this level's kind, which is not its own; its clock does not tick.
+
+        Args:
+            records: each as for `observe_for_replay()`, with `env_id` below `num_environments`.
+            num_environments: of the buffer.
+            length: records of each of them that it keeps.
+        """
+        own, self._replay_buffer = self._replay_buffer, None
+        settings = self._replay_buffer_num_envs, self._replay_buffer_max_length
+        self._recording = True
+        self.set_replay_buffer(num_environments, length)
+        try:
+            for exp in records:
+                self._store(exp)
+            return cast("LevelReplayBuffer", self._replay_buffer)
+        finally:
+            self._recording = False
+            self._replay_buffer = own
+            if settings[0] is not None and self._training is not None:
+                self.set_replay_buffer(*settings, self._training.priority_replay)
+
+    def use_offline(self, buffers: Sequence[LevelReplayBuffer]) -> None:
+        """From now on the level learns from these too, as its `TrainingOptions` say."""
+        self._offline = tuple(buffers)  # no modules of the level: they are not saved with it
+
+    def pretrain(self) -> int:
+        """An iteration of updates from offline data alone; returns how many steps it trained on."""
+        if self._training is None or self._training.offline_updates == 0 or not self._offline:
+            return 0
+        joined = JoinedReplayBuffer(self._offline, self._offline_sizes())
+        self._pretrains = True
+        try:
+            return self._update_from(joined, self._training.offline_updates)
+        finally:
+            self._pretrains = False
+
+    def _offline_sizes(self) -> list[float]:
+        """The share of each offline buffer in all of them."""
+        sizes = [buffer.total_size for buffer in self._offline]
+        return [size / sum(sizes) for size in sizes]
+
+    def told_step(self, inputs: TimeStep, state: Nest, decision: Nest) -> AlgStep:
+        """`rollout_step()`, had the level decided for `decision`: what it would have stored.
+
+        Raises:
+            ValueError: the level cannot learn from what others decided.
+        """
+        if self._training is not None and self._training.uses_offline_data:
+            raise ValueError(
+                f"level {self.name!r}, a {type(self).__name__}, cannot learn from data of a run "
+                "without it; allowed in TrainerConfig.offline_buffer_dir: a run with this level; "
+                "or leave it out: TrainingOptions(offline_updates=0, offline_share=0)"
+            )
+        return self.rollout_step(inputs, state)._replace(output=decision)
+
+    def reached_input(self, observation: LevelObservation) -> Nest | None:
+        """The input `[B, ...]` that a level has fulfilled which observes this; None: nobody knows.
+
+        What a level above must have asked for, had all been done for it.
+        """
+        return None
 
     # ---- evaluation -----------------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ class OnPolicyOptions(TrainingOptions):
     warm_up: int = field(init=False, default=0)
     replay_buffer_length: int = field(init=False, default=1)
     priority_replay: bool = field(init=False, default=False)
+    offline_updates: int = field(init=False, default=0)
+    offline_share: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         check_fields(self, transitions=AT_LEAST_1, epochs=AT_LEAST_1, mini_batch_size=AT_LEAST_0)

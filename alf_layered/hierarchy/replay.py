@@ -48,7 +48,8 @@ class LevelReplayBuffer(ReplayBuffer):
     contents are saved with checkpoints. Prioritised sampling is ALF's.
     """
 
-    _draws_by_priority = False
+    draws_by_priority = False
+    """Whether spans are drawn by priority, as ALF does, and not uniformly."""
 
     @classmethod
     def in_place_of(
@@ -72,7 +73,7 @@ class LevelReplayBuffer(ReplayBuffer):
             enable_checkpoint=True,
             name=name,
         )
-        made._draws_by_priority = prioritized
+        made.draws_by_priority = prioritized
         return made
 
     def has_spans(self, length: int) -> bool:
@@ -87,7 +88,7 @@ class LevelReplayBuffer(ReplayBuffer):
             The records, `[batch_size, batch_length, ...]`, and where they lie: `env_ids` and
             `positions` (of the first record) `[batch_size]`.
         """
-        if self._draws_by_priority:
+        if self.draws_by_priority:
             return super().get_batch(batch_size, batch_length)
         spans_E = (self._current_size - (batch_length - 1)).clamp(min=0)
         ends_E = spans_E.cumsum(0)
@@ -152,6 +153,6 @@ class LevelReplayBuffer(ReplayBuffer):
         step_type = self._buffer.time_step.step_type
         step_type[env_ids, slots] = torch.where(ends, int(StepType.LAST), step_type[env_ids, slots])
 
-    def keep_newest(self) -> None:
-        """Forgets all records but the newest of each environment."""
-        self._current_size.clamp_(max=1)
+    def keep_newest(self, count: int = 1) -> None:
+        """Forgets all records but the `count` newest of each environment."""
+        self._current_size.clamp_(max=count)

@@ -10,6 +10,7 @@ Axis letters: B environments.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from alf_layered.hierarchy.rows import coverage, on_rows, where_rows
 from alf_layered.hierarchy.transitions import with_reached
 
 Nest = Any
+Step = Callable[[TimeStep, Nest], AlgStep]
 
 
 class Turn(NamedTuple):
@@ -73,18 +75,29 @@ class Stepping:
         self._record_infos: dict[tuple[int, str], Nest] = {}
         self._has_arrived: set[int] = set()
 
-    def step(self, inputs: TimeStep, state: tuple[LevelState, ...], method: str) -> AlgStep:
+    def step(
+        self,
+        inputs: TimeStep,
+        state: tuple[LevelState, ...],
+        method: str,
+        told: Sequence[Nest] | None = None,
+    ) -> AlgStep:
         """Steps every level that is due; `info` holds one `LevelRecords` for each level.
 
         Args:
             inputs: the environment's.
             state: one `LevelState` for each level.
             method: of the levels: "rollout_step" or "predict_step".
+            told: for each level the decisions `[B, ...]` of those that are due, which then have
+                their `told_step` called; None: they decide themselves.
         """
         turns = self._turns(inputs, state)
         new_state, records, decisions = [], [], [()]
         for i, (turn, level_state) in enumerate(zip(turns, state, strict=True)):
-            held, record = self._level_step(i, turn, level_state, decisions, inputs, method)
+            do: Any = (
+                method if told is None else partial(self._levels[i].told_step, decision=told[i])
+            )
+            held, record = self._level_step(i, turn, level_state, decisions, inputs, do)
             decisions.append(held.decision)
             new_state.append(held)
             records.append(record)
@@ -175,7 +188,7 @@ class Stepping:
         state: LevelState,
         decisions_above: Sequence[Nest],
         inputs: TimeStep,
-        method: str,
+        method: str | Step,
     ) -> tuple[LevelState, LevelRecords]:
         """Ends the level's episode where its input changes and lets it decide where it is due."""
         level = self._levels[index]
@@ -239,14 +252,18 @@ class Stepping:
     def _call(
         self,
         index: int,
-        method: str,
+        method: str | Step,
         mask: torch.Tensor,
         step: TimeStep,
         state: LevelState,
     ) -> AlgStep:
         """Steps the level where `mask`; elsewhere its state and decision stay as they are."""
+        if not isinstance(method, str):
+            result = self._bounded(index, method(step, state.algorithm))
+            kept = AlgStep(output=state.decision, state=state.algorithm, info=result.info)
+            return where_rows(mask, result, kept)
         level = self._levels[index]
-        function: Callable[[TimeStep, Nest], AlgStep] = getattr(level, method)
+        function: Step = getattr(level, method)
         info = self._record_infos.get((index, method))
         if info is None:  # what a level's info looks like shows at its first step
             result = function(step, state.algorithm)

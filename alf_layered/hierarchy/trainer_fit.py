@@ -31,7 +31,7 @@ _OF_LEVELS: dict[str, tuple[Any, str]] = {
     "num_updates_per_train_iter": (4, "TrainingOptions(updates_per_transition=...) of each level"),
     "priority_replay": (False, "TrainingOptions(priority_replay=True) of a level"),
     "unroll_with_grad": (False, "a level that learns from its replay buffer, as all do"),
-    "offline_buffer_dir": (None, "a run of the level's algorithm alone"),
+    "rl_train_every_update_steps": (1, "TrainingOptions(offline_share=...) of each level"),
 }
 _OF_PRIORITIES = ("priority_replay_alpha", "priority_replay_beta", "priority_replay_eps")
 

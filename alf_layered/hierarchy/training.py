@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from alf.algorithms.config import TrainerConfig
-from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, check_fields
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, BELOW_1, check_fields
 from alf_layered.hierarchy.processes import num_processes, sum_over_processes
 
 
@@ -26,6 +26,10 @@ class TrainingOptions:
         warm_up: own transitions before the first update; they cause no updates later.
         replay_buffer_length: records kept per environment.
         priority_replay: prioritised sampling, with the trainer's alpha, beta and epsilon.
+        offline_updates: with `TrainerConfig.offline_buffer_dir`: updates in each iteration before
+            `rl_train_after_update_steps`, from these data alone; 0: the level does not use them.
+        offline_share: with these data: the share of each later mini batch that comes from them.
+            Half of it is a good choice (Ball et al. 2023, arXiv 2302.02948).
     """
 
     mini_batch_size: int = 256
@@ -34,6 +38,8 @@ class TrainingOptions:
     warm_up: int = 1000
     replay_buffer_length: int = 100_000
     priority_replay: bool = False
+    offline_updates: int = 1
+    offline_share: float = 0.5
 
     def __post_init__(self) -> None:
         check_fields(
@@ -43,12 +49,19 @@ class TrainingOptions:
             updates_per_transition=AT_LEAST_0,
             warm_up=AT_LEAST_0,
             replay_buffer_length=AT_LEAST_1,
+            offline_updates=AT_LEAST_0,
+            offline_share=BELOW_1,
         )
         if self.replay_buffer_length < self.mini_batch_length:
             raise ValueError(
                 f"replay_buffer_length ({self.replay_buffer_length}) is shorter than "
                 f"mini_batch_length ({self.mini_batch_length})"
             )
+
+    @property
+    def uses_offline_data(self) -> bool:
+        """Whether the level learns from offline data, where there are some."""
+        return self.offline_updates > 0 or self.offline_share > 0
 
     def level_config(self, config: TrainerConfig) -> TrainerConfig:
         """The trainer's configuration with a level's own settings; the original stays as it is."""
@@ -62,6 +75,7 @@ class TrainingOptions:
         own.initial_collect_steps = 0  # the level counts transitions itself: UpdateClock
         own.num_updates_per_train_iter = 1
         own.data_transformer = None  # the root has transformed what a level sees
+        own.offline_buffer_dir = None  # the root has read them
         return own
 
 

@@ -10,7 +10,7 @@ import torch
 import alf
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
+from alf.data_structures import AlgStep, BasicRLInfo, Experience, LossInfo, TimeStep
 from alf.tensor_specs import TensorSpec
 from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
@@ -28,6 +28,7 @@ from alf_layered.levels.fixed_actions import (
     action_in,
     as_actions,
     check_bounded,
+    nearest,
     uniform_actions,
     with_action,
     with_decision,
@@ -35,8 +36,11 @@ from alf_layered.levels.fixed_actions import (
 from alf_layered.levels.learner_checks import (
     agreed_gamma,
     check_is_for_levels,
+    check_learns_from_others,
     check_random_warm_up,
     check_training,
+    has_offline_step,
+    is_clone,
 )
 from alf_layered.networks.constant_buffers import register_constant
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
@@ -163,10 +167,7 @@ class AlgorithmLevel(Level):
     # ---- the algorithm's own steps, on what it observes -----------------------------------------
 
     def rollout_step(self, inputs: TimeStep, state: Nest) -> AlgStep:
-        step = self._algorithm.rollout_step(self._seen(inputs), state)
-        if self._info_spec is None:
-            self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
-        step = step._replace(info=dist_utils.distributions_to_params(step.info))
+        step = self._acted(inputs, state)
         if self._random_warm_up and self._training is not None and self._update_clock.warming_up:
             action = uniform_actions(self._algorithm_action_spec, len(inputs.step_type))
             step = with_decision(step, action)
@@ -181,11 +182,36 @@ class AlgorithmLevel(Level):
             self._algorithm.predict_step(self._seen(inputs), state)._replace(info=())
         )
 
+    def told_step(self, inputs: TimeStep, state: Nest, decision: Nest) -> AlgStep:
+        if self._training is None or not self._training.uses_offline_data:
+            return super().told_step(inputs, state, decision)
+        check_learns_from_others(self._algorithm, level=self.name)
+        step = self._acted(inputs, state)
+        if self._choices is not None:
+            decision = nearest(self._choices, decision)
+        return self._chosen(with_decision(step, decision))
+
+    def reached_input(self, observation: LevelObservation) -> Nest | None:
+        return None if self._goal is None else self._goal.achieved_goal(observation)
+
+    def _acted(self, inputs: TimeStep, state: Nest) -> AlgStep:
+        """The algorithm's own step, distributions in its info as parameters."""
+        if is_clone(self._algorithm):
+            step = self._algorithm.predict_step(self._seen(inputs), state)
+            return step._replace(info=BasicRLInfo(action=step.output))
+        step = self._algorithm.rollout_step(self._seen(inputs), state)
+        if self._info_spec is None:
+            self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
+        return step._replace(info=dist_utils.distributions_to_params(step.info))
+
     def _chosen(self, step: AlgStep) -> AlgStep:
         """The step with the decision that the algorithm's action stands for."""
         return step if self._choices is None else step._replace(output=self._choices[step.output])
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
+        if self._pretrains and has_offline_step(self._algorithm):
+            seen = self._seen(inputs)
+            return self._algorithm.train_step_offline(seen, state, rollout_info, pre_train=True)
         step = self._algorithm.train_step(self._seen(inputs), state, rollout_info)
         if self._algorithm.on_policy:  # made for its own rollouts, it would act anew
             step = step._replace(info=with_action(step.info, action_in(rollout_info)))
@@ -225,6 +251,8 @@ class AlgorithmLevel(Level):
         return steps
 
     def calc_loss(self, info: Nest) -> LossInfo:
+        if self._pretrains and has_offline_step(self._algorithm):
+            return self._algorithm.calc_loss_offline(info, pre_train=True)
         return self._algorithm.calc_loss(info)
 
     def after_update(self, root_inputs: Nest, info: Nest) -> None:

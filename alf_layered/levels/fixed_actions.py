@@ -29,6 +29,12 @@ def with_decision(step: AlgStep, action: Any) -> AlgStep:
     return step._replace(output=action, info=with_action(step.info, action))
 
 
+def nearest(choices: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+    """The number `[B]`, int64, of the choice `[N, ...]` that lies nearest to each action."""
+    flat = choices.flatten(1).to(torch.float32)
+    return torch.cdist(actions.flatten(1).to(torch.float32), flat).argmin(1)
+
+
 def with_action(info: Any, action: Any) -> Any:
     """What an algorithm remembers of its step, had it taken `action`; also inside an `Agent`."""
     if hasattr(info, "action"):

@@ -12,6 +12,8 @@ import alf
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.bc_algorithm import BcAlgorithm
+from alf.algorithms.causal_bc_algorithm import CausalBcAlgorithm
 from alf.algorithms.dynamic_action_repeat_agent import DynamicActionRepeatAgent
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationLearner
@@ -59,6 +61,31 @@ def check_random_warm_up(algorithm: Algorithm, *, level: str) -> None:
             f"level {level!r} has random_warm_up=True; {type(algorithm).__name__} acts at random "
             "by itself until its first update, and remembers it: leave random_warm_up=False"
         )
+
+
+def check_learns_from_others(algorithm: Algorithm, *, level: str) -> None:
+    """Refuses an algorithm that learns from more than what was done, which only itself can know.
+
+    Raises:
+        ValueError: the algorithm is, or has as a part, one of those.
+    """
+    for kind, what in {TaacAlgorithmBase: "its trajectory", MCTSAlgorithm: "its search"}.items():
+        if any(isinstance(module, kind) for module in algorithm.modules()):
+            raise ValueError(
+                f"level {level!r}: {type(algorithm).__name__} learns from {what} at each decision, "
+                "which data of other runs do not have; allowed in TrainerConfig.offline_buffer_dir:"
+                " a run with this level; or TrainingOptions(offline_updates=0, offline_share=0)"
+            )
+
+
+def has_offline_step(algorithm: Algorithm) -> bool:
+    """Whether the algorithm has a way of its own to learn from offline data, as cloning has."""
+    return type(algorithm).train_step_offline is not Algorithm.train_step_offline
+
+
+def is_clone(algorithm: Algorithm) -> bool:
+    """Whether the algorithm learns from offline data alone, and so never explores."""
+    return isinstance(algorithm, (BcAlgorithm, CausalBcAlgorithm))
 
 
 def agreed_gamma(
@@ -150,6 +177,11 @@ def check_training(
     if training is None:
         return
     kind = type(algorithm).__name__
+    if is_clone(algorithm) and training.updates_per_transition > 0:
+        raise ValueError(
+            f"level {level!r}: {kind} learns from TrainerConfig.offline_buffer_dir alone; its "
+            f"updates_per_transition is {training.updates_per_transition}, allowed: 0"
+        )
     if is_on_policy(algorithm) != isinstance(training, OnPolicyOptions):
         raise ValueError(
             f"level {level!r} trains {kind} with {type(training).__name__}; PPO, PPG, TRAC and "

@@ -209,6 +209,10 @@ class PlannerLevel(Level):
         action, plan = self._plan(inputs, start, None, self._certain_planner)
         return AlgStep(output=action, state=PlannerState(plan), info=())
 
+    def told_step(self, inputs: TimeStep, state: PlannerState, decision: Nest) -> AlgStep:
+        planned = torch.zeros_like(inputs.is_first())
+        return AlgStep(output=decision, state=state, info=PlannerInfo(planned=planned))
+
     def _may_plan(self) -> bool:
         if self._training is None or self._exploration is None:
             return True

@@ -143,6 +143,14 @@ class TDMPC2Level(Level):
     def predict_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
         return self._algorithm.predict_step(self._seen(inputs), state)
 
+    def told_step(self, inputs: TimeStep, state: TDMPC2State, decision: Nest) -> AlgStep:
+        return self._algorithm.random_step(inputs, state)._replace(output=decision)
+
+    def reached_input(self, observation: LevelObservation) -> Nest | None:
+        if self._goal is None or self._desired_goal is not None:
+            return None
+        return self._goal.achieved_goal(observation)
+
     def preprocess_experience(
         self, root_inputs: TimeStep, rollout_info: Nest, batch_info: Nest
     ) -> tuple[TimeStep, Nest]:
