@@ -1,6 +1,8 @@
 """Data of a policy that only explores, in the U-maze: `iql_maze2d_conf.py` learns from them.
 
-An actor that is never trained acts with Ornstein-Uhlenbeck noise: 1 episode of 10 finds the goal.
+An actor that is never trained acts with Ornstein-Uhlenbeck noise, from starts anywhere in the maze:
+3 episodes of 10 find the goal. From the task's own start 1 of 10 does, and hardly any record shows
+the way back to a goal that was missed.
 """
 
 import alf
@@ -17,7 +19,13 @@ alf.config(
     env_load_fn=maze2d_alf.load,
     num_parallel_environments=16,
 )
-alf.config("maze2d_alf.load", dense_reward=False, terminate_at_goal=True)
+alf.config(
+    "maze2d_alf.load",
+    dense_reward=False,
+    terminate_at_goal=True,
+    start_cells=[(1, 1), (2, 1), (3, 1), (3, 2), (3, 3), (2, 3)],
+    start_jitter=0.3,
+)
 
 alf.config("ActorNetwork", preprocessing_combiner=NestConcat(), fc_layer_params=(16,))
 alf.config(

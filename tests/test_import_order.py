@@ -25,6 +25,7 @@ FLOORS = (
         "hierarchy.processes",
         "hierarchy.constructors",
         "hierarchy.replay",
+        "hierarchy.joined_replay",
         "networks",
     },
     {"planners", "models", "encoders"},

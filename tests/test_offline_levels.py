@@ -321,12 +321,13 @@ def test_a_checkpoint_has_no_offline_data(tmp_path: Path) -> None:
 
 
 def test_cloning_is_a_level_that_learns_offline_alone(tmp_path: Path) -> None:
-    """The bottom level imitates a run that always moved up."""
+    """The bottom level imitates a run that always moved the same way."""
+    torch.manual_seed(0)
     _leave_flat_run(tmp_path)
     content = torch.load(tmp_path / "ckpt-1-replay_buffer", weights_only=True)
     key = next(k for k in content["algorithm"] if k.endswith("_buffer/action"))
     content["algorithm"][key][:] = torch.tensor([0.25, -0.5])
-    torch.save(content, tmp_path / "up")
+    torch.save(content, tmp_path / "same")
     clone = partial(
         BcAlgorithm,
         actor_network_cls=partial(ActorDistributionNetwork, fc_layer_params=(16,)),
@@ -335,9 +336,9 @@ def test_cloning_is_a_level_that_learns_offline_alone(tmp_path: Path) -> None:
     agent = _goals(
         low={
             "algorithm_ctor": clone,
-            "training": _training(updates_per_transition=0, offline_updates=50),
+            "training": _training(updates_per_transition=0, offline_updates=150),
         },
-        offline_buffer_dir=str(tmp_path / "up"),
+        offline_buffer_dir=str(tmp_path / "same"),
         rl_train_after_update_steps=100,
     )
     for _ in range(4):

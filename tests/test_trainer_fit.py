@@ -72,7 +72,7 @@ def _config(transformers: Any = None, **settings: Any) -> TrainerConfig:
         ("num_updates_per_train_iter", 2),
         ("unroll_with_grad", True),
         ("priority_replay", True),
-        ("offline_buffer_dir", "runs/other"),
+        ("rl_train_every_update_steps", 2),
     ],
 )
 def test_a_setting_without_effect_is_refused_with_what_has_one(name: str, value: Any) -> None:

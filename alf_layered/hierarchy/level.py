@@ -186,10 +186,10 @@ class Level(OffPolicyAlgorithm):
         """Makes the updates that new transitions pay for; returns how many steps it trained on."""
         if self._training is None:
             return 0
-        buffer: Any = self._replay_buffer
+        buffer = cast("LevelReplayBuffer | None", self._replay_buffer)
         ready = buffer is not None and buffer.has_spans(self._training.mini_batch_length)
         updates = self._update_clock.take_due(ready)
-        if updates == 0:
+        if updates == 0 or buffer is None:
             return 0
         share = self._training.offline_share
         if not self._offline or share == 0:
@@ -222,7 +222,8 @@ class Level(OffPolicyAlgorithm):
             length: records of each of them that it keeps.
         """
         own, self._replay_buffer = self._replay_buffer, None
-        settings = self._replay_buffer_num_envs, self._replay_buffer_max_length
+        assert self._training is not None
+        environments = self._replay_buffer_num_envs
         self._recording = True
         self.set_replay_buffer(num_environments, length)
         try:
@@ -232,8 +233,12 @@ class Level(OffPolicyAlgorithm):
         finally:
             self._recording = False
             self._replay_buffer = own
-            if settings[0] is not None and self._training is not None:
-                self.set_replay_buffer(*settings, self._training.priority_replay)
+            if environments is not None:
+                self.set_replay_buffer(
+                    environments,
+                    self._training.replay_buffer_length,
+                    self._training.priority_replay,
+                )
 
     def use_offline(self, buffers: Sequence[LevelReplayBuffer]) -> None:
         """From now on the level learns from these too, as its `TrainingOptions` say."""

@@ -148,9 +148,8 @@ class _Goals:
 
     def _of_level(self, index: int, t: int) -> Nest:
         lower = self._agent.levels[index + 1]
-        end = self._last
-        if self._steps[index] is not None:
-            end = torch.clamp(self._last, max=t + self._steps[index])
+        steps = self._steps[index]
+        end = self._last if steps is None else self._last.clamp(max=t + steps)
         later = alf.nest.map_structure(lambda x: x[end, self._rows], self._observations)
         goal = lower.reached_input(self._agent.observe(later, index + 1))
         if goal is None:
