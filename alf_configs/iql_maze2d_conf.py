@@ -40,8 +40,8 @@ alf.config(
 )
 alf.config("ValueNetwork", preprocessing_combiner=NestConcat(), fc_layer_params=(128, 128))
 alf.config("OneStepTDLoss", gamma=0.98)
-# Around 0 the kinks of the networks cross the maze. Coordinates of 0 to 5 have almost all of them in
-# its corner, and values leak through its walls.
+# Around 0 the kinks of the networks cross the maze. Coordinates of 0 to 5 have almost all of them
+# in its corner, and values leak through its walls.
 alf.config("ObservationNormalizer", fields=["observation", "achieved_goal"])
 
 
