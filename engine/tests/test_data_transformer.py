@@ -206,7 +206,7 @@ def test_goals_come_from_the_future_of_the_same_episode():
             if p == end_of[p]:  # from one episode to the next: as it was
                 assert reward == [-7.0, -7.0]
             else:
-                assert reward == [-7.0, 0.0 if int(goal[i, 0]) == p + 1 else -1.0]
+                assert reward == [-1.0, 0.0 if int(goal[i, 0]) == p + 1 else -1.0]
     for p, goals in seen.items():
         assert goals == (set(range(p + 1, end_of[p] + 1)) or {-1})
     assert set(seen) == set(range(12))

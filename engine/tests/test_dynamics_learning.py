@@ -11,11 +11,12 @@ from torch import Tensor
 
 from alf.algorithms.dynamics_learning_algorithm import (
     DeterministicDynamicsAlgorithm,
+    DynamicsInfo,
     DynamicsLearningAlgorithm,
     DynamicsState,
     StochasticDynamicsAlgorithm,
 )
-from alf.data_structures import StepType, TimeStep
+from alf.data_structures import LossInfo, StepType, TimeStep
 from alf.networks.dynamics_networks import DynamicsNetwork
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 
@@ -95,14 +96,23 @@ def test_members_of_an_ensemble_differ() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_whose_predecessor_is_not_known_counts_for_nothing(kind: str) -> None:
+def test_a_first_step_counts_for_nothing_and_a_feature_of_zeros_as_any_other(kind: str) -> None:
     model = _trained(kind, CONTINUOUS, 2, steps=0)
     step = _mid(observation=torch.rand(3, 2), prev_action=torch.rand(3, 2))
     step.step_type[0] = StepType.FIRST
     state = DynamicsState(feature=torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]))
     trained = model.train_step(step, state)
-    assert (trained.info.loss.loss != 0).tolist() == [False, False, True]
+    assert (trained.info.loss.loss != 0).tolist() == [False, True, True]
     torch.testing.assert_close(trained.state.feature, step.observation[:, None].expand(3, 2, 2))
+
+
+def test_what_comes_before_a_replayed_sequence_counts_for_nothing() -> None:
+    model = _trained("deterministic", CONTINUOUS, 1, steps=0)
+    model.set_on_policy(False)
+    info = DynamicsInfo(loss=LossInfo(loss=2 * torch.ones(4, 3)))
+    assert float(model.calc_loss(info).scalar_loss) == 1.5  # of three of four steps
+    model.use_rollout_state = True  # then the feature before is stored
+    assert float(model.calc_loss(info).scalar_loss) == 2.0
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import small_learners as small
 import torch
 
 from alf.algorithms.agent import Agent
-from alf.algorithms.diayn_algorithm import DIAYNAlgorithm, create_discrete_skill_spec
+from alf.algorithms.diayn_algorithm import DIAYNAlgorithm, DIAYNInfo, create_discrete_skill_spec
 from alf.algorithms.encoding_algorithm import EncodingAlgorithm
 from alf.algorithms.goal_generator import GoalInfo, GoalState, RandomCategoricalGoalGenerator
 from alf.algorithms.icm_algorithm import ICMAlgorithm, ICMInfo
 from alf.algorithms.rnd_algorithm import RNDAlgorithm
 from alf.data_structures import StepType
 from alf.environments.suite_unittest import ActionType
+from alf.nest import nest
 from alf.nest.utils import NestConcat
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.encoding_networks import EncodingNetwork
@@ -26,6 +27,7 @@ from alf.networks.q_networks import QNetwork
 from alf.networks.value_networks import ValueNetwork
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.common import eval_context
 
 OBSERVATION = TensorSpec((2,))
 ACTION = BoundedTensorSpec((1,), minimum=-1.0, maximum=1.0)
@@ -76,12 +78,14 @@ def test_curiosity_by_hand():
     )
     alg.set_on_policy(False)
     rolled = alg.rollout_step(step, torch.ones(2, 2))
-    # half the mean of 2^2 and 4^2; half of 1^2. Nothing is known yet: the reward is not normalized.
-    torch.testing.assert_close(rolled.output, torch.tensor([0.0, 5.0]))
-    torch.testing.assert_close(rolled.info.forward_loss, torch.tensor([36.25, 5.0]))
+    # The observations are 1 and -1, normalized by the statistics of the two. Half the mean of 0 and
+    # 1, of 2^2 and 1; half of 0.5^2 and of 1^2.
+    torch.testing.assert_close(rolled.info.forward_loss, torch.tensor([0.25, 1.25]))
     torch.testing.assert_close(rolled.info.inverse_loss, torch.tensor([0.125, 0.5]))
     # FIRST steps count as 0 in the mean
-    torch.testing.assert_close(alg.calc_loss(rolled.info).scalar_loss, torch.tensor(2.75))
+    torch.testing.assert_close(alg.calc_loss(rolled.info).scalar_loss, torch.tensor(0.875))
+    # The statistics of rewards know the two as well: mean 0.75, deviation 0.5.
+    torch.testing.assert_close(rolled.output, torch.tensor([-1.0, 1.0]))
 
 
 def test_a_discrete_action_is_guessed_by_its_logits():
@@ -101,17 +105,86 @@ def test_the_forward_model_does_not_teach_the_features():
     assert all(p.grad is None for p in alg._encoding_net.parameters())
 
 
+def _rnd(**options: Any) -> RNDAlgorithm:
+    net = partial(EncodingNetwork, OBSERVATION, last_layer_size=2, last_activation=torch.tanh)
+    return RNDAlgorithm(net(), net(), reward_adapt_speed=8.0, keep_stacked_frames=0, **options)
+
+
+def _diayn(**options: Any) -> DIAYNAlgorithm:
+    net = EncodingNetwork(OBSERVATION, last_layer_size=2, last_activation=torch.tanh)
+    return DIAYNAlgorithm(create_discrete_skill_spec(2), net, **options)
+
+
+def _statistics(alg: Any) -> list[dict[str, torch.Tensor]]:
+    """Those of rewards, and those of observations."""
+    modules = (alg._reward_scale, alg._observation_normalizer)
+    return [{key: x.clone() for key, x in m.state_dict().items()} for m in modules]
+
+
+def _have_moved(alg: Any, before: list[dict[str, torch.Tensor]]) -> list[bool]:
+    now = _statistics(alg)
+    return [any(not x.equal(b[k]) for k, x in n.items()) for n, b in zip(now, before, strict=True)]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train()", "eval()"])
 @pytest.mark.parametrize("on_policy", [True, False])
-def test_statistics_move_in_the_step_that_learns(on_policy):
-    alg = ICMAlgorithm(ACTION, OBSERVATION, hidden_size=8)
+@pytest.mark.parametrize("ctor", [_icm, _rnd, _diayn])
+def test_statistics_move_where_a_reward_is_made_and_where_one_learns(ctor, on_policy, training):
+    """The trainer rolls out in the mode `eval()`."""
+    alg = ctor(observation_spec=OBSERVATION).train(training)
     alg.set_on_policy(on_policy)
-    step = _steps([MID] * 4, torch.randn(4, 2), prev_action=torch.zeros(4, 1))
-    before = {key: x.clone() for key, x in alg.state_dict().items()}
-    alg.rollout_step(step, torch.ones(4, 2))
-    moved = any(not x.equal(before[key]) for key, x in alg.state_dict().items())
-    assert moved == on_policy
-    alg.train_step(step, torch.ones(4, 2))
-    assert any(not x.equal(before[key]) for key, x in alg.state_dict().items())
+    observation = torch.randn(4, 2)
+    if ctor is _diayn:
+        observation = [observation, torch.tensor([0, 1, 0, 1])]
+    step = _steps([MID] * 4, observation, prev_action=torch.zeros(4, 1))
+    state = () if ctor is _rnd else torch.eye(2).repeat(2, 1)
+
+    before = _statistics(alg)
+    alg.predict_step(step, state)
+    with eval_context():
+        alg.rollout_step(step, state)
+    assert _have_moved(alg, before) == [False, False]
+    alg.rollout_step(step, state)
+    assert _have_moved(alg, before) == [True, True]
+    before = _statistics(alg)
+    alg.train_step(step, state)
+    assert _have_moved(alg, before) == [False, True]
+
+
+@pytest.mark.parametrize("ctor", [_icm, _rnd, _diayn])
+def test_rewards_of_another_process_are_learned_once(ctor):
+    """With `async_unroll` the statistics of the other process are replaced by those here."""
+    alg, other = ctor(), ctor()
+    other.load_state_dict(alg.state_dict())
+    rewards, infos = [], []
+    for _ in range(3):
+        observation = torch.randn(4, 2)
+        if ctor is _diayn:
+            observation = [observation, torch.tensor([0, 1, 0, 1])]
+        step = _steps([MID] * 4, observation, prev_action=torch.zeros(4, 1))
+        rolled = other.rollout_step(step, () if ctor is _rnd else torch.eye(2).repeat(2, 1))
+        rewards.append(rolled.output)
+        infos.append(rolled.info)
+    info = nest.map_structure(lambda *x: torch.stack(x), *infos)
+    for learner in (alg, other):
+        learner.after_train_iter(None, info)
+    for key, x in other._reward_scale.state_dict().items():
+        torch.testing.assert_close(alg._reward_scale.state_dict()[key], x)
+    assert not torch.stack(rewards).equal(torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("ctor", [_icm, _diayn])
+def test_what_comes_before_a_replayed_sequence_is_not_learned_from(ctor):
+    alg = ctor()
+    alg.set_on_policy(False)
+    B = 4
+    infos = {
+        _icm: ICMInfo(torch.full((2, B), MID), torch.ones(2, B), torch.ones(2, B)),
+        _diayn: DIAYNInfo(2 * torch.ones(2, B)),
+    }
+    assert float(alg.calc_loss(infos[ctor]).scalar_loss) == 1.0  # of one of the two steps
+    alg.use_rollout_state = True
+    assert float(alg.calc_loss(infos[ctor]).scalar_loss) == 2.0
 
 
 def test_sequences_of_one_step_without_a_state_are_an_error():
@@ -137,7 +210,12 @@ def test_distillation_by_hand():
     alg.set_on_policy(False)
     rolled = alg.rollout_step(_steps([FIRST, MID], torch.zeros(2, 2)), ())
     torch.testing.assert_close(rolled.output, torch.full((2,), 5.0))  # 2^2 + 1^2
-    alg.calc_loss(alg.train_step(_steps([MID], torch.zeros(1, 2)), ()).info).loss.sum().backward()
+    trained = alg.train_step(_steps([MID, MID], torch.zeros(2, 2)), ())
+    torch.testing.assert_close(trained.info, torch.full((2,), 5.0))
+    loss = alg.calc_loss(trained.info)
+    assert (loss.loss, loss.extra) == ((), ())
+    torch.testing.assert_close(loss.scalar_loss, torch.tensor(5.0))
+    loss.scalar_loss.backward()
     assert alg._target_net.numbers.grad is None
     assert alg._predictor_net.numbers.grad is not None
 
@@ -180,7 +258,9 @@ def test_the_reward_is_the_discriminators_log_probability_of_the_skill_before():
     step = _steps([FIRST, MID, MID], [torch.zeros(3, 2), torch.tensor([2, 2, 2])])
     before = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
     rolled = alg.rollout_step(step, before)
-    torch.testing.assert_close(rolled.output, torch.tensor([0.0, math.log(0.5), math.log(0.25)]))
+    torch.testing.assert_close(rolled.info.loss, torch.tensor([0.0, math.log(2.0), math.log(4.0)]))
+    # 0, -1 and -2 times log 2, whose mean is -log 2 and whose variance is 2/3 of log(2)^2
+    torch.testing.assert_close(rolled.output, torch.tensor([1.5**0.5, 0.0, -(1.5**0.5)]))
     assert rolled.state.tolist() == [[0, 0, 1]] * 3
 
 
@@ -190,7 +270,7 @@ def test_a_continuous_skill_is_guessed_itself():
     alg._discriminator_net = Constant([1.0, 1.0])
     step = _steps([MID], [torch.zeros(1, 2), torch.zeros(1, 2)])
     info = alg.train_step(step, torch.tensor([[0.0, 3.0]])).info
-    torch.testing.assert_close(info.loss, torch.tensor([2.5]))
+    torch.testing.assert_close(info.loss, torch.tensor([5.0]))
 
 
 def test_the_discriminator_learns_to_tell_skills_apart():
@@ -205,7 +285,7 @@ def test_the_discriminator_learns_to_tell_skills_apart():
     losses = []
     for _ in range(60):
         loss = alg.calc_loss(alg.train_step(step, before).info)
-        losses.append(float(loss.loss.detach().mean()))
+        losses.append(float(loss.scalar_loss.detach()))
         alg.update_with_gradient(loss)
     assert losses[0] > 0.5
     assert losses[-1] < 0.1
@@ -245,6 +325,8 @@ def test_parts_of_the_encoders_output_are_output_and_losses():
         loss_weights=[1.0, 0.5],
     )
     assert alg.output_spec == OBSERVATION
+    with pytest.raises(ValueError, match="one number for each row"):
+        EncodingAlgorithm(OBSERVATION, ACTION, encoder_cls=Encoder, loss_fields="code.z")
     step = _steps([MID], torch.tensor([[1.0, 3.0]]))
     trained = alg.train_step(step, ())
     assert trained.output.tolist() == [[2.0, 6.0]]

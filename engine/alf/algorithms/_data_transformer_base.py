@@ -20,7 +20,8 @@ class DataTransformer(nn.Module):
     The replay buffer holds untransformed data, so that both ways the same data arrive.
 
     Args:
-        transformed_observation_spec: nest of `TensorSpec` of transformed observations.
+        transformed_observation_spec: nest of `TensorSpec` of transformed observations; None: not
+            known.
         state_spec: nest of `TensorSpec` of the state of `transform_timestep`.
     """
 
@@ -31,7 +32,16 @@ class DataTransformer(nn.Module):
 
     @property
     def transformed_observation_spec(self) -> Any:
-        """Nest of `TensorSpec` of transformed observations."""
+        """Nest of `TensorSpec` of transformed observations.
+
+        Raises:
+            ValueError: it was made without one.
+        """
+        if self._transformed_observation_spec is None:
+            raise ValueError(
+                f"{type(self).__name__} does not know its transformed_observation_spec: it was "
+                "made with observation_spec=None."
+            )
         return self._transformed_observation_spec
 
     @property

@@ -42,7 +42,7 @@ class HindsightExperienceTransformer(DataTransformer):
 
     Andrychowicz et al. 2017, "Hindsight Experience Replay", with goals of the kind "future": the
     goal achieved at a step drawn uniformly from the steps after the first of the two, up to the end
-    of the episode. The reward of the transition is computed anew. Needs `mini_batch_length` 2 and
+    of the episode. The rewards of both its steps are computed anew. Needs `mini_batch_length` 2 and
     `ReplayBuffer.keep_episodic_info=True`.
 
     A transition from the last step of an episode to the next episode, which no loss looks at, keeps
@@ -112,7 +112,5 @@ class HindsightExperienceTransformer(DataTransformer):
                 f"reward_fn of HindsightExperienceTransformer returned shape {list(new.shape)}; "
                 f"the reward has {list(reward.shape)}"
             )
-        # The first reward is that of the transition before.
-        is_new = torch.stack([torch.zeros_like(is_relabelled), is_relabelled], dim=1)
-        is_new = is_new.reshape(*is_new.shape, *[1] * (reward.dim() - 2))
+        is_new = is_relabelled.reshape(-1, *[1] * (reward.dim() - 1))
         return torch.where(is_new, new.to(reward.dtype), reward)

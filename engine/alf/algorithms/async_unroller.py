@@ -276,11 +276,10 @@ def _example_step(alg: Any) -> Any:
     """
     env = alg._env
     time_step = get_initial_time_step(env)
-    with preserved_rng_state():
-        with eval_context():  # no statistics are to be learnt from it
-            transformed, _ = alg.transform_timestep(
-                time_step, alg.get_initial_transform_state(env.batch_size)
-            )
+    with preserved_rng_state(), eval_context():  # no statistics are to be learnt from it
+        transformed, _ = alg.transform_timestep(
+            time_step, alg.get_initial_transform_state(env.batch_size)
+        )
         state = alg.get_initial_rollout_state(env.batch_size)
         policy_step = alg.rollout_step(transformed, state)
     if alg._rollout_info_spec is None:

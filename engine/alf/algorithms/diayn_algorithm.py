@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alf.algorithms._intrinsic_reward import RewardScale, check_has_history, where_known
+from alf.algorithms._intrinsic_reward import RewardScale, where_follows, with_history
 from alf.algorithms.algorithm import Algorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils._exe_mode import is_eval
 from alf.utils.math_ops import identity
 from alf.utils.normalizers import AdaptiveNormalizer, ScalarAdaptiveNormalizer
 
@@ -36,7 +37,8 @@ class DIAYNAlgorithm(Algorithm):
 
     It is made for ``Agent``, as the intrinsic reward module beside a goal generator whose goals are
     the skills: the observations are pairs ``[observation, skill]``. A discrete skill comes as an
-    index or one-hot. The state is the skill of the step before: that one led here.
+    index or one-hot. The state is the skill of the step before: that one led here. At FIRST none
+    did: its log probability counts as 0, and no transition ends there.
     """
 
     def __init__(
@@ -98,19 +100,18 @@ class DIAYNAlgorithm(Algorithm):
 
     def rollout_step(self, inputs: TimeStep, state: Tensor) -> AlgStep:
         """The reward [B] for arriving at ``inputs`` by the skill of the step before."""
-        loss, skill = self._step(inputs, state, learns=bool(self.on_policy))
-        reward = where_known(inputs.step_type, state, self._reward_scale(-loss))
-        return AlgStep(output=reward, state=skill, info=DIAYNInfo(loss=loss))
+        loss, skill = self._step(inputs, state)
+        return AlgStep(output=self._reward_scale(-loss), state=skill, info=DIAYNInfo(loss=loss))
 
     def train_step(self, inputs: TimeStep, state: Tensor, rollout_info: Any = None) -> AlgStep:
-        loss, skill = self._step(inputs, state, learns=True)
+        loss, skill = self._step(inputs, state)
         return AlgStep(state=skill, info=DIAYNInfo(loss=loss))
 
-    def _step(self, inputs: TimeStep, before: Tensor, *, learns: bool) -> tuple[Tensor, Tensor]:
+    def _step(self, inputs: TimeStep, before: Tensor) -> tuple[Tensor, Tensor]:
         """The discriminator's loss [B], 0 at FIRST, and the present skill [B, Z]."""
         observation, skill = inputs.observation
         if self._observation_normalizer is not None:
-            if learns:
+            if not is_eval():
                 self._observation_normalizer.update(observation)
             observation = self._observation_normalizer.normalize(observation)
         feature, _ = self._encoding_net(observation)
@@ -118,11 +119,8 @@ class DIAYNAlgorithm(Algorithm):
         if self._is_discrete:
             loss = F.cross_entropy(guess, before, reduction="none")
         else:
-            loss = (guess - before).square().mean(1)
-        loss = where_known(inputs.step_type, before, loss)
-        if learns:
-            self._reward_scale.learn(-loss)
-        return loss, self._vector(skill)
+            loss = (guess - before).square().sum(1)
+        return where_follows(inputs.step_type, loss), self._vector(skill)
 
     def _vector(self, skill: Tensor) -> Tensor:
         if skill.is_floating_point():
@@ -130,5 +128,9 @@ class DIAYNAlgorithm(Algorithm):
         return F.one_hot(skill.long(), self._size).float()
 
     def calc_loss(self, info: DIAYNInfo) -> LossInfo:
-        check_has_history(self, info.loss)
-        return LossInfo(loss=info.loss, extra=info.loss)
+        loss = with_history(self, info.loss)
+        return LossInfo(scalar_loss=loss.mean(), extra={"skill_discriminate_loss": loss})
+
+    def after_train_iter(self, root_inputs: Any, rollout_info: Any = None) -> None:
+        if isinstance(rollout_info, DIAYNInfo):
+            self._reward_scale.learn_from_elsewhere(-rollout_info.loss)

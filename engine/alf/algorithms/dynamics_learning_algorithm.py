@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alf.algorithms._intrinsic_reward import where_known
+from alf.algorithms._intrinsic_reward import where_follows, with_history
 from alf.algorithms.algorithm import Algorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
@@ -120,8 +120,8 @@ class DynamicsLearningAlgorithm(Algorithm):
         raise NotImplementedError(f"{type(self).__name__} has no update_state()")
 
     def calc_loss(self, info: DynamicsInfo) -> LossInfo:
-        """The mean loss."""
-        loss = info.loss.loss.mean()
+        """The mean loss; 0 counts where the step before is not known, as `with_history` says."""
+        loss = with_history(self, info.loss.loss).mean()
         return LossInfo(scalar_loss=loss, extra=loss)
 
     def _expanded(self, x: Tensor, spec: TensorSpec) -> Tensor:
@@ -205,13 +205,12 @@ class DeterministicDynamicsAlgorithm(DynamicsLearningAlgorithm):
     def train_step(self, time_step: TimeStep, state: DynamicsState) -> AlgStep:
         """The loss [B] of the prediction of ``time_step.observation``, which the state then holds.
 
-        It is 0 where the step before is not known: at FIRST, and at the first step of a sequence
-        whose state was not stored.
+        It is 0 at FIRST, where no step comes before.
         """
         feature, change, network = self._change(time_step, state)
         target = self._expanded(time_step.observation, self._feature_spec)
         loss = self._loss_of(change, target - feature)
-        loss = where_known(time_step.step_type, feature.flatten(1), loss)
+        loss = where_follows(time_step.step_type, loss)
         info = self._info_of(change)._replace(
             loss=LossInfo(loss=loss, extra={"forward_loss": loss})
         )

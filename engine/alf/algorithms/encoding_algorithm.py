@@ -57,7 +57,7 @@ class EncodingAlgorithm(Algorithm):
             optimizer: must be without parameters; the algorithm uses its own copy.
 
         Raises:
-            ValueError: there are weights but no losses.
+            ValueError: there are weights but no losses, or a loss is not one number for a row.
         """
         if loss_weights is not None and loss_fields is None:
             raise ValueError(f"{name} has loss_weights={loss_weights}, but no loss_fields.")
@@ -82,6 +82,13 @@ class EncodingAlgorithm(Algorithm):
             loss_weights = nest.map_structure(lambda _: 1.0, loss_fields)
         self._loss_weights = loss_weights
         self._output_spec = self._output_of(encoder.output_spec)
+        if loss_fields is not None:
+            for spec in nest.flatten(get_nested_field(encoder.output_spec, loss_fields)):
+                if spec.ndim:
+                    raise ValueError(
+                        f"{name} takes losses that are one number for each row; loss_fields "
+                        f"{loss_fields} has one of shape {tuple(spec.shape)}."
+                    )
 
     @property
     def output_spec(self) -> Any:

@@ -9,16 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alf.algorithms._intrinsic_reward import RewardScale, check_has_history
+from alf.algorithms._intrinsic_reward import RewardScale, where_follows, with_history
 from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.algorithm import Algorithm
 from alf.config_util import configurable
-from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
+from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.nest import nest
 from alf.nest.utils import NestConcat
 from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils._exe_mode import is_eval
 from alf.utils.math_ops import identity
 from alf.utils.normalizers import AdaptiveNormalizer, ScalarAdaptiveNormalizer
 
@@ -32,8 +33,8 @@ class ICMAlgorithm(Algorithm):
     """Rewards what the forward model of features did not foresee.
 
     Features are made to tell which action led from one to the next (the inverse model). The state
-    is the feature of the step before; at FIRST there is none, and neither reward nor loss. A
-    feature of zeros counts as any other.
+    is the feature of the step before; at FIRST there is none, and no loss. The reward there is
+    that of a step after a feature of zeros; no transition ends at FIRST, so nobody learns from it.
     """
 
     def __init__(
@@ -125,31 +126,26 @@ class ICMAlgorithm(Algorithm):
 
     def rollout_step(self, inputs: TimeStep, state: Tensor) -> AlgStep:
         """The reward [B] of arriving at ``inputs`` by ``inputs.prev_action``."""
-        before = state
-        info, state = self._step(inputs, before, learns=bool(self.on_policy))
-        reward = self._reward_scale(info.forward_loss)
-        reward = torch.where(inputs.step_type == StepType.FIRST, torch.zeros_like(reward), reward)
-        return AlgStep(output=reward, state=state, info=info)
+        info, state = self._step(inputs, state)
+        return AlgStep(output=self._reward_scale(info.forward_loss), state=state, info=info)
 
     def train_step(self, inputs: TimeStep, state: Tensor, rollout_info: Any = None) -> AlgStep:
-        info, state = self._step(inputs, state, learns=True)
+        info, state = self._step(inputs, state)
         return AlgStep(state=state, info=info)
 
-    def _step(self, inputs: TimeStep, before: Tensor, *, learns: bool) -> tuple[ICMInfo, Tensor]:
-        feature = self._feature(inputs.observation, learns=learns)
+    def _step(self, inputs: TimeStep, before: Tensor) -> tuple[ICMInfo, Tensor]:
+        feature = self._feature(inputs.observation)
         action = nest.flatten(inputs.prev_action)[0]
         foreseen, _ = self._forward_net([before.detach(), self._encoded(action)])
         error = (feature.detach() - foreseen).square()
         forward_loss = 0.5 * error.flatten(1).mean(1)
         guess, _ = self._inverse_net([before, feature])
         inverse_loss = self._inverse_loss(guess, action)
-        if learns:
-            self._reward_scale.learn(forward_loss)
         return ICMInfo(inputs.step_type, forward_loss, inverse_loss), feature
 
-    def _feature(self, observation: Any, *, learns: bool) -> Tensor:
+    def _feature(self, observation: Any) -> Tensor:
         if self._observation_normalizer is not None:
-            if learns:
+            if not is_eval():
                 self._observation_normalizer.update(observation)
             observation = self._observation_normalizer.normalize(observation)
         if self._encoding_net is None:
@@ -167,14 +163,18 @@ class ICMAlgorithm(Algorithm):
         return 0.5 * (guess - action.flatten(1)).square().mean(1)
 
     def calc_loss(self, info: ICMInfo) -> LossInfo:
-        check_has_history(self, info.forward_loss)
-        follows = (info.step_type != StepType.FIRST).float()
-        forward_loss = (info.forward_loss * follows).mean()
-        inverse_loss = (info.inverse_loss * follows).mean()
+        forward_loss, inverse_loss = (
+            with_history(self, where_follows(info.step_type, loss)).mean()
+            for loss in (info.forward_loss, info.inverse_loss)
+        )
         return LossInfo(
             scalar_loss=forward_loss + inverse_loss,
             extra={"forward_loss": forward_loss, "inverse_loss": inverse_loss},
         )
+
+    def after_train_iter(self, root_inputs: Any, rollout_info: Any = None) -> None:
+        if isinstance(rollout_info, ICMInfo):
+            self._reward_scale.learn_from_elsewhere(rollout_info.forward_loss)
 
 
 def _encoded_size(spec: Any) -> int:

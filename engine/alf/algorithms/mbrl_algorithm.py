@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms._intrinsic_reward import check_has_history
 from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.dynamics_learning_algorithm import DynamicsLearningAlgorithm
@@ -181,7 +180,6 @@ class MbrlAlgorithm(OffPolicyAlgorithm):
 
     def calc_loss(self, training_info: MbrlInfo) -> LossInfo:
         """The sum of the modules' losses."""
-        check_has_history(self, training_info.dynamics.loss.loss)
         loss, scalar_loss, extra = (), (), {}
         parts = (self._dynamics_module, self._reward_module, self._planner_module)
         for field, part, info in zip(MbrlInfo._fields, parts, training_info, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alf.algorithms._intrinsic_reward import RewardScale
 from alf.algorithms._own_optimizers import own_optimizers
@@ -13,6 +14,7 @@ from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.nest import nest
 from alf.networks.network import Network
+from alf.utils._exe_mode import is_eval
 from alf.utils.normalizers import AdaptiveNormalizer, ScalarAdaptiveNormalizer
 
 __all__ = ["RNDAlgorithm"]
@@ -80,32 +82,30 @@ class RNDAlgorithm(Algorithm):
 
     def rollout_step(self, inputs: TimeStep, state: Any) -> AlgStep:
         """The reward [B] of being at ``inputs``."""
-        info = self._step(inputs, learns=bool(self.on_policy))
-        return AlgStep(output=self._reward_scale(info.loss), state=state, info=info)
+        loss = self._loss(inputs)
+        return AlgStep(output=self._reward_scale(loss), state=state, info=loss)
 
     def train_step(self, inputs: TimeStep, state: Any, rollout_info: Any = None) -> AlgStep:
-        return AlgStep(state=state, info=self._step(inputs, learns=True))
+        return AlgStep(state=state, info=self._loss(inputs))
 
-    def _step(self, inputs: TimeStep, *, learns: bool) -> LossInfo:
-        observation = self._seen(inputs.observation, learns=learns)
+    def _loss(self, inputs: TimeStep) -> Tensor:
+        """The error [B] of the prediction."""
+        observation = self._seen(inputs.observation)
         with torch.no_grad():
             if self._encoder_net is not None:
                 observation, _ = self._encoder_net(observation)
             target, _ = self._target_net(observation)
         prediction, _ = self._predictor_net(observation)
-        loss = (target - prediction).square().flatten(1).sum(1)
-        if learns:
-            self._reward_scale.learn(loss)
-        return LossInfo(loss=loss, extra={"prediction_loss": loss})
+        return (target - prediction).square().flatten(1).sum(1)
 
-    def _seen(self, observation: Any, *, learns: bool) -> Any:
+    def _seen(self, observation: Any) -> Any:
         """The observation [B, ...] that the networks get."""
         kept = self._keep_stacked_frames
         if kept > 0:
             observation = nest.map_structure(lambda x: x[:, -kept:], observation)
         if self._observation_normalizer is None:
             return observation
-        if learns:
+        if not is_eval():
             self._observation_normalizer.update(observation)
         return self._observation_normalizer.normalize(observation)
 
@@ -115,5 +115,10 @@ class RNDAlgorithm(Algorithm):
             return spec
         return type(spec)((min(kept, spec.shape[0]), *spec.shape[1:]), spec.dtype)
 
-    def calc_loss(self, info: LossInfo) -> LossInfo:
-        return info
+    def calc_loss(self, info: Tensor) -> LossInfo:
+        """The mean of the errors, which are the info of a step."""
+        return LossInfo(scalar_loss=info.mean())
+
+    def after_train_iter(self, root_inputs: Any, rollout_info: Any = None) -> None:
+        if isinstance(rollout_info, Tensor):
+            self._reward_scale.learn_from_elsewhere(rollout_info)

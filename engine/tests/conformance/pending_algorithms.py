@@ -1,11 +1,6 @@
 """Cases that are not equal yet; `run.py --update` shortens it."""
 
 CASES = [
-    "agent.off_policy.preprocess_sums_rewards",
-    "agent.rewards.intrinsic0.5_extrinsic1.0",
-    "agent.rewards.intrinsic1.0_extrinsic0.0",
-    "agent.rewards.intrinsic1.0_extrinsic1.0",
-    "agent.rewards.intrinsic2.0_extrinsic0.25",
     "mcts.refuses.nested_action",
     "mcts.refuses.parallel_expand_all",
     "mcts.search.act_learn_kl",
@@ -121,21 +116,4 @@ CASES = [
     "muzero.update.gradient_scale_0",
     "muzero.update.no_game_over",
     "muzero.update.no_reward",
-    "repr.diayn.continuous",
-    "repr.diayn.discrete",
-    "repr.encoding.refuses_vector_loss",
-    "repr.icm.continuous.rollout_step",
-    "repr.icm.discrete.rollout_step",
-    "repr.icm.observation_normalizer_and_vector_features",
-    "repr.rnd.clipped.rollout_step",
-    "repr.rnd.clipped.train_step_and_loss",
-    "repr.rnd.default.rollout_step",
-    "repr.rnd.default.train_step_and_loss",
-    "repr.rnd.normalized.rollout_step",
-    "repr.rnd.normalized.train_step_and_loss",
-    "repr.rnd.obs_normalized.rollout_step",
-    "repr.rnd.obs_normalized.train_step_and_loss",
-    "repr.rnd.target_gets_no_gradient",
-    "transformer.hindsight.own_reward_function",
-    "transformer.identity.spec_unknown_without_argument",
 ]
