@@ -338,6 +338,10 @@ def test_flat_sac_that_is_not_squashed_runs_on_a_loader(name: str) -> None:
 
 INFINITE = BoundedTensorSpec((2,), minimum=-np.inf, maximum=np.inf)
 HALF = BoundedTensorSpec((2,), minimum=0.0, maximum=(1.0, np.inf))
+# finite numbers, but not what learners compute of them: their difference or their sum
+_MOST = np.finfo(np.float32).max
+LARGEST = BoundedTensorSpec((2,), minimum=-_MOST, maximum=_MOST)
+FAR = BoundedTensorSpec((2,), minimum=2e38, maximum=3e38)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +349,7 @@ HALF = BoundedTensorSpec((2,), minimum=0.0, maximum=(1.0, np.inf))
     [
         (kind, spec)
         for kind in (RandomLevel, TDMPC2Level, PlannerLevel, _default_sac())
-        for spec in (INFINITE, HALF, TensorSpec((2,)))
+        for spec in (INFINITE, HALF, LARGEST, FAR, TensorSpec((2,)))
         # SAC learns decisions that have no bounds at all, unsquashed.
         if not (isinstance(kind, partial) and not isinstance(spec, BoundedTensorSpec))
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import gymnasium
@@ -11,8 +12,10 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+import alf
 from alf.tensor_specs import BoundedTensorSpec
 from alf_layered.environments import gymnasium_loader
+from alf_layered.environments.gymnasium_spaces import IndicesSpec
 from alf_layered.networks.flat_observation import flat_spec, flatten_observation
 
 
@@ -71,6 +74,7 @@ WRONG: dict[str, tuple[spaces.Space, Any, Any, str]] = {
     "too large": (IMAGE, fine_image, np.full((3, 4, 5), 300), "dtype int64"),
     "index": (spaces.Discrete(3), 0, 3, r"is 3 \(int\); its space says Discrete\(3\)"),
     "fractional index": (spaces.Discrete(3, start=1), 1, 1.5, r"1.5 \(float\)"),
+    "index that is no number": (spaces.Discrete(3), 1, np.nan, r"nan \(float\); its space says"),
     "indices": (spaces.MultiDiscrete([2, 3]), np.array([1, 2]), np.array([2, 2]), r"\[2, 2\]"),
     "bits": (spaces.MultiBinary(2), np.array([0, 1], np.int8), np.array([0, 2]), r"\[0, 2\]"),
     "field": (
@@ -150,7 +154,7 @@ def test_a_reward_that_is_no_number_is_named(reward: Any) -> None:
         _steps(env, 2)
 
 
-@pytest.mark.parametrize("first", [0, np.int64(0), False])
+@pytest.mark.parametrize("first", [0, np.int64(0), False, np.array(0)])
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_a_number_that_was_whole_at_first_may_be_a_fraction(first: Any, vectorization: str) -> None:
     """In other instances at the same step, and later; the first one's type was taken."""
@@ -201,7 +205,38 @@ def test_a_scalar_integer_box_is_a_number_and_a_discrete_an_index() -> None:
     assert flatten_observation(env.reset().observation, spec)[0].tolist() == [0, 0, 1, 77]
 
 
-def test_an_index_with_very_many_values_is_refused() -> None:
-    spec = BoundedTensorSpec((), torch.int64, 0, 1_000_002)
+@pytest.mark.parametrize(
+    ("space", "value", "vector"),
+    [
+        (spaces.Discrete(3, start=-1), 1, [0, 0, 1]),
+        (spaces.MultiDiscrete([3, 2]), [2, 0], [0, 0, 1, 1, 0]),
+        (spaces.MultiDiscrete([3, 2], start=[5, -1]), [6, 0], [0, 1, 0, 0, 1]),
+        (spaces.MultiDiscrete([[3, 2], [2, 1]]), [[1, 1], [0, 0]], [0, 1, 0, 0, 1, 1, 0, 1]),
+        (spaces.MultiBinary(3), [1, 0, 1], [1, 0, 1]),
+        (spaces.Box(0, 9, (2,), np.int64), [7, 3], [7, 3]),
+        (spaces.Box(0, 255, (1, 2), np.uint8), [[7, 255]], [7, 255]),
+    ],
+)
+def test_discrete_and_multi_discrete_are_indices_and_boxes_numbers(
+    space: spaces.Space, value: Any, vector: list[float]
+) -> None:
+    value = np.array(value, space.dtype)
+    env = _load(spaces.Dict({"x": space, "v": VECTOR}), [{"x": value, "v": fine_vector}])
+    spec = pickle.loads(pickle.dumps(env.observation_spec()))
+    assert flat_spec(spec).shape == (2 + len(vector),)
+    observation = env.reset().observation
+    assert flatten_observation(observation, spec).tolist() == [[0, 0, *vector]] * 2
+    spans = alf.nest.map_structure(lambda x: x[:, None].repeat_interleave(3, 1), observation)
+    assert flatten_observation(spans, spec).tolist() == [[[0, 0, *vector]] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        BoundedTensorSpec((), torch.int64, 0, 1_000_002),
+        IndicesSpec((2,), torch.int64, 0, (3, 1_000_002)),
+    ],
+)
+def test_an_index_with_very_many_values_is_refused(spec: BoundedTensorSpec) -> None:
     with pytest.raises(ValueError, match="an index with 1,000,003 values"):
         flat_spec(spec)

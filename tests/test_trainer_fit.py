@@ -27,10 +27,23 @@ from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.critic_networks import CriticNetwork
 from alf.optimizers import Adam
 from alf.utils.normalizers import ScalarAdaptiveNormalizer
-from alf_layered import AlgorithmLevel, HierarchyAgent, TrainingOptions, select
+from alf_layered import (
+    AlgorithmLevel,
+    Goal,
+    HierarchyAgent,
+    RandomLevel,
+    SacLevel,
+    TDMPC2Level,
+    TDMPC2Settings,
+    TrainingOptions,
+    model_of_size,
+    select,
+    subgoal,
+)
 from alf_layered.environments import maze2d_alf
 from alf_layered.hierarchy.trainer_fit import check_config
 
+SMALL = TDMPC2Settings(model=model_of_size("small"))
 # Without a normalizer it asks for the reward of the configured environment.
 REWARD_NORMALIZER = partial(RewardNormalizer, normalizer=ScalarAdaptiveNormalizer())
 
@@ -46,6 +59,13 @@ class Doubled(DataTransformer):
 
     def transform_experience(self, experience: Experience) -> Experience:
         return experience
+
+
+class Impatient(RandomLevel):
+    """Returns control by a rule of its own."""
+
+    def returns_control(self, step: Any, decisions: torch.Tensor) -> torch.Tensor:
+        return decisions >= 2
 
 
 @pytest.fixture(autouse=True)
@@ -181,3 +201,36 @@ def test_what_a_run_does_not_reach_is_said(
 def test_nothing_is_said_of_a_length_that_the_levels_use(length: int | None, caplog: Any) -> None:
     _agent(TrainingOptions(mini_batch_size=8, warm_up=0), mini_batch_length=length)
     assert "mini_batch_length" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "once"),
+    [
+        (SacLevel, {}, True),
+        (SacLevel, {"goal": Goal(radius=0.1, returns_control=False)}, True),
+        (SacLevel, {"goal": Goal(radius=0.1)}, False),
+        (SacLevel, {"control_interval": 5}, False),
+        (TDMPC2Level, {"settings": SMALL}, True),
+        (TDMPC2Level, {"settings": SMALL, "goal": Goal(radius=0.1)}, False),
+        (RandomLevel, {}, True),
+        (Impatient, {}, False),
+    ],
+)
+def test_a_level_that_would_decide_once_an_episode_is_named(
+    kind: Any, options: dict[str, Any], once: bool, caplog: Any
+) -> None:
+    if kind is not RandomLevel and kind is not Impatient:
+        options = {"training": TrainingOptions(mini_batch_size=8, warm_up=0), **options}
+    env = maze2d_alf.load("Maze2D-UMaze-v0", batch_size=2)
+    position = select("achieved_goal")
+    HierarchyAgent(
+        env.observation_spec(),
+        env.action_spec(),
+        levels=[partial(RandomLevel, name="top"), partial(kind, name="low", **options)],
+        joints=[subgoal("achieved_goal", minimum=-1.0, maximum=1.0)],
+        observation_maps=[position, position],
+        env=env,
+        config=_config(num_iterations=3),
+    )
+    env.close()
+    assert caplog.text.count("level 'top' decides once an episode: level 'low' below it") == once

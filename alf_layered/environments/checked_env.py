@@ -51,7 +51,15 @@ def check_batch_shape(space: spaces.Space, array: np.ndarray, env: Any) -> None:
 
 
 def _with_floats(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: float(x) if isinstance(x, _NUMBERS) else x for key, x in info.items()}
+    return {key: _as_float(value) for key, value in info.items()}
+
+
+def _as_float(value: Any) -> Any:
+    """A number, or an array without axes that holds one, as a float; all else as it is."""
+    if isinstance(value, _NUMBERS):
+        return float(value)
+    is_number = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biuf"
+    return float(value) if is_number else value
 
 
 def _number(reward: Any, env: Any) -> float:
@@ -80,7 +88,7 @@ def _check(space: spaces.Space, value: Any, env: Any, field: str) -> None:
             _refuse(value, space, env, field)
     elif isinstance(space, spaces.Discrete):
         array = np.asarray(value)
-        fits = array.shape == () and array.dtype.kind in "biuf"
+        fits = array.shape == () and array.dtype.kind in "biuf" and bool(np.isfinite(array))
         if not (fits and array == int(array) and 0 <= int(array) - space.start < space.n):
             _refuse(value, space, env, field)
 

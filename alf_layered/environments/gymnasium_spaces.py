@@ -17,6 +17,18 @@ from alf_layered.environments.checked_env import check_batch_shape
 _KEPT_DTYPES = {"uint8", "int8", "int16", "int32", "int64"}
 
 
+class IndicesSpec(BoundedTensorSpec):
+    """Integers of which each is an index, as in a MultiDiscrete space of gymnasium.
+
+    A `BoundedTensorSpec` of integers with axes may as well be of numbers, as those of an image.
+    """
+
+    are_indices = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IndicesSpec, (tuple(self.shape), self.dtype, self.minimum, self.maximum)
+
+
 def map_space(leaf: Callable[..., Any], space: spaces.Space, *values: Any) -> Any:
     """Applies `leaf(space, *values)` at the leaves of Dict and Tuple spaces, nested as they are."""
     if isinstance(space, spaces.Dict):
@@ -36,8 +48,8 @@ def observation_spec(space: spaces.Space) -> Any:
     """The nest of specs of what `to_tensors` gives for `space`, without the batch dimension.
 
     Floating-point numbers become float32, unsigned integers beyond uint8 int64. An integer Box
-    without axes becomes float32: it is a number, only Discrete is an index, of which networks here
-    make one input for each value.
+    without axes becomes float32: it is a number. Only Discrete is an index, and MultiDiscrete an
+    `IndicesSpec`, of which networks here make one input for each value.
 
     Raises:
         ValueError: for a space other than Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple.
@@ -110,10 +122,13 @@ class _ActionLeaf(NamedTuple):
     def of(space: spaces.Space, normalize: bool) -> _ActionLeaf:
         low, high = _bounds(space)
         discrete = not isinstance(space, spaces.Box) or _numpy_dtype(space).kind in "iu"
-        if normalize and not discrete and not np.isfinite([low, high]).all():
-            raise ValueError(
-                f"normalize_actions needs bounded actions, got the action space {space}"
-            )
+        if normalize and not discrete:
+            with np.errstate(over="ignore", invalid="ignore"):
+                width = high - low
+            if not np.isfinite(width).all():
+                raise ValueError(
+                    f"normalize_actions needs bounded actions, got the action space {space}"
+                )
         start = low if discrete else None
         return _ActionLeaf(low, high, _numpy_dtype(space), start, normalize and not discrete)
 
@@ -168,7 +183,10 @@ class _ActionLeaf(NamedTuple):
 
 
 def _observation_leaf(space: spaces.Space) -> TensorSpec:
-    return _spec(*_bounds(space), _torch_dtype(space))
+    low, high = _bounds(space)
+    if isinstance(space, spaces.MultiDiscrete):
+        return IndicesSpec(low.shape, torch.int64, low, high)
+    return _spec(low, high, _torch_dtype(space))
 
 
 def _bounds(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:

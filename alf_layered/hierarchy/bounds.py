@@ -19,10 +19,16 @@ Nest = Any
 
 
 def has_finite_bounds(spec: TensorSpec) -> bool:
-    """Whether a spec has bounds that are numbers; those of a gymnasium Box may be infinite."""
+    """Whether a spec has bounds, and they, their range and their center are numbers of its dtype.
+
+    The bounds of a gymnasium Box may be infinite, or as large as its dtype allows, which stands for
+    the same: then maximum - minimum overflows.
+    """
     if not isinstance(spec, BoundedTensorSpec):
         return False
-    return bool(np.isfinite(spec.minimum).all() and np.isfinite(spec.maximum).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = (spec.maximum - spec.minimum, spec.maximum + spec.minimum)
+    return bool(np.isfinite(ends).all())
 
 
 class Bounds:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 import alf
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, Range, checked
+from alf_layered.hierarchy.bounds import has_finite_bounds
 
 Nest = Any
 NestedSpec = Any
@@ -51,19 +51,17 @@ def subgoal(
         bounded = isinstance(spec, BoundedTensorSpec)
         low = minimum if minimum is not None else (spec.minimum if bounded else None)
         high = maximum if maximum is not None else (spec.maximum if bounded else None)
-        finite = low is not None and high is not None and np.isfinite([*_flat(low), *_flat(high)])
-        if not np.all(finite):
+        made = None
+        if low is not None and high is not None:
+            made = BoundedTensorSpec(spec.shape, torch.float32, minimum=low, maximum=high)
+        if made is None or not has_finite_bounds(made):
             raise ValueError(
                 f"subgoal({field!r}): the observation's spec {spec} has no bounds that are finite; "
                 "give minimum and maximum"
             )
-        return BoundedTensorSpec(spec.shape, torch.float32, minimum=low, maximum=high)
+        return made
 
     return resolve
-
-
-def _flat(bound: Any) -> list[float]:
-    return np.asarray(bound, dtype=np.float64).ravel().tolist()
 
 
 def field_spec(observation_spec: NestedSpec, field: str) -> TensorSpec:

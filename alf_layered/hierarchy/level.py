@@ -123,6 +123,12 @@ class Level(OffPolicyAlgorithm):
         return self._control_interval
 
     @property
+    def may_return_control(self) -> bool:
+        """Whether something but the end of the episode gives control back to the level above."""
+        has_own_rule = type(self).returns_control is not Level.returns_control
+        return self._control_interval is not None or has_own_rule
+
+    @property
     def input_spec(self) -> Nest:
         """The spec of what the level gets from above, `()` if nothing."""
         return self.observation_spec.input

@@ -5,6 +5,7 @@ Levels have replay buffers of their own and settings of their own for them, `Tra
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -113,6 +114,7 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
         steps = min(steps, unrolled) if steps > 0 else unrolled
     prioritised = False
     lengths: dict[str, int] = {}
+    _check_decides_again(levels)
     for level in levels:
         options = level.training_options
         if options is None or not level.learns:
@@ -157,6 +159,18 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
             "TrainerConfig.%s has no effect: no level has TrainingOptions(priority_replay=True)",
             ", ".join(given),
         )
+
+
+def _check_decides_again(levels: Sequence[Level]) -> None:
+    """Tells of levels that decide once an episode, as the one below never returns control."""
+    for above, level in itertools.pairwise(levels):
+        if not level.may_return_control:
+            _logger.warning(
+                "level %r decides once an episode: level %r below it has control_interval=None and "
+                "nothing else that returns control, such as a goal; give it a control_interval",
+                above.name,
+                level.name,
+            )
 
 
 _PRIORITY_DEFAULTS = {"alpha": 0.7, "beta": 0.4, "eps": 1e-6}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 import alf
@@ -24,6 +23,7 @@ from alf.networks import (
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec
 from alf.utils.math_ops import clipped_exp
+from alf_layered.hierarchy.bounds import has_finite_bounds
 
 HIDDEN = (256, 256)
 LEARNING_RATE = 3e-4
@@ -89,16 +89,11 @@ def _networks(action_spec: Any) -> dict[str, Any]:
 
 def _may_be_squashed(action_spec: Any) -> bool:
     """Whether real actions have finite bounds and nothing is said of their distribution."""
-    bounds = [
-        np.asarray(bound)
-        for spec in alf.nest.flatten(action_spec)
-        if isinstance(spec, BoundedTensorSpec)
-        for bound in (spec.minimum, spec.maximum)
-    ]
+    bounded = [s for s in alf.nest.flatten(action_spec) if isinstance(s, BoundedTensorSpec)]
     projection = NormalProjectionNetwork
     return (
-        bool(bounds)
-        and all(bool(np.isfinite(bound).all()) for bound in bounds)
+        bool(bounded)
+        and all(map(has_finite_bounds, bounded))
         and _configured(ActorDistributionNetwork, "continuous_projection_net_ctor") is projection
         and not _configured(projection, "state_dependent_std")
         and not _configured(projection, "scale_distribution")

@@ -121,6 +121,12 @@ class TDMPC2Level(Level):
 
     # ---- the semi-MDP ---------------------------------------------------------------------------
 
+    @property
+    def may_return_control(self) -> bool:
+        has_goal = self._goal is not None and self._goal.returns_control
+        has_own_rule = type(self).returns_control is not TDMPC2Level.returns_control
+        return self.control_interval is not None or has_goal or has_own_rule
+
     def returns_control(self, step: TimeStep, decisions: Any) -> Any:
         over = super().returns_control(step, decisions)
         if self._goal is None or not self._goal.returns_control:

@@ -166,8 +166,8 @@ class BoundedTensorSpec(TensorSpec):
         super().__init__(shape, dtype)
         self._minimum = self._as_bound("minimum", minimum)
         self._maximum = self._as_bound("maximum", maximum)
-        if np.any(self._minimum > self._maximum):
-            raise ValueError(f"minimum {minimum} is larger than maximum {maximum}")
+        if not np.all(self._minimum <= self._maximum):  # NaN is refused, too
+            raise ValueError(f"minimum {minimum} is larger than maximum {maximum}, or one is NaN")
 
     @classmethod
     def from_spec(cls, spec: TensorSpec) -> BoundedTensorSpec:

@@ -31,7 +31,7 @@ from alf.networks.value_networks import ValueNetwork
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils
-from alf.utils.schedulers import StepScheduler, update_progress
+from alf.utils.schedulers import ConstantScheduler, StepScheduler, update_progress
 
 DISCRETE = BoundedTensorSpec((), torch.int64, 0, 3)
 CONTINUOUS = BoundedTensorSpec((2,), torch.float32, -1.0, 1.0)
@@ -312,6 +312,14 @@ def test_nested_entropy_targets_are_independent():
     loss = algorithm.calc_loss(nest.map_structure(lambda x: x.reshape(2, 3), info))
     assert loss.loss.shape == (2, 3)
     assert loss.extra["a"].neg_entropy.shape == loss.extra["b"].neg_entropy.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "kind", [EntropyTargetAlgorithm, NestedEntropyTargetAlgorithm, SGDEntropyTargetAlgorithm]
+)
+def test_a_target_entropy_may_be_a_schedule_that_stays(kind):
+    algorithm = kind(CONTINUOUS, target_entropy=ConstantScheduler(-1.5))
+    assert getattr(algorithm, "_alg0", algorithm)._target_entropy_schedule() == -1.5
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ SIZE = 5
 FIXED = BoundedTensorSpec((3,), minimum=(-1.0, 0.5, 0.0), maximum=(1.0, 0.5, 4.0))
 INFINITE = BoundedTensorSpec((2,), minimum=-np.inf, maximum=np.inf)
 HALF = BoundedTensorSpec((2,), minimum=0.0, maximum=(1.0, np.inf))
+# finite numbers, but not what learners compute of them: their difference or their sum
+_MOST = np.finfo(np.float32).max
+LARGEST = BoundedTensorSpec((2,), minimum=-_MOST, maximum=_MOST)
+FAR = BoundedTensorSpec((2,), minimum=2e38, maximum=3e38)
 FREE = TensorSpec((2,))
 
 normal = partial(nets.NormalProjectionNetwork, state_dependent_std=True)
@@ -68,7 +72,7 @@ def test_a_dimension_of_one_value_has_that_value(name: str) -> None:
     [
         (name, spec)
         for name in (*PROJECTIONS, "actor")
-        for spec in (INFINITE, HALF, FREE)
+        for spec in (INFINITE, HALF, LARGEST, FAR, FREE)
         if (name, spec) != ("normal", FREE)  # without a range its mean is not squashed
     ],
 )
@@ -79,7 +83,7 @@ def test_bounds_that_are_not_finite_are_refused_where_they_are_needed(name: str,
     assert len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize("spec", [INFINITE, HALF])
+@pytest.mark.parametrize("spec", [INFINITE, HALF, LARGEST, FAR])
 @pytest.mark.parametrize(
     "use",
     [

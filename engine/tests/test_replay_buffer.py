@@ -460,7 +460,20 @@ def test_the_largest_entry_is_that_of_a_list(capacity, writes):
         assert tree.largest() == max(twin)
 
 
-@pytest.mark.parametrize("bad", [-1e-6, math.inf, -math.inf, math.nan, 1e39])
+def test_the_largest_priorities_are_drawn_evenly():
+    """Their sum was infinite: every draw was the same record, with weight 0."""
+    torch.manual_seed(0)
+    buffer = filled(1, 4, max_length=4, prioritized_sampling=True)
+    ids, most = torch.zeros(4, dtype=torch.int64), torch.finfo(torch.float32).max / 4
+    with pytest.raises(ValueError, match="at most, so that their sum is finite"):
+        buffer.update_priority(ids, torch.arange(4), torch.full((4,), 2 * most))
+    buffer.update_priority(ids, torch.arange(4), torch.full((4,), 0.999 * most))
+    _, info = buffer.get_batch(400, 1)
+    assert info.positions.bincount().tolist() == pytest.approx([100] * 4, abs=1)
+    assert info.importance_weights.tolist() == pytest.approx([1.0] * 400)
+
+
+@pytest.mark.parametrize("bad", [-1e-6, math.inf, -math.inf, math.nan, 1e39, 3e38])
 def test_priorities_that_are_none_are_refused_where_they_are_given(bad):
     buffer = filled(1, 4, prioritized_sampling=True)
     two = torch.tensor([0, 0])
@@ -468,9 +481,8 @@ def test_priorities_that_are_none_are_refused_where_they_are_given(bad):
     with pytest.raises(ValueError, match=r"priorities given.*allowed: finite.*not negative"):
         buffer.update_priority(two, torch.tensor([1, 2]), given)
     assert buffer._priorities.tree[torch.arange(4)].tolist() == [1, 1, 1, 1]
-    if bad != 1e39:
-        with pytest.raises(ValueError, match="initial_priority is"):
-            filled(1, 4, prioritized_sampling=True, initial_priority=bad)
+    with pytest.raises(ValueError, match="initial_priority is"):
+        filled(1, 4, prioritized_sampling=True, initial_priority=bad)
 
 
 def test_recent_data_get_their_part_of_the_batch():

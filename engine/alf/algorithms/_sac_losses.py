@@ -16,7 +16,7 @@ from alf.algorithms._sac_data import SacInfo
 from alf.data_structures import StepType
 from alf.nest import nest
 from alf.utils import dist_utils
-from alf.utils.schedulers import Scheduler
+from alf.utils.schedulers import ConstantScheduler, Scheduler
 
 __all__ = [
     "CriticLosses",
@@ -154,7 +154,7 @@ def set_target_entropy(
     """A number as it is; else the sum over the specs of the function given, or the default one."""
     if target_entropy is None:
         target_entropy = dist_utils.calc_default_target_entropy
-    if isinstance(target_entropy, Scheduler):
+    if isinstance(target_entropy, Scheduler | ConstantScheduler):
         raise ValueError(
             f"{name}.target_entropy is {target_entropy!r}; allowed are numbers and callables on an "
             "action's spec. Agent's EntropyTargetAlgorithm takes a scheduler."

@@ -19,7 +19,7 @@ from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec
 from alf.utils import dist_utils, math_ops
 from alf.utils.averager import ScalarWindowAverager
-from alf.utils.schedulers import Scheduler, as_scheduler
+from alf.utils.schedulers import ConstantScheduler, Scheduler, as_scheduler
 
 EntropyTargetLossInfo = namedtuple("EntropyTargetLossInfo", ["neg_entropy"], default_value=())
 SGDEntropyTargetLossInfo = namedtuple(
@@ -317,7 +317,9 @@ class SGDEntropyTargetAlgorithm(Algorithm):
         super().__init__(optimizer=optimizer, debug_summaries=debug_summaries, name=name)
         if target_entropy is None:
             target_entropy = dist_utils.calc_default_target_entropy
-        if callable(target_entropy) and not isinstance(target_entropy, Scheduler):
+        if callable(target_entropy) and not isinstance(
+            target_entropy, Scheduler | ConstantScheduler
+        ):
             target_entropy = float(sum(map(target_entropy, nest.flatten(action_spec))))
         self._target_entropy_schedule = as_scheduler(target_entropy)
         self._averager = ScalarWindowAverager(window_size)

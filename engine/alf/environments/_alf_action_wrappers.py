@@ -16,6 +16,7 @@ from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.seeds import wrapper_generator
+from alf.utils.spec_utils import has_finite_bounds
 
 PUBLIC_MODULE = "alf.environments.alf_wrappers"  # under which these names are configured
 
@@ -68,7 +69,7 @@ class NormalizedActionWrapper(_ActionWrapper):
     def _normalized_spec(spec: TensorSpec) -> TensorSpec:
         if spec.is_discrete:
             return spec
-        if not spec.is_bounded() or not np.isfinite([spec.minimum, spec.maximum]).all():
+        if not isinstance(spec, BoundedTensorSpec) or not has_finite_bounds(spec):
             raise ValueError(f"NormalizedActionWrapper needs finite action bounds; got {spec}")
         return BoundedTensorSpec(spec.shape, spec.dtype, minimum=-1.0, maximum=1.0)
 

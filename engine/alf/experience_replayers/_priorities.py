@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -91,10 +90,12 @@ class SpanPriorities(nn.Module):
         initial_priority: float,
         device: torch.device,
     ) -> None:
-        if not 0 < initial_priority < math.inf:
+        # Of more, the sum over all records could be infinite, and every draw the same record.
+        self._most = torch.finfo(torch.float32).max / (num_environments * max_length)
+        if not 0 < initial_priority <= self._most:
             raise ValueError(
                 f"initial_priority is {initial_priority!r}; allowed: a positive finite number, as "
-                "spans of priority 0 are never drawn"
+                f"spans of priority 0 are never drawn, {self._most:.1g} at most"
             )
         super().__init__()
         self._max_length = max_length
@@ -149,19 +150,21 @@ class SpanPriorities(nn.Module):
         Args:
             env_ids: [n].
             pos: [n].
-            priorities: [n], finite and not negative.
+            priorities: [n], not negative, and so large at most that the sum over all records of
+                the buffer is finite.
             earliest: [n] position of the oldest record.
             current: [n] position of the next record.
 
         Raises:
-            ValueError: a priority is negative, infinite or NaN.
+            ValueError: a priority is negative, infinite, NaN or too large.
         """
         priorities = priorities.to(torch.float32)  # as they are kept; more would become infinite
-        allowed = (priorities >= 0) & (priorities < math.inf)
+        allowed = (priorities >= 0) & (priorities <= self._most)
         if priorities.device.type != "cpu":
             self._all_allowed = self._all_allowed & allowed.all()
         elif not bool(allowed.all()):
-            _refuse(f"{priorities[~allowed][0].item()} ({int((~allowed).sum())} of {len(pos)})")
+            wrong = priorities[~allowed]
+            _refuse(f"{wrong[0].item()} ({len(wrong)} of {len(pos)})", self._most)
         valid = (pos >= earliest + self._num_ignored) & (pos + self._span <= current)
         self.tree[self._rows(env_ids, pos)[valid]] = priorities[valid]
 
@@ -189,7 +192,7 @@ class SpanPriorities(nn.Module):
         total = self.tree.summary()
         some, allowed = torch.stack((total > 0, self._all_allowed)).tolist()
         if not allowed:
-            _refuse("some are negative, infinite or NaN")
+            _refuse("some are negative, infinite, NaN or too large", self._most)
         if not some:
             raise ValueError(
                 f"no span of {int(self._span)} records with a priority above 0 can be sampled "
@@ -202,5 +205,8 @@ class SpanPriorities(nn.Module):
         return rows, self.tree[rows] / total
 
 
-def _refuse(what: str) -> None:
-    raise ValueError(f"priorities given: {what}; allowed: finite numbers that are not negative")
+def _refuse(what: str, most: float) -> None:
+    raise ValueError(
+        f"priorities given: {what}; allowed: finite numbers that are not negative, {most:.1g} at "
+        "most, so that their sum is finite"
+    )

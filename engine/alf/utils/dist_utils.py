@@ -53,6 +53,7 @@ from alf.utils._transforms import (
     get_invertible,
 )
 from alf.utils.distributions import TruncatedNormal
+from alf.utils.spec_utils import has_finite_bounds
 
 __all__ = [
     "AbsTransform",
@@ -384,7 +385,6 @@ def calc_uniform_log_prob(spec: BoundedTensorSpec) -> float:
     Raises:
         ValueError: ``spec`` has no finite bounds.
     """
-    bounds = (getattr(spec, "minimum", np.inf), getattr(spec, "maximum", np.inf))
-    if not all(np.isfinite(bound).all() for bound in bounds):
+    if not isinstance(spec, BoundedTensorSpec) or not has_finite_bounds(spec):
         raise ValueError(f"calc_uniform_log_prob needs a spec with finite bounds, got {spec}")
     return float(-np.sum(np.log(_widths(spec))))

@@ -21,8 +21,14 @@ def spec_means_and_magnitudes(spec: BoundedTensorSpec) -> tuple[torch.Tensor, to
 
 
 def has_finite_bounds(spec: BoundedTensorSpec) -> bool:
-    """Are the bounds of ``spec`` numbers? Those of a gymnasium Box may be infinite."""
-    return bool(np.isfinite(spec.minimum).all() and np.isfinite(spec.maximum).all())
+    """Are the bounds of ``spec``, its range and its centre numbers of its dtype?
+
+    The bounds of a gymnasium Box may be infinite, or as large as its dtype allows, which stands for
+    the same: then maximum - minimum overflows.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = (spec.maximum - spec.minimum, spec.maximum + spec.minimum)
+    return bool(np.isfinite(ends).all())
 
 
 def scale_to_spec(tensor: torch.Tensor, spec: BoundedTensorSpec) -> torch.Tensor:
