@@ -33,6 +33,7 @@ setup(
             "gin-config>=0.5",
             "gymnasium[box2d]>=1.1",
             "hypothesis>=6.100",
+            "minari[hdf5]>=0.5.3,<0.6",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
             "ruff>=0.14",

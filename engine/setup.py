@@ -27,7 +27,7 @@ setup(
         "imageio>=2.30",
         "imageio-ffmpeg>=0.5",
     ],
-    extras_require={"gin": ["gin-config>=0.5"]},
+    extras_require={"gin": ["gin-config>=0.5"], "minari": ["minari[hdf5]>=0.5.3,<0.6"]},
     entry_points={"alf.conf_files": ["alf = alf.examples"]},
     keywords="reinforcement-learning alf pytorch",
     project_urls={"Upstream ALF": "https://github.com/HorizonRobotics/alf"},

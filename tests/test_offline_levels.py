@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
@@ -225,6 +228,45 @@ def test_every_recorded_episode_becomes_one_row(tmp_path: Path) -> None:
     sizes = agent.levels[0]._offline[0]._current_size.tolist()
     assert sizes == [4, 4, 3, 4, 4, 3]
     assert int(agent.levels[1]._offline[0]._current_size.sum()) == 2 * (11 + 11 + 7)
+
+
+def test_levels_learn_from_a_minari_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Episodes of 4 steps to the left in the U-maze, subgoals for 3 of them."""
+    minari = pytest.importorskip("minari")
+    from minari.data_collector import EpisodeBuffer
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    position = np.stack([np.linspace(3.5, 3.1, 5), np.full(5, 1.5)], axis=1).astype(np.float32)
+    seen = {"observation": position, "achieved_goal": position, "desired_goal": 0 * position}
+    spaces: Any = {key: gymnasium.spaces.Box(0.0, 5.0, (2,)) for key in seen}
+    actions: Any = np.tile(np.array([-1, 0], dtype=np.float32), (4, 1))
+    episode = EpisodeBuffer(
+        observations=seen,
+        actions=actions,
+        rewards=[0.0, 0.0, 0.0, 1.0],
+        terminations=[False, False, False, True],
+        truncations=[False] * 4,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it would like to know of the author
+        minari.create_dataset_from_buffers(
+            "test/left-v0",
+            [episode] * 8,
+            observation_space=gymnasium.spaces.Dict(spaces),
+            action_space=gymnasium.spaces.Box(-1.0, 1.0, (2,)),
+            data_format="hdf5",
+        )
+    agent = _goals(offline_buffer_dir="minari:test/left-v0", rl_train_after_update_steps=9)
+    top, low = agent.levels
+    assert top._offline[0]._current_size.tolist() == [3] * 8
+    record = _first_episode(top, records=3)
+    torch.testing.assert_close(record.action[:2], torch.from_numpy(position[[3, 4]]))
+    assert record.time_step.reward.tolist() == [0, 0, 1]
+    assert float(record.discount[2]) == 0
+    agent.train_iter()
+    assert [_updates(top), _updates(low)] == [1, 1]
 
 
 def test_a_choice_of_subgoals_is_the_nearest_one(tmp_path: Path) -> None:

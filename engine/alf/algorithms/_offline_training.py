@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from absl import logging
 
-from alf.algorithms import _gradient_step, _replay_training
+from alf.algorithms import _gradient_step, _minari_data, _replay_training
 from alf.algorithms._replay_training import Method
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.experience_replayers.replay_buffer import ReplayBuffer
@@ -49,7 +49,9 @@ def load(alg: Any, observation_spec: Nest) -> ReplayBuffer:
     shortest = (config.mini_batch_length or 1) + alg._num_earliest_frames_ignored
     rings = []
     for path in paths:
-        found = _read(path, spec, config.offline_buffer_length)
+        is_minari = path.startswith(_minari_data.PREFIX)
+        read = _minari_data.read if is_minari else _read
+        found = read(path, spec, config.offline_buffer_length)
         kept = [ring for ring in found if len(ring[0]) >= shortest]
         logging.info(
             "%s: %d records of %d environments", path, sum(len(r[0]) for r in kept), len(kept)
@@ -74,7 +76,9 @@ def load(alg: Any, observation_spec: Nest) -> ReplayBuffer:
 
 
 def _find(path: str) -> str:
-    """The file meant by an entry of `offline_buffer_dir`."""
+    """The file meant by an entry of `offline_buffer_dir`, a Minari data set as it is."""
+    if path.startswith(_minari_data.PREFIX):
+        return path
     path = abs_path(path)
     if os.path.isfile(path):
         return path
@@ -84,8 +88,9 @@ def _find(path: str) -> str:
         if found:
             return os.path.join(folder, found[max(found)])
     raise FileNotFoundError(
-        f"TrainerConfig.offline_buffer_dir: {path!r} is no replay buffer of a checkpoint, and no "
-        "directory with a file ckpt-<number>-replay_buffer (or root_dir of a run that has one)"
+        f"TrainerConfig.offline_buffer_dir: {path!r} is no replay buffer of a checkpoint, no "
+        "directory with a file ckpt-<number>-replay_buffer (or root_dir of a run that has one), "
+        f"and no Minari data set, which would be {_minari_data.PREFIX}NAME"
     )
 
 

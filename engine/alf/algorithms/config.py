@@ -108,8 +108,10 @@ class TrainerConfig:
         priority_replay_beta: exponent of the importance weights, a number or a scheduler.
         priority_replay_eps: added to a priority, before the exponent.
         offline_buffer_dir: one or several replay buffers saved in checkpoints, to train from as
-            well: the file, or a directory whose newest is taken. Each update then has one mini
-            batch of offline data, and one of the own replay buffer when it is time for that.
+            well: the file, or a directory whose newest is taken; or "minari:NAME", a Minari data
+            set on this machine (needs the extra "minari"), as one environment. Each update then
+            has one mini batch of offline data, and one of the own replay buffer when it is time
+            for that.
         offline_buffer_length: records of each environment taken from each offline buffer, the
             newest; None: all.
         rl_train_after_update_steps: with offline data: pretrain with them alone, without
