@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from alf.algorithms import _muzero_representation, _optimizer_tree
+from alf.algorithms import _optimizer_tree
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.experience_replayers.replay_buffer import ReplayBuffer
@@ -47,7 +47,6 @@ def narrow() -> None:
     _optimizer_options()
     _optimizer_tree_rules()
     _ignored_attributes()
-    _reanalyze_without_discount()
     _episodic_buffers()
     _first_progress()
 
@@ -135,17 +134,6 @@ def _ignored_attributes() -> None:
         self._trainable_attributes_to_ignore()
 
     Algorithm.__init__ = init  # type: ignore[method-assign]
-
-
-def _reanalyze_without_discount() -> None:
-    """MuZero gives its reanalyze algorithm no `discount`."""
-    make = _muzero_representation.make_reanalyzer
-
-    def make_reanalyzer(ctor: Any, model: Any, **arguments: Any) -> Any:
-        arguments.pop("discount", None)
-        return make(ctor, model, **arguments)
-
-    _muzero_representation.make_reanalyzer = make_reanalyzer
 
 
 def _episodic_buffers() -> None:

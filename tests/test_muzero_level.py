@@ -16,19 +16,24 @@ from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperature
 from alf.algorithms.mcts_models import SimpleMCTSModel
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
-from alf.data_structures import TimeStep
+from alf.data_structures import AlgStep, StepType, TimeStep
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils.checkpoint_utils import Checkpointer
+from alf.utils.common import reset_state_if_necessary
 from alf_layered import Goal, HierarchyAgent, LevelObservation, MuzeroLevel, TrainingOptions, option
+from alf_layered.networks.flat_observation import flatten_observation
 from tests.runs import assert_same_tensors, checkpoint, train
 
 CONF = "alf_configs/muzero_over_sac_maze2d_conf.py"
 SMALL: dict[str, Any] = {
+    "ActorDistributionNetwork__fc_layer_params": (16,),
+    "CriticNetwork__joint_fc_layer_params": (16,),
     "create_simple_encoding_net__layers": (16,),
     "create_simple_dynamics_net__layers": (16,),
     "create_simple_prediction_net__layers": (16,),
     "create_simple_encoding_net__latent_size": 8,
+    "SimpleMCTSModel__num_sampled_actions": 4,
     "create_environment__num_parallel_environments": 4,
     "_CONFIG___USER__subgoals_warm_up": 10,
     "_CONFIG___USER__reach_warm_up": 100,
@@ -128,9 +133,10 @@ def random_step(kind: int) -> TimeStep:
 def act(agent: HierarchyAgent, num_steps: int) -> None:
     """Steps in episodes of three, all of them remembered."""
     agent.eval()
-    state = agent.get_initial_rollout_state(2)
+    state = initial = agent.get_initial_rollout_state(2)
     for t in range(num_steps):
         step = random_step([0, 1, 1, 2][t % 4])
+        state = reset_state_if_necessary(state, initial, step.is_first())
         result = agent.rollout_step(step, state)
         state = result.state
         agent.observe_for_replay(
@@ -152,6 +158,42 @@ def test_muzero_learns_above_and_below_a_joint(joint: BoundedTensorSpec) -> None
     after = list(agent.levels[0].parameters())
     assert any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
     assert agent.levels[0].observation_spec._fields == LevelObservation._fields
+
+
+def test_a_record_holds_the_state_that_the_search_started_from() -> None:
+    """Searches of records 0, 1 and 2 of an episode had counted as many; so has reanalyze."""
+    torch.manual_seed(0)
+    agent = searching_levels(ACTION)
+    act(agent, 16)
+    upper = agent.levels[0]
+    buffer: Any = upper._replay_buffer
+    ids = torch.arange(2).unsqueeze(1)
+    size = int(buffer.total_size) // 2
+    record = buffer.get_field(None, ids.expand(2, size), torch.arange(size).expand(2, size))
+    counted, step = [], 0
+    for kind in record.time_step.step_type[0].tolist():
+        step = 0 if kind == StepType.FIRST else step + 1
+        counted.append(step)
+    assert max(counted) == 2
+    assert record.state.steps.tolist() == [counted, counted]
+
+    shown = flatten_observation(
+        alf.nest.map_structure(lambda x: x.flatten(0, 1), record.time_step.observation),
+        upper.observation_spec,
+    )
+    reanalyze = upper.algorithm._repr_learner._reanalyze_algorithm
+    search, seen = reanalyze.predict_step, []
+
+    def predict_step(time_step: TimeStep, state: Any) -> AlgStep:
+        for observation, steps in zip(time_step.observation, state.steps.tolist(), strict=True):
+            row = int((shown - observation).abs().sum(dim=1).argmin())
+            seen.append((steps, counted[row % size]))
+        return search(time_step, state)
+
+    reanalyze.predict_step = predict_step
+    assert agent.train_from_replay_buffer() > 0
+    assert {steps for steps, _ in seen} == {0, 1, 2}
+    assert all(steps == expected for steps, expected in seen)
 
 
 def entries(agent: HierarchyAgent, name: str) -> list[Any]:

@@ -166,7 +166,8 @@ def test_the_best_action_is_found_for_either_player(options: dict[str, Any]) -> 
     if "expand_all_children" not in options:
         assert torch.equal(step.info.candidate_action_policy.argmax(dim=1), best)
     assert step.state.steps.tolist() == [1] * 6
-    torch.testing.assert_close(step.state.next_predicted_reward, best.float())
+    step = search.rollout_step(steps_of(observation, 6), search.get_initial_rollout_state(6))
+    torch.testing.assert_close(step.state.next_predicted_reward, step.output.float())
 
 
 def test_without_to_play_the_players_move_in_turn() -> None:
@@ -276,8 +277,8 @@ def test_trees_keep_single_precision_where_the_model_does_not(options: dict[str,
     search = make(num_simulations=400, discount=1.0, **options)
     search.set_model(Coarse())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        step = search.predict_step(
-            steps_of(torch.zeros(2, 3), 2), search.get_initial_predict_state(2)
+        step = search.rollout_step(
+            steps_of(torch.zeros(2, 3), 2), search.get_initial_rollout_state(2)
         )
     assert step.info.value.tolist() == pytest.approx([1.0, 1.0])
     for x in (*step.info[1:], step.state.next_predicted_reward):

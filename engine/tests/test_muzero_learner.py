@@ -59,10 +59,13 @@ def impl(**options: Any) -> partial:
 
 
 def make_agent(
-    options: MuzeroRepresentationTrainingOptions | None = OPTIONS, **settings: Any
+    options: MuzeroRepresentationTrainingOptions | None = OPTIONS,
+    exploration: float = 0.1,
+    **settings: Any,
 ) -> Any:
     learner = partial(MuzeroRepresentationLearner, training_options=options, impl_cls=impl())
-    agent = partial(Agent, rl_algorithm_cls=small.dqn(), representation_learner_cls=learner)
+    dqn = small.dqn(rollout_epsilon_greedy=exploration)
+    agent = partial(Agent, rl_algorithm_cls=dqn, representation_learner_cls=learner)
     config = small.replayed(**settings)
     return small.make(agent, small.bandit(ActionType.Discrete), config)
 
@@ -101,18 +104,24 @@ def mean_loss(learner: Any, batch: Any) -> float:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_model_learns_beside_an_rl_algorithm(seed: int) -> None:
-    """What pays depends on observation and action alone, and the model comes to know it."""
+    """What pays depends on observation and action alone, and the model comes to know it.
+
+    Half of the actions are random. Otherwise the RL algorithm, which learns within 20 iterations,
+    leaves 4 % of its records for all actions that do not pay: about these the model then knows
+    little, however long it learns.
+    """
     torch.manual_seed(seed)
-    agent = make_agent(options=OPTIONS._replace(num_updates_per_train_iter=10))
+    options = OPTIONS._replace(num_updates_per_train_iter=10)
+    agent = make_agent(options=options, exploration=0.5)
     learner = learner_of(agent)._impl
     untrained = {name: x.clone() for name, x in learner.model.state_dict().items()}
-    for _ in range(90):
+    for _ in range(60):
         agent.train_iter()
     with torch.no_grad():
         shown = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
         state = learner.model.initial_inference(shown).state
         reward = learner.model.recurrent_inference(state, torch.tensor([0, 1, 0, 1])).reward
-    torch.testing.assert_close(reward, torch.tensor([1.0, 0.0, 0.0, 1.0]), atol=0.35, rtol=0)
+    torch.testing.assert_close(reward, torch.tensor([1.0, 0.0, 0.0, 1.0]), atol=0.25, rtol=0)
     assert small.mean_reward(agent, ActionType.Discrete) > 0.85
     batch = batch_of(learner)
     after = mean_loss(learner, batch)

@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from alf.algorithms._muzero_targets import find_spans, n_step_values
+from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import FrameStacker, HindsightExperienceTransformer
 from alf.algorithms.mcts_algorithm import (
     MCTSAlgorithm,
     MCTSInfo,
+    MCTSState,
     VisitSoftmaxTemperatureByMoves,
 )
-from alf.algorithms.mcts_models import ModelOutput, ModelState, SimpleMCTSModel
+from alf.algorithms.mcts_models import ModelOutput, ModelState, ModelTarget, SimpleMCTSModel
+from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import (
     LinearTdStepFunc,
     MuzeroRepresentationImpl,
@@ -29,10 +32,17 @@ OBSERVATION = TensorSpec((1,))
 ACTION = BoundedTensorSpec((), torch.int64, 0, 99)
 
 
-def filled_buffer(step_types: str, discounts: list[float], **options: Any) -> ReplayBuffer:
+def filled_buffer(
+    step_types: str,
+    discounts: list[float],
+    path: str = "",
+    with_states: bool = False,
+    **options: Any,
+) -> ReplayBuffer:
     """Record t: observation t, reward 10 + t, value 100 + t, policy one-hot at t, action t.
 
-    ``step_types`` are letters F, M and L; environment 1 holds the same.
+    ``step_types`` are letters F, M and L; environment 1 holds the same. Infos and states of the
+    search are at ``path``; states have counted 50 + t steps.
     """
     buffer = None
     for t, letter in enumerate(step_types):
@@ -46,10 +56,14 @@ def filled_buffer(step_types: str, discounts: list[float], **options: Any) -> Re
                 prev_action=torch.full((2,), max(t - 1, 0)),
                 env_id=torch.arange(2, dtype=torch.int32),
             ),
-            rollout_info=MCTSInfo(
-                value=two * (100 + t),
-                candidate_action_policy=torch.eye(20)[t].expand(2, 20),
+            rollout_info=below(
+                path,
+                MCTSInfo(
+                    value=two * (100 + t),
+                    candidate_action_policy=torch.eye(20)[t].expand(2, 20),
+                ),
             ),
+            state=below(path, MCTSState(steps=torch.full((2,), 50 + t))) if with_states else (),
         )
         if buffer is None:
             buffer = ReplayBuffer(extract_spec(experience), 2, 32, **options)
@@ -58,10 +72,18 @@ def filled_buffer(step_types: str, discounts: list[float], **options: Any) -> Re
     return buffer
 
 
+def below(path: str, node: Any) -> Any:
+    return {path: node} if path else node
+
+
 def make_learner(**options: Any) -> MuzeroRepresentationImpl:
     model = {
         key: options[key]
-        for key in ("train_reward_function", "train_repr_prediction")
+        for key in (
+            "train_reward_function",
+            "train_game_over_function",
+            "train_repr_prediction",
+        )
         if key in options
     }
     return MuzeroRepresentationImpl(
@@ -84,6 +106,12 @@ def look_up(learner: Any, buffer: ReplayBuffer, start: int) -> Any:
     return learner.preprocess_experience(root, (), info)[1]
 
 
+def policies(target: ModelTarget) -> list[int]:
+    """Of which records the policies [1, 1, R + 1, K] are."""
+    assert torch.equal(target.action_policy.sum(dim=3), torch.ones(1, 1, 3))
+    return target.action_policy[0, 0].argmax(dim=1).tolist()
+
+
 ONES = [1.0] * 12
 
 
@@ -95,36 +123,42 @@ def test_a_span_within_an_episode_has_n_step_values_by_hand() -> None:
     assert target.value[0, 0].tolist() == pytest.approx(expected)
     assert target.reward[0, 0].tolist() == [11, 12, 13]
     assert info.action[0, 0].tolist() == [1, 2]
-    assert target.action_policy[0, 0].argmax(dim=1).tolist() == [1, 2, 3]
+    assert policies(target) == [1, 2, 3]
+    assert target.is_partial_trajectory.tolist() == [[True]]  # it goes on
     assert not target.game_over.any()
     assert not target.beyond_episode_end.any()
     assert info.value[0, 0] == 101
 
 
 def test_nothing_follows_a_game_that_is_over() -> None:
-    """Record 3 is the last: from 2 only r3 comes, from 3 and behind it nothing."""
+    """Record 3 is the last: from 2 only r3 comes, from 3 and behind it nothing.
+
+    The stored policy stays: the loss ignores it where the game is over, if ends are predicted.
+    """
     discounts = [1.0] * 3 + [0.0] + [1.0] * 4
     target = look_up(make_learner(), filled_buffer("FMMLFMMM", discounts), 2).target
     assert target.value[0, 0].tolist() == pytest.approx([13, 0, 0])
     assert target.reward[0, 0].tolist() == [12, 13, 0]
     assert target.game_over[0, 0].tolist() == [False, True, True]
     assert target.beyond_episode_end[0, 0].tolist() == [False, False, True]
-    assert not target.is_partial_trajectory.any()
-    assert target.action_policy[0, 0].sum(dim=1).tolist() == [1, 0, 0]
+    assert target.is_partial_trajectory.tolist() == [[False]]
+    assert policies(target) == [2, 3, 3]
 
 
 def test_an_episode_that_is_cut_off_is_worth_its_last_value() -> None:
     target = look_up(make_learner(), filled_buffer("FMMLFMMM", ONES), 2).target
     assert target.value[0, 0].tolist() == pytest.approx([13 + 103 / 2, 103, 103])
     assert not target.game_over.any()
-    assert target.is_partial_trajectory[0, 0].tolist() == [False, False, True]
-    assert target.action_policy[0, 0].sum(dim=1).tolist() == [1, 1, 0]
+    assert target.is_partial_trajectory.tolist() == [[True]]
+    assert target.beyond_episode_end[0, 0].tolist() == [False, False, True]
+    assert policies(target) == [2, 3, 3]
 
 
 def test_the_newest_record_ends_a_span_too() -> None:
     info = look_up(make_learner(), filled_buffer("FMMM", ONES), 2)
     assert info.target.value[0, 0].tolist() == pytest.approx([13 + 103 / 2, 103, 103])
-    assert info.target.is_partial_trajectory[0, 0].tolist() == [False, False, True]
+    assert info.target.is_partial_trajectory.tolist() == [[True]]
+    assert info.target.beyond_episode_end[0, 0].tolist() == [False, False, True]
     assert info.action[0, 0].tolist() == [2, 2]  # the last one again
 
 
@@ -143,13 +177,35 @@ def test_games_can_be_followed_to_their_end() -> None:
     assert target.value[0, 0].tolist() == pytest.approx([15 / 4, 15 / 2, 15])
     target = look_up(make_learner(td_steps=-1), buffer, 4).target
     assert target.value[0, 0].tolist() == pytest.approx([15, 0, 0])
-    # Without rewards in the model the last state itself is worth the outcome.
-    learner = make_learner(td_steps=-1, train_reward_function=False)
-    target = look_up(learner, buffer, 4).target
-    assert target.value[0, 0].tolist() == pytest.approx([15 / 2, 15, 15])
-    learner = make_learner(td_steps=2, train_reward_function=False)
-    assert look_up(learner, buffer, 4).target.value[0, 0].tolist() == pytest.approx([7.5, 15, 15])
+
+
+def test_an_outcome_that_no_reward_tells_is_the_value_of_the_last_state() -> None:
+    """The only reward is the 15 of record 5; from 4 it is one step away and not discounted."""
+    discounts = [1.0] * 5 + [0.0]
+    buffer = filled_buffer("FMMMML", discounts, keep_episodic_info=True)
+    buffer._buffer.time_step.reward[:, :5] = 0.0
+    for td_steps in (-1, 2):
+        learner = make_learner(td_steps=td_steps, train_reward_function=False)
+        target = look_up(learner, buffer, 4).target
+        assert target.value[0, 0].tolist() == pytest.approx([15, 15, 15])
+        assert target.reward == ()
+        assert look_up(learner, buffer, 3).target.value[0, 0].tolist() == [7.5, 15, 15]
     assert float(look_up(learner, buffer, 1).target.value[0, 0, 0]) == pytest.approx(103 / 4)
+
+
+def test_what_is_not_learnt_is_not_looked_up() -> None:
+    learner = make_learner(train_reward_function=False, train_game_over_function=False)
+    target = look_up(learner, filled_buffer("FMMMMMMM", ONES), 1).target
+    assert target.reward == target.game_over == ()
+
+
+def test_the_rewards_of_roots_are_transformed_too() -> None:
+    learner = make_learner(reward_transformer=lambda reward: 2 * reward + 1)
+    info = BatchInfo(torch.tensor([0]), torch.tensor([1]), (), filled_buffer("FMMMMMM", ONES))
+    root = TimeStep(step_type=torch.ones(1, 1, dtype=torch.int32), reward=torch.full((1, 1), 11.0))
+    root, info = learner.preprocess_experience(root, (), info)
+    assert root.reward.tolist() == [[23.0]]
+    assert info.target.reward[0, 0].tolist() == [23.0, 25.0, 27.0]
 
 
 def test_n_step_values_agree_with_a_slow_twin() -> None:
@@ -239,6 +295,7 @@ def test_old_samples_are_bootstrapped_sooner() -> None:
     steps = LinearTdStepFunc(max_bootstrap_age=0.5, min_td_steps=1)
     age = torch.tensor([0.0, 0.25, 0.5, 0.9])
     assert steps(age, 5, 1.0).tolist() == [5, 3, 1, 1]
+    assert steps(torch.tensor([0.1, 0.3]), 5, 1.0).tolist() == [5, 3]  # 4.2 and 2.6, rounded up
 
 
 def test_representations_are_learnt_from_later_observations() -> None:
@@ -248,6 +305,112 @@ def test_representations_are_learnt_from_later_observations() -> None:
     root, info = learner.preprocess_experience(root, (), info)
     assert info.target.observation.squeeze(-1).tolist() == [[[1.5, 2.5, 3.5], [2.5, 3.5, 4.5]]]
     assert root.observation.squeeze(-1).tolist() == [[1.5, 2.5]]
+
+
+def search_ctor(**options: Any) -> Any:
+    """Bound to its discount, which reanalyze does not tell."""
+    return partial(
+        MCTSAlgorithm,
+        num_simulations=2,
+        discount=0.5,
+        root_dirichlet_alpha=0.3,
+        root_exploration_fraction=0.25,
+        pb_c_init=1.25,
+        pb_c_base=19652,
+        visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves(),
+        **{"is_two_player_game": False, **options},
+    )
+
+
+class Counting:
+    """A search whose value is the number of steps that its state counts."""
+
+    def __call__(self, **kwargs: Any) -> Any:
+        return self
+
+    def get_initial_predict_state(self, batch_size: int) -> Any:
+        return MCTSState(steps=torch.zeros(batch_size, dtype=torch.int64))
+
+    def predict_step(self, time_step: TimeStep, state: Any) -> AlgStep:
+        value = state.steps.float()
+        policy = torch.eye(20)[0].expand(len(value), 20)
+        return AlgStep(info=MCTSInfo(value=value, candidate_action_policy=policy))
+
+
+@pytest.mark.parametrize("path", ["", "rl"])
+def test_reanalyze_searches_from_the_stored_states(path: str) -> None:
+    """The state of record t has counted t + 50 steps; without it every search begins at 0."""
+    learner = make_learner(
+        reanalyze_algorithm_ctor=Counting(),
+        reanalyze_ratio=1.0,
+        reanalyze_td_steps=1,
+        full_reanalyze=True,
+    )
+    learner.set_path(path)
+
+    def found(with_states: bool) -> float:
+        buffer = filled_buffer("FMMMMMMM", ONES, path=path, with_states=with_states)
+        return float(look_up(learner, buffer, 1).target.value[0, 0, 0])
+
+    assert found(with_states=True) == pytest.approx(12 + 52 / 2)
+    assert found(with_states=False) == pytest.approx(12)
+
+
+def test_constructors_get_what_alf_gives_them() -> None:
+    """Its code gives ``model`` and ``num_unroll_steps`` too, and no ``discount`` to reanalyze."""
+    given: dict[str, set[str]] = {}
+
+    def noting(name: str, ctor: Any) -> Any:
+        def make(**arguments: Any) -> Any:
+            given[name] = set(arguments)
+            return ctor(**arguments)
+
+        return make
+
+    learner = partial(
+        MuzeroRepresentationImpl,
+        model_ctor=noting("model", SimpleMCTSModel),
+        num_unroll_steps=2,
+        td_steps=2,
+        reanalyze_ratio=0.5,
+        reanalyze_algorithm_ctor=noting("reanalyze", search_ctor()),
+    )
+    algorithm = MuzeroAlgorithm(
+        OBSERVATION,
+        ACTION,
+        discount=0.5,
+        representation_learner_ctor=learner,
+        mcts_algorithm_ctor=noting("search", search_ctor()),
+    )
+    specs = {"observation_spec", "action_spec", "debug_summaries"}
+    assert given["model"] == specs | {"num_unroll_steps"}
+    assert given["search"] == specs | {"discount", "name", "model"}
+    assert given["reanalyze"] == specs | {"name", "model"}
+    assert algorithm._mcts._model is algorithm._repr_learner.model
+    assert not any(key.startswith("_mcts") for key in algorithm.state_dict())
+
+
+def test_constructors_written_by_the_documentation_work() -> None:
+    """They take neither ``model`` nor ``num_unroll_steps``, which it does not name."""
+
+    def model_ctor(observation_spec: Any, action_spec: Any, debug_summaries: bool) -> Any:
+        return SimpleMCTSModel(observation_spec, action_spec, num_unroll_steps=2)
+
+    def search(
+        observation_spec: Any, action_spec: Any, discount: float, debug_summaries: bool, name: str
+    ) -> Any:
+        return search_ctor()(observation_spec, action_spec, discount=discount, name=name)
+
+    algorithm = MuzeroAlgorithm(
+        OBSERVATION,
+        ACTION,
+        discount=0.5,
+        representation_learner_ctor=partial(
+            MuzeroRepresentationImpl, model_ctor=model_ctor, num_unroll_steps=2, td_steps=2
+        ),
+        mcts_algorithm_ctor=search,
+    )
+    assert algorithm._mcts._model is algorithm._repr_learner.model
 
 
 @pytest.mark.parametrize(
@@ -261,17 +424,10 @@ def test_representations_are_learnt_from_later_observations() -> None:
     ids=str,
 )
 def test_reanalyze_has_to_know_whose_turn_it_is(spec: Any, is_known: bool) -> None:
-    search = partial(
-        MCTSAlgorithm,
-        num_simulations=2,
-        root_dirichlet_alpha=0.3,
-        root_exploration_fraction=0.25,
-        pb_c_init=1.25,
-        pb_c_base=19652,
-        is_two_player_game=True,
-        visit_softmax_temperature_fn=VisitSoftmaxTemperatureByMoves(),
-    )
+    search = search_ctor(is_two_player_game=True)
     options = {"reanalyze_algorithm_ctor": search, "reanalyze_ratio": 0.5, "observation_spec": spec}
+    stored = TrainerConfig(root_dir="", use_rollout_state=True)
+    make_learner(**options, config=stored)  # the state counts the moves
     if is_known:
         make_learner(**options)
         return
@@ -289,10 +445,14 @@ def test_goals_that_were_not_pursued_are_refused() -> None:
 
 
 def test_contradicting_settings_are_refused() -> None:
+    whole = partial(SimpleMCTSModel, num_unroll_steps=2)
     for options, text in (
         ({"td_steps": 0}, "td_steps=0"),
         ({"reanalyze_ratio": 0.5}, "reanalyze_algorithm_ctor"),
-        ({"train_game_over_function": False}, "train_game_over_function is False"),
+        (
+            {"train_game_over_function": False, "model_ctor": whole},
+            "train_game_over_function is False",
+        ),
         ({"reward_spec": TensorSpec((2,))}, "one reward"),
     ):
         with pytest.raises(ValueError, match=text):

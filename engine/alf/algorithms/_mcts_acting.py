@@ -42,7 +42,8 @@ Fields:
     steps: int64 [B], steps of the episode so far.
     pred_state: state of the model's prediction network, if it is kept.
     action_sampler_state: that of the sampler, if it has one.
-    next_predicted_reward: [B], what the model expects as the reward of the action taken.
+    next_predicted_reward: [B], what the model expects as the reward of the action taken; in
+        rollouts only.
 """
 
 MCTSInfo = namedtuple(
@@ -186,19 +187,19 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
                 raise ValueError("keep_model_pred_state=True needs the model in the constructor")
             pred_state_spec = model.pred_state_spec
 
+        # What a replay buffer keeps of a state, for reanalyze (`TrainerConfig.use_rollout_state`).
+        kept_spec = MCTSState(steps=TensorSpec((), dtype=torch.int64), pred_state=pred_state_spec)
+
         def state_spec(sampler: nn.Module) -> Any:
-            return MCTSState(
-                steps=TensorSpec((), dtype=torch.int64),
-                pred_state=pred_state_spec,
-                action_sampler_state=getattr(sampler, "state_spec", ()),
-                next_predicted_reward=TensorSpec(()),
-            )
+            return kept_spec._replace(action_sampler_state=getattr(sampler, "state_spec", ()))
 
         super().__init__(
             observation_spec=observation_spec,
             action_spec=action_spec,
-            train_state_spec=(),
-            rollout_state_spec=state_spec(rollout_action_sampler),
+            train_state_spec=kept_spec,
+            rollout_state_spec=state_spec(rollout_action_sampler)._replace(
+                next_predicted_reward=TensorSpec(())
+            ),
             predict_state_spec=state_spec(predict_action_sampler),
             reward_spec=reward_spec,
             checkpoint=checkpoint,
@@ -228,6 +229,11 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
     def is_two_player_game(self) -> bool:
         """Do two players move in turn?"""
         return self._is_two_player_game
+
+    @property
+    def has_model(self) -> bool:
+        """Is it known which model is searched with?"""
+        return bool(self._models)
 
     def set_model(self, model: MCTSModel) -> None:
         """Search with this model from now on."""
@@ -292,7 +298,7 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
                 steps=steps + 1,
                 pred_state=root.state.pred_state if self._keep_model_pred_state else (),
                 action_sampler_state=sampler_state,
-                next_predicted_reward=reward,
+                next_predicted_reward=reward if noisy else (),
             ),
             info=MCTSInfo(
                 candidate_actions=root.actions,

@@ -51,9 +51,11 @@ class MCTSModel(nn.Module):
         train_game_over_function: whether the end of the game is predicted.
         train_repr_prediction: also learn to predict the latent states of later observations.
         train_policy: whether a policy is learnt; a search needs one.
-        predict_reward_sum: predict the sum of rewards since the observation, not each one.
+        predict_reward_sum: predict the sum of rewards since the observation, not each one. That of
+            the observation itself is part of it if it is to be predicted and sums are not reset.
         value_loss_weight: and the next four: weights of the parts of the loss.
-        initial_alpha: weight of the policy's entropy at first.
+        initial_alpha: weight of the policy's entropy at first; ``policy_loss_weight`` does not
+            count for it.
         reward_loss: how ``reward`` of the prediction is understood and learnt.
         value_loss: the same for ``value``.
         repr_loss: of predicted and true latent states [B, R + 1, ...], gives [B, R + 1]; may have
@@ -68,6 +70,7 @@ class MCTSModel(nn.Module):
         apply_beyond_episode_end_mask: steps behind the end of an episode do not count for the
             prediction of latent states.
         apply_partial_trajectory_mask: steps behind the end of an unfinished episode do not count.
+            Without it they are learnt like the last one.
         debug_summaries: write more summaries.
         name: name of the model.
     """
@@ -169,6 +172,8 @@ class MCTSModel(nn.Module):
         prev_sum = ()
         if self._predict_reward_sum:  # a sum, also where the latent state has half precision
             prev_sum = latent.new_zeros(B, dtype=torch.float32)
+            if self._predict_initial_reward:  # then the first of the predicted sums
+                prev_sum = prev_sum + output.reward
         step = torch.zeros(B, dtype=torch.int64, device=latent.device)
         return output._replace(
             state=output.state._replace(step=step, prev_reward_sum=prev_sum),
@@ -210,15 +215,28 @@ class MCTSModel(nn.Module):
         """The loss [B] of what was said at R + 1 steps.
 
         Args:
-            model_output: [B, R + 1, ...].
-            target: [B, R + 1, ...].
+            model_output: [B, R + 1, ...], of a model in training mode.
+            target: see `ModelTarget`.
+
+        Returns:
+            Its ``extra`` has the sums [B] of ``value``, ``reward``, ``policy``, ``game_over`` and
+            ``repr_prediction``, () for what is not learnt, before their weights and the entropy's;
+            and ``td_error`` [B], the absolute error of the first value.
+
+        Raises:
+            ValueError: the output is that of a model in evaluation mode.
         """
+        if isinstance(model_output.value_pred, tuple):
+            raise ValueError(
+                f"{self._name}.calc_loss() needs value_pred, which models in evaluation mode do "
+                "not give; call train() before"
+            )
         B, steps = target.value.shape
         w = self._weights
         weight = self._step_weights(steps, target.value)
-        mask = torch.ones_like(target.value)
         if self._apply_partial_trajectory_mask:
-            mask = (~target.is_partial_trajectory).to(mask.dtype)
+            unknown = target.is_partial_trajectory.unsqueeze(1) & target.beyond_episode_end
+            weight = weight * (~unknown).to(weight.dtype)
         losses = {
             "value": self._scalar_loss(self._value_loss, model_output.value_pred, target.value)
         }
@@ -237,12 +255,23 @@ class MCTSModel(nn.Module):
             )
             scales["game_over"] = w.game_over
         if self._train_repr_prediction:
-            losses["repr"] = self._repr_losses(model_output, target)
-            scales["repr"] = w.repr_prediction
+            losses["repr_prediction"] = self._repr_losses(model_output, target)
+            scales["repr_prediction"] = w.repr_prediction
         assert all(x.shape == (B, steps) for x in losses.values())
-        extra = {name: (x * mask * weight).sum(dim=1) for name, x in losses.items()}
-        loss = sum(scales[name] * x for name, x in extra.items())
-        return LossInfo(loss=loss, extra={name: x.detach() for name, x in extra.items()})
+        sums = {name: (x * weight).sum(dim=1) for name, x in losses.items()}
+        loss = sum(scales[name] * x for name, x in sums.items())
+        if self._train_policy and self._has_entropy_term:
+            loss = loss + (self._entropy_losses(model_output) * weight).sum(dim=1)
+        extra = dict.fromkeys(("value", "reward", "policy", "game_over", "repr_prediction"), ())
+        extra |= {name: x.detach() for name, x in sums.items()}
+        extra["td_error"] = self._td_errors(model_output, target)
+        return LossInfo(loss=loss, extra=extra)
+
+    @torch.no_grad()
+    def _td_errors(self, model_output: ModelOutput, target: ModelTarget) -> Tensor:
+        """Absolute errors [B] of the values of the first steps."""
+        value = self._value_loss.calc_expectation(model_output.value_pred[:, 0])
+        return (value - target.value[:, 0]).abs()
 
     def _step_weights(self, steps: int, like: Tensor) -> Tensor:
         rest = 1 / max(steps - 1, 1)
@@ -264,9 +293,11 @@ class MCTSModel(nn.Module):
         return loss
 
     def _reward_sums(self, reward: Tensor) -> Tensor:
-        """Sums [B, R + 1] of the rewards after the first step, as they are predicted."""
-        total = reward[:, 1:].cumsum(dim=1)
+        """Sums [B, R + 1] of the rewards so far, as they are predicted."""
         period = self._reset_reward_sum_period
+        if period == 0 and self._predict_initial_reward:
+            return reward.cumsum(dim=1)
+        total = reward[:, 1:].cumsum(dim=1)
         if period > 0:
             index = torch.arange(total.shape[1], device=total.device)
             before = torch.cat([torch.zeros_like(total[:, :1]), total], dim=1)
@@ -284,19 +315,21 @@ class MCTSModel(nn.Module):
             log_prob = distribution.logits.log_softmax(dim=-1)
         # What cannot happen has no part in the loss, however improbable it is to the model.
         loss = -torch.where(policy > 0, policy * log_prob, 0.0).sum(dim=2)
-        if not self._has_entropy_term:
-            return loss
-        entropy = dist_utils.entropy_with_fallback(distribution)[0]
-        has_target = (policy.sum(dim=2) > 0).to(loss.dtype)
+        if self._train_game_over_function:
+            loss = loss * (~target.game_over).to(loss.dtype)
+        return loss
+
+    def _entropy_losses(self, model_output: ModelOutput) -> Tensor:
+        """Minus alpha times the entropy of the policy, [B, R + 1]; adjusts alpha."""
+        entropy = dist_utils.entropy_with_fallback(model_output.action_distribution)[0]
         if self._target_entropy is not None and torch.is_grad_enabled():
-            mean = (entropy.detach() * has_target).sum() / has_target.sum().clamp(min=1)
-            missing = self._target_entropy - mean
+            missing = self._target_entropy - entropy.detach().mean()
             self._alpha.add_(self._alpha_adjust_rate * missing).clamp_(min=0)
         if self._debug_summaries and summary.should_record_summaries():
             with summary.scope(self._name):
                 summary.scalar("alpha", self._alpha)
                 summary.scalar("entropy", entropy.mean())
-        return loss - self._alpha.clone() * entropy * has_target
+        return -self._alpha.clone() * entropy
 
     def _repr_losses(self, model_output: ModelOutput, target: ModelTarget) -> Tensor:
         B, steps = target.value.shape

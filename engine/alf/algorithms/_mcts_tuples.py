@@ -66,13 +66,15 @@ ModelTarget = namedtuple(
 ModelTarget.__doc__ = """What a model should say at each of R + 1 steps, the first one observed.
 
 Fields:
-    is_partial_trajectory: bool [B, R + 1], whether the step lies behind the last one of an episode
-        that was cut off, or is still going on.
+    is_partial_trajectory: bool [B], whether no step is the last one of a finished episode: it was
+        cut off, or goes on.
     beyond_episode_end: bool [B, R + 1], whether it lies behind the last one of any episode.
-    reward: [B, R + 1].
+    reward: [B, R + 1], 0 behind the end; () if rewards are not predicted.
     action: nest of [B, R + 1, K, ...], candidates; () if all actions are.
-    action_policy: [B, R + 1, K], their probabilities; zeros where there is no target.
-    game_over: bool [B, R + 1].
+    action_policy: [B, R + 1, K], their probabilities; behind the end those of the last step. ()
+        if no policy is learnt.
+    game_over: bool [B, R + 1], true from the last step of a finished episode on; () if it is not
+        predicted.
     value: [B, R + 1].
     observation: nest of [B, R + 1, ...], if representations are predicted.
 """

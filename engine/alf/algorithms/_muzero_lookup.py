@@ -17,6 +17,7 @@ from alf.algorithms._muzero_reanalyze import Reanalyzer
 from alf.algorithms._muzero_targets import (
     Spans,
     find_spans,
+    inside,
     n_step_values,
     outcome_values,
     read,
@@ -40,6 +41,7 @@ class LookupSettings:
     td_steps: int
     discount: float
     train_reward_function: bool
+    train_game_over_function: bool
     train_repr_prediction: bool
     train_policy: bool
     reward_transformer: Callable[[Tensor], Tensor] | None = None
@@ -74,12 +76,12 @@ class Lookup:
         self._reanalyzer = reanalyzer
 
     def __call__(
-        self, buffer: Any, env_ids: Tensor, positions: Tensor, info_path: str
+        self, buffer: Any, env_ids: Tensor, positions: Tensor, path: str
     ) -> tuple[Any, ModelTarget]:
         """What followed the records at ``positions`` [N].
 
         Args:
-            info_path: where in a record the infos of the search are.
+            path: where in a record's rollout info and state those of the search are.
 
         Returns:
             The actions taken, nest of [N, R, ...], and the targets [N, R + 1, ...].
@@ -91,7 +93,7 @@ class Lookup:
         spans = find_spans(buffer, env_ids, positions, R + 1 + td_steps)
         steps = self._read_steps(buffer, spans)
         action = nest.map_structure(lambda x: x[:, 1 : R + 1], steps.prev_action)
-        return action, self._target(buffer, spans, steps, info_path)
+        return action, self._target(buffer, spans, steps, path)
 
     def _read_steps(self, buffer: Any, spans: Spans) -> TimeStep:
         """The transformed time steps [N, S, ...] of spans, with what is needed of them."""
@@ -125,37 +127,37 @@ class Lookup:
         rows = rows._replace(untransformed=())
         return nest.map_structure(lambda x: x.squeeze(1).unflatten(0, (N, S)), rows)
 
-    def _target(self, buffer: Any, spans: Spans, steps: TimeStep, info_path: str) -> ModelTarget:
+    def _target(self, buffer: Any, spans: Spans, steps: TimeStep, path: str) -> ModelTarget:
         """Targets [N, R + 1, ...]."""
-        n = self._settings.num_unroll_steps + 1
+        s = self._settings
+        n = s.num_unroll_steps + 1
         at = torch.arange(n, device=spans.end.device)
-        end, finished = spans.end.unsqueeze(1), spans.is_finished.unsqueeze(1)
+        end = spans.end.unsqueeze(1)
         beyond = at > end
-        over = (at >= end) & finished
-        value, candidates, policy = self._found(buffer, spans, steps, info_path)
-        if self._settings.train_policy:
-            policy = policy.masked_fill((beyond | over).unsqueeze(-1), 0.0)
+        over = (at >= end) & spans.is_finished.unsqueeze(1)
+        value, candidates, policy = self._found(buffer, spans, steps, path)
         observation = ()
-        if self._settings.train_repr_prediction:
+        if s.train_repr_prediction:
             observation = nest.map_structure(lambda x: x[:, :n], steps.observation)
         return ModelTarget(
-            is_partial_trajectory=beyond & ~finished,
+            is_partial_trajectory=~over[:, -1],
             beyond_episode_end=beyond,
-            reward=steps.reward[:, :n].masked_fill(beyond, 0.0),
+            reward=steps.reward[:, :n].masked_fill(beyond, 0.0) if s.train_reward_function else (),
             action=candidates,
             action_policy=policy,
-            game_over=over,
+            game_over=over if s.train_game_over_function else (),
             value=value,
             observation=observation,
         )
 
     def _found(
-        self, buffer: Any, spans: Spans, steps: TimeStep, info_path: str
+        self, buffer: Any, spans: Spans, steps: TimeStep, path: str
     ) -> tuple[Tensor, Any, Any]:
         """Values to learn [N, R + 1]; candidates and policies [N, R + 1, K, ...] of searches."""
         s = self._settings
         n = s.num_unroll_steps + 1
         ids, positions = spans.env_ids, spans.positions
+        info_path = inside("rollout_info", path)
         found = read(buffer, f"{info_path}.value", ids, positions)
         candidates, policy = (), ()
         if s.train_policy:
@@ -167,7 +169,8 @@ class Lookup:
         rows = self._rows_to_search(spans)
         if self._reanalyzer is not None and len(rows) > 0:
             chosen = nest.map_structure(lambda x: x[rows], steps)
-            info, value = self._reanalyzer.search(chosen, n)
+            state = self._reanalyzer.stored_states(buffer, ids[rows], positions[rows], path)
+            info, value = self._reanalyzer.search(chosen, state, n)
             found = found.index_copy(0, rows, value.to(found.dtype))
             new_steps = self._reanalyzer.td_steps(buffer, ids[rows], positions[rows, 0])
             td_steps = td_steps.index_copy(0, rows, new_steps)
@@ -194,19 +197,19 @@ class Lookup:
     def _returns(self, spans: Spans, steps: TimeStep, found: Tensor, td_steps: Tensor) -> Tensor:
         """n-step values [N, R + 1]; ``found`` [N, S] are the values found by searches."""
         s = self._settings
-        reward, discount = steps.reward, s.discount * steps.discount
-        if not s.train_reward_function:
-            # The outcome is what the last state is worth; nothing is earned on the way.
-            at = torch.arange(reward.shape[1], device=reward.device)
-            is_end = (at >= spans.end.unsqueeze(1)) & spans.is_finished.unsqueeze(1)
-            found = torch.where(is_end, reward, found)
-            discount = torch.where(is_end, s.discount, discount)
-            reward = torch.zeros_like(reward)
-        return n_step_values(reward, discount, found, spans.end, td_steps, s.num_unroll_steps + 1)
+        n = s.num_unroll_steps + 1
+        discount = s.discount * steps.discount
+        value = n_step_values(steps.reward, discount, found, spans.end, td_steps, n)
+        if s.train_reward_function:
+            return value
+        # The model knows the outcome as the value of the last state, not as a reward.
+        at = torch.arange(n, device=value.device)
+        over = (at >= spans.end.unsqueeze(1)) & spans.is_finished.unsqueeze(1)
+        return torch.where(over, steps.reward.gather(1, spans.end.unsqueeze(1)), value)
 
     def _outcomes(self, buffer: Any, spans: Spans, n: int, info_path: str) -> Tensor:
         """Values [N, R + 1] of games up to their end."""
-        discount = self._settings.discount
+        s = self._settings
         root = spans.positions[:, 0]
         left = buffer.steps_to_episode_end(root, spans.env_ids)
         last = Spans(spans.env_ids, (root + left).unsqueeze(1), spans.end, spans.is_finished)
@@ -214,10 +217,12 @@ class Lookup:
         outcome = step.reward.squeeze(1)
         is_over = (step.is_last() & (step.discount == 0)).squeeze(1)
         value = read(buffer, f"{info_path}.value", last.env_ids, last.positions).squeeze(1)
-        if not self._settings.train_reward_function:
-            zero = torch.zeros_like(outcome)
-            return outcome_values(zero, discount, left, torch.where(is_over, outcome, value), n)
-        return outcome_values(outcome, discount, left, value.masked_fill(is_over, 0.0), n)
+        value = value.masked_fill(is_over, 0.0)
+        at_end = 0.0
+        if not s.train_reward_function:
+            # The model knows the outcome as the value of the last state, not as a reward.
+            at_end = torch.where(is_over, outcome, 0.0).unsqueeze(1)
+        return outcome_values(outcome, s.discount, left, value, n, at_end)
 
 
 def _policy_fields(buffer: Any, info_path: str) -> tuple[str, str]:

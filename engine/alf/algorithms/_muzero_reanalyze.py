@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alf.algorithms._muzero_targets import inside, read
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.mcts_models import MCTSModel
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
 from alf.nest import nest
-from alf.utils import schedulers
+from alf.utils import common, schedulers
 
 PUBLIC_MODULE = "alf.algorithms.muzero_representation_learner"  # under which names are configured
 
@@ -41,8 +42,9 @@ class LinearTdStepFunc:
     def __call__(self, sample_age: Tensor, max_td_steps: int, current_max_age: float) -> Tensor:
         """Steps int64 [N] for samples of age [N], 0 for the newest, at most ``current_max_age``."""
         share = (sample_age / self._max_bootstrap_age).clamp(max=1.0)
-        steps = max_td_steps - (max_td_steps - self._min_td_steps) * share
-        return steps.round().long().clamp(min=self._min_td_steps)
+        # As in the paper (appendix A.4) the decrease is rounded down.
+        decrease = ((max_td_steps - self._min_td_steps) * share).floor().long()
+        return (max_td_steps - decrease).clamp(min=self._min_td_steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +62,16 @@ class ReanalyzeSettings:
     autocast: Callable[[], Any] = contextlib.nullcontext
 
 
-def make_reanalyzer(
-    ctor: Callable[..., Algorithm], model: MCTSModel, **arguments: Any
-) -> Algorithm:
-    """The algorithm that searches, with its model."""
+def call_with_offered(ctor: Callable[..., Any], offered: dict[str, Any], **arguments: Any) -> Any:
+    """``ctor(**arguments)``, with those of ``offered`` that it takes.
+
+    ALF's code gives some arguments that its documentation does not name: a constructor written by
+    the documentation works too.
+    """
     parameters = inspect.signature(ctor).parameters
-    if "model" in parameters:
-        return ctor(model=model, **arguments)
-    return ctor(**arguments)
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    taken = {name: x for name, x in offered.items() if takes_all or name in parameters}
+    return ctor(**arguments, **taken)
 
 
 def sample_age(buffer: Any, env_ids: Tensor, positions: Tensor) -> tuple[Tensor, float]:
@@ -81,24 +85,33 @@ def sample_age(buffer: Any, env_ids: Tensor, positions: Tensor) -> tuple[Tensor,
 class Reanalyzer:
     """Searches again where a model has learnt since.
 
-    Searches do not know what came before a record: their states are those at the beginning.
+    A search starts from the rollout state that is stored with a record
+    (`TrainerConfig.use_rollout_state`), else from that of a beginning.
 
     Args:
         algorithm: its ``predict_step()`` gives the info of a search.
         model: gives the values behind the steps that are searched.
         settings: how much.
+        has_states: whether the rollout states are stored.
 
     Raises:
         ValueError: two players move in turn, but the observation does not say whose turn it is.
     """
 
-    def __init__(self, algorithm: Algorithm, model: MCTSModel, settings: ReanalyzeSettings) -> None:
-        if getattr(algorithm, "is_two_player_game", False):
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        model: MCTSModel,
+        settings: ReanalyzeSettings,
+        has_states: bool = False,
+    ) -> None:
+        if getattr(algorithm, "is_two_player_game", False) and not has_states:
             spec = algorithm.observation_spec
             if not (isinstance(spec, dict) and {"to_play", "steps"} & spec.keys()):
                 raise ValueError(
-                    "reanalyze has to know whose turn it is: the observation needs an entry "
-                    f"'to_play' or 'steps', but its spec is {spec}"
+                    "reanalyze has to know whose turn it is: it needs "
+                    "TrainerConfig.use_rollout_state=True, or an entry 'to_play' or 'steps' of the "
+                    f"observation, whose spec is {spec}"
                 )
         self._algorithm = algorithm
         self._model = model
@@ -112,12 +125,26 @@ class Reanalyzer:
         age, oldest = sample_age(buffer, env_ids, positions)
         return s.td_steps_func(age, s.td_steps, oldest).long().clamp(max=s.td_steps)
 
+    def stored_states(self, buffer: Any, env_ids: Tensor, positions: Tensor, path: str) -> Any:
+        """The states [N, S, ...] in which the records at ``positions`` [N, S] were decided.
+
+        Args:
+            path: of the algorithm, in the states of the buffer's records.
+
+        Returns:
+            () if they are not stored.
+        """
+        if not nest.flatten(getattr(buffer._data_spec, "state", ())):
+            return ()
+        return read(buffer, inside("state", path), env_ids, positions)
+
     @torch.no_grad()
-    def search(self, time_step: TimeStep, steps: int) -> tuple[Any, Tensor]:
+    def search(self, time_step: TimeStep, state: Any, steps: int) -> tuple[Any, Tensor]:
         """What a new search says.
 
         Args:
             time_step: [N, S, ...].
+            state: [N, S, ...], of rollouts; (): that at the beginning.
             steps: R + 1.
 
         Returns:
@@ -127,7 +154,7 @@ class Reanalyzer:
         searched = S if self.settings.full else steps
         self._model.eval()
         with self.settings.autocast():
-            part = nest.map_structure(lambda x: x[:, :searched].flatten(0, 1), time_step)
+            part = nest.map_structure(lambda x: x[:, :searched].flatten(0, 1), (time_step, state))
             info = self._in_batches(self._search, part)
             value = info.value.float().unflatten(0, (N, searched))
             if searched < S:
@@ -139,8 +166,12 @@ class Reanalyzer:
         infos = nest.map_structure(lambda x: x.unflatten(0, (N, searched))[:, :steps], info)
         return infos, value
 
-    def _search(self, time_step: TimeStep) -> Any:
-        state = self._algorithm.get_initial_predict_state(len(time_step.step_type))
+    def _search(self, inputs: tuple[TimeStep, Any]) -> Any:
+        time_step, stored = inputs
+        initial = self._algorithm.get_initial_predict_state(len(time_step.step_type))
+        state = common.reset_state_if_necessary(
+            _resumed(initial, stored), initial, time_step.is_first()
+        )
         return self._algorithm.predict_step(time_step, state).info
 
     def _value(self, observation: Any) -> Tensor:
@@ -156,3 +187,11 @@ class Reanalyzer:
             for i in range(0, rows, size)
         ]
         return nest.map_structure(lambda *xs: torch.cat(xs), *results)
+
+
+def _resumed(initial: Any, stored: Any) -> Any:
+    """The stored rollout state, as far as predictions have a state of the same form."""
+    fields = getattr(initial, "_fields", None)
+    if fields is not None and fields == getattr(stored, "_fields", None):
+        return initial._make(_resumed(x, y) for x, y in zip(initial, stored, strict=True))
+    return stored if len(nest.flatten(initial)) == len(nest.flatten(stored)) else initial

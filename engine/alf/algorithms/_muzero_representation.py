@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from alf.algorithms._muzero_lookup import Lookup, LookupSettings
-from alf.algorithms._muzero_reanalyze import Reanalyzer, ReanalyzeSettings, make_reanalyzer
-from alf.algorithms._muzero_targets import read
+from alf.algorithms._muzero_reanalyze import Reanalyzer, ReanalyzeSettings, call_with_offered
+from alf.algorithms._muzero_targets import inside, read
 from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._priority_function import priority_function
 from alf.algorithms.algorithm import Algorithm
@@ -62,22 +62,25 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
     Args:
         observation_spec: of the transformed observations.
         action_spec: of the actions.
-        model_ctor: called with ``observation_spec``, ``action_spec`` and ``debug_summaries``; gives
-            a `MCTSModel`.
+        model_ctor: called with ``observation_spec``, ``action_spec``, ``debug_summaries``, and with
+            ``num_unroll_steps`` if it takes it; gives a `MCTSModel`.
         num_unroll_steps: R.
         td_steps: n of the n-step return. -1: until the end of the game, whose only reward has to be
             the one of the last step; needs ``ReplayBuffer.keep_episodic_info=True``.
         discount: per step.
         reward_spec: only of one reward.
-        recurrent_gradient_scaling_factor: for the gradient through each step of the unroll.
+        recurrent_gradient_scaling_factor: for the gradient from each step of the unroll to the one
+            before, not for that from the first one to the representation.
         reward_transformer: called with rewards.
         calculate_priority: None: as `TrainerConfig.priority_replay`.
         train_reward_function: must be that of the model. If False the only reward is that of the
             last step, and the value of the last step is that reward.
         train_game_over_function: must be that of the model, as the next two.
-        reanalyze_algorithm_ctor: called with ``observation_spec``, ``action_spec``, ``discount``,
-            ``debug_summaries`` and ``name``, and with ``model`` if it takes one; its
-            ``predict_step()`` has the info of `MCTSAlgorithm`.
+        reanalyze_algorithm_ctor: called with ``observation_spec``, ``action_spec``,
+            ``debug_summaries`` and ``name``, and with ``model`` if it takes one, not with
+            ``discount`` (bind that of the learner); its ``predict_step()`` has the info of
+            `MCTSAlgorithm`. It searches from the stored rollout states
+            (`TrainerConfig.use_rollout_state`), else from states of the beginning.
         reanalyze_ratio: share of the samples whose values and policies are found anew.
         reanalyze_td_steps: n of the n-step return of those.
         reanalyze_td_steps_func: called with the samples' age [N], ``reanalyze_td_steps`` and the
@@ -150,7 +153,9 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
             raise ValueError(f"{name} needs one reward, its reward_spec is {reward_spec}")
 
         def make_model() -> MCTSModel:
-            return model_ctor(
+            return call_with_offered(
+                model_ctor,
+                {"num_unroll_steps": num_unroll_steps},
                 observation_spec=observation_spec,
                 action_spec=action_spec,
                 debug_summaries=debug_summaries,
@@ -183,6 +188,7 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
         self._gradient_scale = recurrent_gradient_scaling_factor
         self._train_repr_prediction = train_repr_prediction
         self._data_augmenter = data_augmenter
+        self._reward_transformer = reward_transformer
         self._random_action_after_episode_end = random_action_after_episode_end
         if calculate_priority is None:
             calculate_priority = config is not None and config.priority_replay
@@ -191,12 +197,12 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
         reanalyzer = None
         if reanalyze_algorithm_ctor is not None and reanalyze_ratio > 0:
             self._target_model = make_model()
-            self._reanalyze_algorithm = make_reanalyzer(
+            # As ALF does, and against its documentation, without ``discount``.
+            self._reanalyze_algorithm = call_with_offered(
                 reanalyze_algorithm_ctor,
-                self._target_model,
+                {"model": self._target_model},
                 observation_spec=observation_spec,
                 action_spec=action_spec,
-                discount=discount,
                 debug_summaries=debug_summaries,
                 name="reanalyze",
             )
@@ -215,7 +221,10 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
                 autocast=lambda: autocast(enable_amp),
             )
             reanalyzer = Reanalyzer(
-                self._reanalyze_algorithm, self._target_model, reanalyze_settings
+                self._reanalyze_algorithm,
+                self._target_model,
+                reanalyze_settings,
+                has_states=config is not None and config.use_rollout_state,
             )
         transformer = None if config is None else config.data_transformer
         if data_transformer_ctor is not None:
@@ -225,6 +234,7 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
             td_steps=td_steps,
             discount=discount,
             train_reward_function=train_reward_function,
+            train_game_over_function=train_game_over_function,
             train_repr_prediction=train_repr_prediction,
             train_policy=train_policy,
             reward_transformer=reward_transformer,
@@ -268,8 +278,7 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
         positions = (batch_info.positions.unsqueeze(1) + step).flatten()
         env_ids = batch_info.env_ids.repeat_interleave(T)
         buffer = batch_info.replay_buffer
-        info_path = ".".join(filter(None, ("rollout_info", self.path)))
-        action, target = self._lookup(buffer, env_ids, positions, info_path)
+        action, target = self._lookup(buffer, env_ids, positions, self.path)
         if self._random_action_after_episode_end:
             R = self._num_unroll_steps
             drawn = nest.map_structure(lambda s: s.sample((B * T, R)), self.action_spec)
@@ -277,9 +286,11 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
             action = nest.map_structure(
                 lambda x, y: torch.where(expand_dims_as(behind, x), y, x), action, drawn
             )
-        value = read(buffer, f"{info_path}.value", env_ids, positions)
+        value = read(buffer, f"{inside('rollout_info', self.path)}.value", env_ids, positions)
         info = MuzeroInfo(action=action, value=value, target=target)
         info = nest.map_structure(lambda x: x.unflatten(0, (B, T)), info)
+        if self._reward_transformer is not None:
+            root_inputs = root_inputs._replace(reward=self._reward_transformer(root_inputs.reward))
         return self._augment(root_inputs, info)
 
     def _augment(self, root_inputs: TimeStep, info: MuzeroInfo) -> tuple[TimeStep, MuzeroInfo]:
@@ -306,10 +317,11 @@ class MuzeroRepresentationImpl(OffPolicyAlgorithm):
         latent = output.state.state
         outputs = [_learnt(output, self._train_repr_prediction)]
         for r in range(self._num_unroll_steps):
-            before = nest.map_structure(self._scaled, output.state)
             action = nest.map_structure(lambda x, r=r: x[:, r], rollout_info.action)
-            output = self._model.recurrent_inference(before, action)
+            output = self._model.recurrent_inference(output.state, action)
             outputs.append(_learnt(output, self._train_repr_prediction))
+            # From one step of the dynamics to that before; the root's gradient is not scaled.
+            output = output._replace(state=nest.map_structure(self._scaled, output.state))
         spec = dist_utils.extract_spec(outputs[0])
         stacked = nest.map_structure(
             lambda *xs: torch.stack(xs, dim=1),

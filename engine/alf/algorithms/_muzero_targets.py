@@ -52,6 +52,11 @@ def find_spans(buffer: Any, env_ids: Tensor, positions: Tensor, length: int) -> 
     )
 
 
+def inside(part: str, path: str) -> str:
+    """The field at ``path`` of a part of a record: of its rollout info, or its state."""
+    return f"{part}.{path}" if path else part
+
+
 def read(buffer: Any, field: str, env_ids: Tensor, positions: Tensor) -> Any:
     """A field [*positions.shape, ...] of the records at ``positions`` [N] or [N, S]."""
     ids = env_ids.reshape(-1, *[1] * (positions.ndim - 1)).expand_as(positions)
@@ -92,20 +97,26 @@ def n_step_values(
 
 
 def outcome_values(
-    outcome: Tensor, discount: float, steps_to_end: Tensor, bootstrap: Tensor, steps: int
+    outcome: Tensor,
+    discount: float,
+    steps_to_end: Tensor,
+    bootstrap: Tensor,
+    steps: int,
+    at_end: Tensor | float = 0.0,
 ) -> Tensor:
     """Returns [N, steps] of games whose only reward, ``outcome``, comes with the last step.
 
-    From s steps before the end it is ``discount ** (s - 1) * outcome``, and 0 at the end: the
-    reward has been earned then.
+    From s steps before the end it is ``discount ** (s - 1) * outcome``; at the end the reward has
+    been earned, which leaves ``at_end``.
 
     Args:
         outcome: [N], the reward of the last step so far.
         steps_to_end: [N], from the root.
         bootstrap: [N], value at the last step; 0 where the game is finished.
         steps: R + 1.
+        at_end: [N, 1], without the bootstrap.
     """
     at = torch.arange(steps, device=outcome.device)
     left = (steps_to_end.unsqueeze(1) - at).clamp(min=0).to(outcome.dtype)
-    earned = torch.where(left > 0, discount ** (left - 1).clamp(min=0), 0.0)
-    return earned * outcome.unsqueeze(1) + discount**left * bootstrap.unsqueeze(1)
+    earned = torch.where(left > 0, discount ** (left - 1) * outcome.unsqueeze(1), at_end)
+    return earned + discount**left * bootstrap.unsqueeze(1)

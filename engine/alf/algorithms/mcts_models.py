@@ -63,16 +63,17 @@ class _Consistency(nn.Module):
 class SimpleMCTSModel(MCTSModel):
     """A model of three simple networks.
 
-    Other settings of `MCTSModel` are configured under that name.
+    Other settings of `MCTSModel` are configured under that name. In evaluation mode outputs lack
+    ``value_pred`` and ``reward_pred``, which only the loss needs.
 
     Args:
         observation_spec: of the observations.
         action_spec: of the actions.
         num_unroll_steps: see `MCTSModel`.
         num_sampled_actions: K, candidates of each state. Of a discrete scalar action the most
-            probable ones; of others samples, all as probable (Hubert et al. 2021, "Learning and
-            planning in complex action spaces", arXiv:2104.06303, with the policy itself as
-            proposal). None: all values of a discrete scalar action.
+            probable ones, fewer than there are; of others samples, all as probable (Hubert et al.
+            2021, "Learning and planning in complex action spaces", arXiv:2104.06303, with the
+            policy itself as proposal). None: all values of a discrete scalar action.
         encoding_net_ctor: called with the observation spec.
         dynamics_net_ctor: called with ``(latent_spec, action_spec)``.
         prediction_net_ctor: called with latent spec and action spec.
@@ -110,6 +111,13 @@ class SimpleMCTSModel(MCTSModel):
                 f"num_sampled_actions is None, which needs one discrete scalar action; the "
                 f"action_spec is {action_spec}"
             )
+        if is_scalar and num_sampled_actions is not None:
+            count = get_unique_num_actions(action_spec)
+            if num_sampled_actions >= count:
+                raise ValueError(
+                    f"num_sampled_actions is {num_sampled_actions}; of {count} discrete actions at "
+                    f"most {count - 1} can be sampled, None takes all"
+                )
         representation_net = encoding_net_ctor(observation_spec)
         latent_spec = representation_net.output_spec
         more = {}
@@ -145,28 +153,29 @@ class SimpleMCTSModel(MCTSModel):
             value=self._value_loss.calc_expectation(value),
             state=ModelState(state=dyn_state, pred_state=pred_state),
             action_distribution=policy,
-            value_pred=value,
+            value_pred=value if self.training else (),
         )
         if self._train_reward_function:
             output = output._replace(
-                reward=self._reward_loss.calc_expectation(reward), reward_pred=reward
+                reward=self._reward_loss.calc_expectation(reward),
+                reward_pred=reward if self.training else (),
             )
         if self._train_game_over_function:
             output = output._replace(
                 game_over=logit > self._game_over_logit_thresh, game_over_logit=logit
             )
-        # Candidates are for searches, which take no gradients.
-        if self._train_policy and not torch.is_grad_enabled():
+        if self._train_policy:
             actions, probs = self._candidates(policy)
             output = output._replace(actions=actions, action_probs=probs)
         return output
 
+    @torch.no_grad()
     def _candidates(self, policy: Any) -> tuple[Any, Tensor]:
         """Actions [B, K, ...], () for all, and their prior probabilities [B, K]."""
         K = self._num_sampled_actions
         if self._is_scalar:
             probs = policy.logits.softmax(dim=1)
-            if K is None or probs.shape[1] <= K:
+            if K is None:
                 return (), probs
             probs, actions = probs.topk(K, dim=1)
             return actions, probs / probs.sum(dim=1, keepdim=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from alf.algorithms._muzero_reanalyze import call_with_offered
 from alf.algorithms._muzero_representation import MuzeroInfo, autocast
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
@@ -35,7 +36,7 @@ class MuzeroAlgorithm(OffPolicyAlgorithm):
             ``reward_spec``, ``discount``, ``reward_transformer``, ``enable_amp``, ``config``,
             ``debug_summaries`` and ``name``.
         mcts_algorithm_ctor: called with ``observation_spec``, ``action_spec``, ``discount``,
-            ``debug_summaries`` and ``name``.
+            ``debug_summaries`` and ``name``, and with ``model`` if it takes one.
         reward_transformer: called with rewards.
         config: the trainer's.
         enable_amp: mixed precision for prediction and reanalyze, on accelerators; not in rollouts.
@@ -58,13 +59,6 @@ class MuzeroAlgorithm(OffPolicyAlgorithm):
         debug_summaries: bool = False,
         name: str = "MuZero",
     ) -> None:
-        mcts = mcts_algorithm_ctor(
-            observation_spec=observation_spec,
-            action_spec=action_spec,
-            discount=discount,
-            debug_summaries=debug_summaries,
-            name="mcts",
-        )
         learner = representation_learner_ctor(
             observation_spec=observation_spec,
             action_spec=action_spec,
@@ -75,6 +69,15 @@ class MuzeroAlgorithm(OffPolicyAlgorithm):
             config=config,
             debug_summaries=debug_summaries,
             name="repr_learner",
+        )
+        mcts = call_with_offered(
+            mcts_algorithm_ctor,
+            {"model": learner.model},
+            observation_spec=observation_spec,
+            action_spec=action_spec,
+            discount=discount,
+            debug_summaries=debug_summaries,
+            name="mcts",
         )
         super().__init__(
             observation_spec=observation_spec,
@@ -88,10 +91,14 @@ class MuzeroAlgorithm(OffPolicyAlgorithm):
             debug_summaries=debug_summaries,
             name=name,
         )
-        mcts.set_model(learner.model)
+        self._repr_learner = learner  # before the search, under whose name the model stands again
         self._mcts = mcts
-        self._repr_learner = learner
+        if not mcts.has_model:
+            mcts.set_model(learner.model)
         self._enable_amp = enable_amp
+
+    def _trainable_attributes_to_ignore(self) -> list[str]:
+        return ["_mcts"]
 
     def set_path(self, path: str) -> None:
         """The info of the search is this algorithm's, and the learner reads it."""
