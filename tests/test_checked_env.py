@@ -234,7 +234,7 @@ def test_discrete_and_multi_discrete_are_indices_and_boxes_numbers(
     "spec",
     [
         BoundedTensorSpec((), torch.int64, 0, 1_000_002),
-        IndicesSpec((2,), torch.int64, 0, (3, 1_000_002)),
+        IndicesSpec((2,), torch.int64, 0, np.array([3, 1_000_002])),
     ],
 )
 def test_an_index_with_very_many_values_is_refused(spec: BoundedTensorSpec) -> None:

@@ -31,7 +31,7 @@ from alf_layered.tdmpc2.skill_tdmpc2 import SkillTDMPC2Algorithm
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 from tests.planning_points import ACTION, known_predictor
 from tests.skill_points import sac, skill_agent
-from tests.small_learners import actor_critic, muzero, ppo, small_config
+from tests.small_learners import actor_critic, muzero, ppg, ppo, small_config, trac
 from tests.small_learners import sac as small_sac
 from tests.test_tdmpc2_level import SETTINGS
 
@@ -110,9 +110,9 @@ def test_algorithms_that_are_no_levels_are_refused(make: Any) -> None:
 
 
 @each(BY_ALGORITHM)
-@pytest.mark.parametrize("learner", [ppo, actor_critic])
+@pytest.mark.parametrize("learner", [ppo, actor_critic, ppg, trac, partial(trac, ppo)])
 def test_on_policy_learners_do_not_learn_from_replay(make: Any, learner: Any) -> None:
-    with pytest.raises(ValueError, match=r"'skills'.*(PPO|ActorCritic)Algorithm"):
+    with pytest.raises(ValueError, match=r"'skills'.*(PPO|PPG|ActorCritic|Trac)(Algorithm)?"):
         make(algorithm_ctor=learner())
 
 

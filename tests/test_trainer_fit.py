@@ -23,6 +23,7 @@ from alf.algorithms.data_transformer import (
 )
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import Experience
+from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.critic_networks import CriticNetwork
 from alf.optimizers import Adam
@@ -31,6 +32,7 @@ from alf_layered import (
     AlgorithmLevel,
     Goal,
     HierarchyAgent,
+    OnPolicyOptions,
     RandomLevel,
     SacLevel,
     TDMPC2Level,
@@ -42,6 +44,7 @@ from alf_layered import (
 )
 from alf_layered.environments import maze2d_alf
 from alf_layered.hierarchy.trainer_fit import check_config
+from tests.small_learners import ppo
 
 SMALL = TDMPC2Settings(model=model_of_size("small"))
 # Without a normalizer it asks for the reward of the configured environment.
@@ -185,7 +188,17 @@ def test_a_batch_that_never_fits_is_an_error_at_the_start() -> None:
     [
         ({"warm_up": 500, "replay_buffer_length": 20}, {}, "warm_up=500 transitions do not fit"),
         ({"warm_up": 100}, {"num_iterations": 3}, "no update in this run: warm_up=100.*96 env"),
+        (
+            {"warm_up": 0, "updates_per_transition": 0.01},
+            {"num_iterations": 3},
+            "no update in this run: it makes one in 100 transitions.*96 env",
+        ),
         ({"warm_up": 0}, {"priority_replay_beta": 0.9}, "priority_replay_beta has no effect"),
+        (
+            {"warm_up": 0},
+            {"normalize_importance_weights_by_max": True},
+            "normalize_importance_weights_by_max has no effect",
+        ),
         ({"warm_up": 0}, {"mini_batch_length": 5}, r"mini_batch_length=5 has no .*here 2 \(sac\)"),
     ],
 )
@@ -195,6 +208,21 @@ def test_what_a_run_does_not_reach_is_said(
     _agent(TrainingOptions(mini_batch_size=8, **options), **settings)
     said = [bool(re.search(words, record.getMessage())) for record in caplog.records]
     assert sum(said) == 1
+
+
+def test_a_round_that_no_run_fills_is_said(caplog: Any) -> None:
+    env = PolicyUnittestEnv(4, 6, action_type=ActionType.Discrete)
+    for transitions in (33, 32):
+        caplog.clear()
+        training = OnPolicyOptions(transitions=transitions)
+        HierarchyAgent(
+            env.observation_spec(),
+            env.action_spec(),
+            levels=[partial(AlgorithmLevel, algorithm_ctor=ppo(), training=training)],
+            env=env,
+            config=TrainerConfig(root_dir="", unroll_length=8, num_iterations=1),
+        )
+        assert ("one in 33 transitions, and the run has 32" in caplog.text) == (transitions == 33)
 
 
 @pytest.mark.parametrize("length", [None, 2])

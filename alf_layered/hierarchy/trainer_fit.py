@@ -145,6 +145,14 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
                 options.warm_up,
                 steps,
             )
+        elif steps > 0 and (steps - options.warm_up) * options.updates_per_transition < 1 - 1e-9:
+            _logger.warning(
+                "level %r makes no update in this run: it makes one in %.4g transitions, and the "
+                "run has %d environment steps",
+                level.name,
+                1 / options.updates_per_transition,
+                steps,
+            )
     length = config.mini_batch_length
     if length is not None and lengths and length not in lengths.values():
         _logger.warning(
@@ -154,6 +162,8 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
             ", ".join(f"{own} ({name})" for name, own in lengths.items()),
         )
     given = [name for name in _OF_PRIORITIES if _differs(config, name)]
+    if config.normalize_importance_weights_by_max:
+        given.append("normalize_importance_weights_by_max")
     if given and not prioritised:
         _logger.warning(
             "TrainerConfig.%s has no effect: no level has TrainingOptions(priority_replay=True)",
