@@ -1,127 +1,30 @@
 """DADS in the medium maze: CEM plans skills, SAC learns skills each of whose steps is predictable.
 
-As `splates_maze2d_conf.py`, but each step earns what it tells of the skill, wherever the skill
-began; a skill's policy sees neither its start nor its time.
+As `splates_maze2d_conf.py`, but the reward of a step is the information in that step about the
+skill, wherever the skill began; a skill's policy sees neither its start nor its time.
 """
 
-from functools import partial
-
 import alf
-from alf.algorithms.sac_algorithm import SacAlgorithm
-from alf.optimizers import Adam
-from alf.utils.math_ops import clipped_exp
-from alf.utils.schedulers import LinearScheduler
-from alf_layered import (
-    CEM,
-    DADSLevel,
-    Exploration,
-    HierarchyAgent,
-    PlannerLevel,
-    PlanObjective,
-    SkillOptions,
-    TrainingOptions,
-    get_default_predictor_factory,
-    select,
-    skill,
-)
-from alf_layered.environments import maze2d_alf
+from alf_configs.parts import maze_model, planner_level, run_skills, sac, skill_level
+from alf_configs.tasks.maze2d import dense_medium_maze
+from alf_layered import CEM, DADSLevel, SkillOptions
 
-# own transitions before a level's first update: --conf_param _CONFIG._USER.skills_warm_up=...
-planner_warm_up = alf.define_config("planner_warm_up", 1000)
-skills_warm_up = alf.define_config("skills_warm_up", 2000)
-# how many environment steps a skill is held for
-skill_steps = alf.define_config("skill_steps", 10)
-# after how many environment steps the skills stay as they are, see splates_maze2d_conf.py
-frozen_after = alf.define_config("frozen_after", 50_000)
+# --conf_param _CONFIG._USER.skill_steps=... changes one of these
+skill_steps = alf.define_config("skill_steps", 10)  # environment steps of a skill
+frozen_after = alf.define_config("frozen_after", 50_000)  # see splates_maze2d_conf.py
 
-alf.config(
-    "create_environment",
-    env_name="Maze2D-Medium-v0",
-    env_load_fn=maze2d_alf.load,
-    num_parallel_environments=16,
-)
-alf.config("maze2d_alf.load", dense_reward=True, terminate_at_goal=True)
+dense_medium_maze()
 
-alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
-alf.config("CriticNetwork", joint_fc_layer_params=(128, 128))
-alf.config(
-    "NormalProjectionNetwork",
-    state_dependent_std=True,
-    scale_distribution=True,
-    std_transform=clipped_exp,
-)
-alf.config("OneStepTDLoss", gamma=0.99)
-alf.config("SacAlgorithm", target_update_tau=0.01)
-
-# Positions are numbers from 0 to 8.
-alf.config("ProbFCDynamics", normalize_inputs=True, hidden=(128, 128, 128))
-# The likelihood alone takes the edges of walls for noise, and plans lead through them.
-alf.config("ProbabilisticEnsemble", beta_nll=0.5)
-
-alf.config(
-    "HierarchyAgent",
-    levels=[
-        partial(
-            PlannerLevel,
-            name="planner",
-            predictor_factory=get_default_predictor_factory(
-                sb_start_duration=30_000, sb_start_factor=2.0, n_modes=1
-            ),
-            planner=CEM(n_samples=128, n_iterations=5),
-            horizon=16,
-            # The model does not see the goal, so it cannot tell where episodes end.
-            objective=PlanObjective(use_term_prob=False),
-            exploration=Exploration(
-                alternate_with_noise=True,
-                switch_random_prob=0.1,
-                switch_planner_prob=0.1,
-                resample_random_action_prob=0.5,
-            ),
-            training=TrainingOptions(
-                updates_per_transition=2.0, warm_up=planner_warm_up, replay_buffer_length=600
-            ),
-            optimizer=Adam(
-                lr=LinearScheduler("percent", [(0, 2e-3), (0.4, 2e-3), (1.0, 2e-4)]),
-                gradient_clipping=20.0,
-            ),
-        ),
-        partial(
-            DADSLevel,
-            name="skills",
-            algorithm_ctor=partial(
-                SacAlgorithm,
-                actor_optimizer=Adam(lr=1e-3),
-                critic_optimizer=Adam(lr=1e-3),
-                alpha_optimizer=Adam(lr=1e-3),
-            ),
-            control_interval=skill_steps,
-            freeze_after=frozen_after,
-            options=SkillOptions(n_skill_samples=32, fixed_std=0.5, clip_low=-10.0),
-            training=TrainingOptions(
-                updates_per_transition=0.25, warm_up=skills_warm_up, replay_buffer_length=5_000
-            ),
-        ),
-    ],
-    joints=[skill(2)],
-    observation_maps=[select("achieved_goal", "desired_goal"), select("observation")],
-)
-
-alf.config(
-    "TrainerConfig",
-    algorithm_ctor=HierarchyAgent,
-    num_iterations=0,
-    num_env_steps=140_000,
-    unroll_length=4,
-    mini_batch_length=2,
-    whole_replay_buffer_training=False,
-    clear_replay_buffer=False,
-    num_checkpoints=5,
-    evaluate=True,
-    num_evals=7,
-    num_eval_episodes=100,
-    num_eval_environments=50,
-    async_eval=False,
-    confirm_checkpoint_upon_crash=False,
-    summary_interval=100,
-    random_seed=0,
+run_skills(
+    planner_level(
+        maze_model(made_up_start=30_000),
+        planner=CEM(n_samples=128, n_iterations=5),
+    ),
+    skill_level(
+        DADSLevel,
+        sac(),
+        control_interval=skill_steps,
+        freeze_after=frozen_after,
+        options=SkillOptions(n_skill_samples=32, fixed_std=0.5, clip_low=-10.0),
+    ),
 )

@@ -4,75 +4,27 @@ from functools import partial
 
 import alf
 from alf.algorithms.agent import Agent
-from alf.algorithms.mcts_algorithm import MCTSAlgorithm, VisitSoftmaxTemperatureByProgress
-from alf.algorithms.mcts_models import SimpleMCTSModel
-from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
-from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.optimizers import AdamTF
-from alf.utils.action_samplers import EpsilonGreedySampler
-from alf.utils.losses import DiscreteRegressionLoss
-from alf.utils.math_ops import Sqrt1pTransform
+from alf_configs.parts import categorical_values, muzero, run, search
+from alf_configs.tasks import task
 
-alf.config("create_environment", env_name="CartPole-v1", num_parallel_environments=8)
+task("CartPole-v1", steps=9_000, envs=8, evals=6, eval_episodes=20)
 
-alf.config(
-    "MCTSModel",
-    value_loss=DiscreteRegressionLoss(transform=Sqrt1pTransform()),
-    value_loss_weight=0.25,
-    reward_loss=DiscreteRegressionLoss(transform=Sqrt1pTransform()),
-    apply_partial_trajectory_mask=True,
-)
-alf.config("SimplePredictionNet", num_quantiles=31, initial_game_over_bias=-3.0)
-alf.config("SimpleMCTSModel", num_unroll_steps=5)
-
-mcts = partial(
-    MCTSAlgorithm,
-    num_simulations=25,
-    root_dirichlet_alpha=0.5,
-    root_exploration_fraction=0.25,
-    pb_c_init=1.25,
-    pb_c_base=19652,
-    is_two_player_game=False,
-    value_min_max_delta=0.01,
-    visit_softmax_temperature_fn=VisitSoftmaxTemperatureByProgress([(0.5, 1.0), (1.0, 0.25)]),
-    predict_action_sampler=EpsilonGreedySampler(0.0),
-)
-alf.config(
-    "MuzeroAlgorithm",
-    discount=0.99,
-    mcts_algorithm_ctor=mcts,
-    representation_learner_ctor=partial(
-        MuzeroRepresentationImpl,
-        model_ctor=SimpleMCTSModel,
-        num_unroll_steps=5,
-        td_steps=10,
-    ),
-)
-alf.config("Agent", rl_algorithm_cls=MuzeroAlgorithm, optimizer=AdamTF(lr=2e-3))
+categorical_values(num_quantiles=31, value_loss_weight=0.25)
+alf.config("SimplePredictionNet", initial_game_over_bias=-3.0)
+learner = muzero(search(25, last_temperature=0.25), model={}, num_unroll_steps=5, td_steps=10)
 
 # ALF keeps no records for a resume without this; the engine does.
 alf.config("ReplayBuffer", enable_checkpoint=True)
 
-alf.config(
-    "TrainerConfig",
-    algorithm_ctor=Agent,
-    num_iterations=0,
-    num_env_steps=9_000,
+run(
+    partial(Agent, rl_algorithm_cls=partial(learner, discount=0.99), optimizer=AdamTF(lr=2e-3)),
     unroll_length=8,
     mini_batch_length=1,
     mini_batch_size=128,
     num_updates_per_train_iter=8,
     initial_collect_steps=1000,
     replay_buffer_length=5000,
-    whole_replay_buffer_training=False,
-    clear_replay_buffer=False,
     num_checkpoints=2,
-    evaluate=True,
-    num_evals=6,
-    num_eval_episodes=20,
-    num_eval_environments=20,
-    async_eval=False,
-    confirm_checkpoint_upon_crash=False,
     summary_interval=50,
-    random_seed=0,
 )

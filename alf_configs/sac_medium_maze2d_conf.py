@@ -1,68 +1,9 @@
 """Flat SAC in the medium maze with the dense reward and budget of the skills, for comparison."""
 
-from functools import partial
+from alf_configs.parts import flat_sac_level, run_hierarchy, sac
+from alf_configs.tasks.maze2d import dense_medium_maze
+from alf_layered import select
 
-import alf
-from alf.optimizers import Adam
-from alf.utils.math_ops import clipped_exp
-from alf_layered import AlgorithmLevel, HierarchyAgent, TrainingOptions, select
-from alf_layered.environments import maze2d_alf
+dense_medium_maze()
 
-alf.config(
-    "create_environment",
-    env_name="Maze2D-Medium-v0",
-    env_load_fn=maze2d_alf.load,
-    num_parallel_environments=16,
-)
-alf.config("maze2d_alf.load", dense_reward=True, terminate_at_goal=True)
-
-alf.config("ActorDistributionNetwork", fc_layer_params=(128, 128))
-alf.config("CriticNetwork", joint_fc_layer_params=(128, 128))
-alf.config(
-    "NormalProjectionNetwork",
-    state_dependent_std=True,
-    scale_distribution=True,
-    std_transform=clipped_exp,
-)
-alf.config("OneStepTDLoss", gamma=0.99)
-alf.config(
-    "SacAlgorithm",
-    target_update_tau=0.01,
-    actor_optimizer=Adam(lr=1e-3),
-    critic_optimizer=Adam(lr=1e-3),
-    alpha_optimizer=Adam(lr=1e-3),
-)
-
-alf.config(
-    "HierarchyAgent",
-    levels=[
-        partial(
-            AlgorithmLevel,
-            name="sac",
-            training=TrainingOptions(
-                updates_per_transition=0.25, warm_up=2000, replay_buffer_length=10_000
-            ),
-        )
-    ],
-    observation_maps=[select("observation", "desired_goal")],
-)
-
-alf.config(
-    "TrainerConfig",
-    algorithm_ctor=HierarchyAgent,
-    num_iterations=0,
-    num_env_steps=140_000,
-    unroll_length=4,
-    mini_batch_length=2,
-    whole_replay_buffer_training=False,
-    clear_replay_buffer=False,
-    num_checkpoints=5,
-    evaluate=True,
-    num_evals=7,
-    num_eval_episodes=100,
-    num_eval_environments=50,
-    async_eval=False,
-    confirm_checkpoint_upon_crash=False,
-    summary_interval=100,
-    random_seed=0,
-)
+run_hierarchy(flat_sac_level(sac()), observation_maps=[select("observation", "desired_goal")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,9 +10,13 @@ import torch.distributions as td
 
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.actor_critic_loss import _normalize_advantages
+from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.rl_algorithm import RLAlgorithm
 from alf.algorithms.sac_algorithm import ActionType, SacAlgorithm
 from alf.algorithms.td_loss import TDLoss
-from alf.data_structures import LossInfo
+from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
+from alf.networks import QNetwork
 from alf.utils import dist_utils, losses, tensor_utils, value_ops
 
 
@@ -95,3 +100,103 @@ class AdvantageWeighted(ActorCriticAlgorithm):
         log_prob = dist_utils.compute_log_probability(info.action_distribution, info.action)
         value_loss = (info.value - advantage - value).square()
         return LossInfo(loss=value_loss - weight * log_prob, extra=weight)
+
+
+class CloningDdpg(DdpgAlgorithm):
+    """Stays near what was done, as in arXiv:2106.06860; explores and acts in ways of its own.
+
+    It explores by ``explore`` of the greedy action, and acts by the target of the actor.
+    """
+
+    def __init__(
+        self, *args: Any, explore: Callable[[Any], Any], weight: float = 1.0, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._explore, self._weight = explore, weight
+        self.num_updates = 0
+
+    def predict_step(self, inputs: TimeStep, state: Any) -> AlgStep:
+        step = super().predict_step(inputs, state)
+        action, _ = self._target_actor_network(inputs.observation, ())
+        return step._replace(output=action)
+
+    def rollout_step(self, time_step: TimeStep, state: Any = None) -> AlgStep:
+        step = super().rollout_step(time_step, state)
+        action = self._explore(self._actor_network(time_step.observation, ())[0])
+        return step._replace(output=action, info=step.info._replace(action=action))
+
+    def train_step(self, inputs: TimeStep, state: Any, rollout_info: Any) -> AlgStep:
+        step = super().train_step(inputs, state, rollout_info)
+        distance = (step.output - rollout_info.action).square().sum(-1)
+        return step._replace(info=step.info._replace(discounted_return=distance))
+
+    def calc_loss(self, info: Any) -> LossInfo:
+        loss = super().calc_loss(info._replace(discounted_return=()))
+        return loss._replace(loss=loss.loss + self._weight * info.discounted_return)
+
+    def after_update(self, root_inputs: Any, info: Any) -> None:
+        super().after_update(root_inputs, info)
+        self.num_updates += 1
+
+
+RewardInfo = namedtuple("RewardInfo", ["action", "reward", "step_type", "value"], default_value=())
+
+
+class _Rewards:
+    """Learns the reward of each action by regression, and acts greedily by it.
+
+    Everything that an algorithm can override is its own.
+    """
+
+    def __init__(
+        self, observation_spec: Any, action_spec: Any, epsilon: float = 0.3, **options: Any
+    ) -> None:
+        super().__init__(observation_spec, action_spec, train_state_spec=(), **options)
+        self._net = QNetwork(observation_spec, action_spec, fc_layer_params=(32,))
+        self._epsilon = epsilon
+        self.num_updates = self.num_iterations = 0
+
+    def _act(self, inputs: TimeStep, epsilon: float) -> AlgStep:
+        value, _ = self._net(inputs.observation)
+        random = torch.rand(len(value)) < epsilon
+        action = torch.where(random, torch.randint(value.shape[1], (len(value),)), value.argmax(1))
+        return AlgStep(output=action, info=RewardInfo(action=action))
+
+    def predict_step(self, inputs: TimeStep, state: Any) -> AlgStep:
+        return self._act(inputs, 0.0)
+
+    def rollout_step(self, inputs: TimeStep, state: Any) -> AlgStep:
+        return self._act(inputs, self._epsilon)
+
+    def preprocess_experience(
+        self, root_inputs: TimeStep, rollout_info: Any, batch_info: Any
+    ) -> tuple[TimeStep, Any]:
+        """Reward, [B, T], stands beside the action that it is for; at the end there is none."""
+        reward = root_inputs.reward.roll(-1, dims=1)
+        return root_inputs, rollout_info._replace(reward=reward, step_type=root_inputs.step_type)
+
+    def train_step(self, inputs: TimeStep, state: Any, rollout_info: Any) -> AlgStep:
+        value, _ = self._net(inputs.observation)
+        value = value.gather(1, rollout_info.action.unsqueeze(1)).squeeze(1)
+        return AlgStep(output=rollout_info.action, info=rollout_info._replace(value=value))
+
+    def calc_loss(self, info: Any) -> LossInfo:
+        loss = (info.value - info.reward).square() * (info.step_type != StepType.LAST)
+        return LossInfo(loss=torch.cat([loss[:-1], torch.zeros_like(loss[-1:])]))
+
+    def after_update(self, root_inputs: Any, info: Any) -> None:
+        self.num_updates += 1
+
+    def after_train_iter(self, root_inputs: Any, rollout_info: Any = None) -> None:
+        self.num_iterations += 1
+
+
+class RewardsOnRL(_Rewards, RLAlgorithm):
+    """`_Rewards` on the most general base, which has to be told that it replays."""
+
+    def __init__(self, observation_spec: Any, action_spec: Any, **options: Any) -> None:
+        super().__init__(observation_spec, action_spec, is_on_policy=False, **options)
+
+
+class RewardsOffPolicy(_Rewards, OffPolicyAlgorithm):
+    """`_Rewards` on the base for replaying."""

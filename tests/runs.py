@@ -15,8 +15,6 @@ from alf_layered import newest_checkpoint
 REPOSITORY = Path(__file__).parents[1]
 MAIN_CONF = "alf_configs/sac_over_sac_maze2d_conf.py"
 SMALL: dict[str, Any] = {
-    "ActorDistributionNetwork__fc_layer_params": (16,),
-    "CriticNetwork__joint_fc_layer_params": (16,),
     "create_environment__num_parallel_environments": 4,
     "_CONFIG___USER__subgoals_warm_up": 10,
     "_CONFIG___USER__reach_warm_up": 100,

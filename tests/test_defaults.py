@@ -22,6 +22,7 @@ from alf_layered import (
     MuzeroLevel,
     PlannerLevel,
     ProbabilisticEnsemble,
+    ProbFCDynamics,
     RandomLevel,
     SacLevel,
     SPlaTESLevel,
@@ -226,3 +227,14 @@ def test_a_search_discounts_by_how_long_decisions_take(
     )
     top: Any = agent.levels[0]
     assert top.algorithm._mcts.discount == pytest.approx(0.9**steps)
+
+
+def test_the_default_factory_takes_further_settings_of_its_model() -> None:
+    net = partial(ProbFCDynamics, hidden=(7,))
+    factory = get_default_predictor_factory(
+        n_modes=1, partial_model=partial(ProbabilisticEnsemble, partial_net=net, beta_nll=0.5)
+    )
+    place = TensorSpec((2,))
+    model: Any = factory({"achieved_goal": place, "desired_goal": place}, ACTION).model
+    assert model._beta_nll == 0.5
+    assert any(7 in parameter.shape for parameter in model.net.parameters())

@@ -17,13 +17,21 @@ from alf.environments.suite_unittest import ActionType, PolicyUnittestEnv
 from alf.optimizers import Adam
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered import AlgorithmLevel
-from tests.derived_learners import AdvantageWeighted, ConservativeSac, OptimisticSac
+from tests.derived_learners import (
+    AdvantageWeighted,
+    CloningDdpg,
+    ConservativeSac,
+    OptimisticSac,
+    RewardsOffPolicy,
+    RewardsOnRL,
+)
 from tests.small_learners import (
     CONTINUOUS,
     DISCRETE,
     ONE_UPDATE,
     REPLAY,
     actor_critic,
+    ddpg,
     make_agent,
     mean_reward,
     sac,
@@ -147,6 +155,48 @@ def test_an_on_policy_variant_learns_by_its_own_loss(place: str) -> None:
         agent.train_iter()
     assert seen == []
     assert mean_reward(agent, DISCRETE) > 0.8
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_deterministic_actor_explores_learns_and_acts_as_it_was_derived_to(place: str) -> None:
+    ctor = _as(CloningDdpg, ddpg(), explore=lambda x: torch.full_like(x, 0.25), weight=100.0)
+    agent, learner = _made(ctor, place)
+    losses: list[bool] = []
+    original = learner.calc_loss
+    learner.calc_loss = lambda info: losses.append(True) or original(info)  # type: ignore
+    for _ in range(40):
+        agent.train_iter()
+    buffer = agent._replay_buffer if place == "flat" else agent.levels[0]._replay_buffer
+    rows, stored = torch.arange(buffer.num_environments), buffer._buffer
+    newest = (buffer._current_pos - 1) % buffer._max_length
+    for action in (alf.nest.flatten(stored.action)[0], stored.rollout_info.action):
+        assert action[rows, newest].eq(0.25).all()
+    # What was done is cloned, though the reward is for 0 and for 1 by turns.
+    observation = torch.tensor([[0.0], [1.0]])
+    greedy = learner._actor_network(observation, ())[0]
+    torch.testing.assert_close(greedy, torch.full((2, 1), 0.25), atol=0.1, rtol=0.0)
+    assert learner.num_updates == len(losses) > 20
+    # It acts by the target, which lags behind.
+    with torch.no_grad():
+        for x in learner._target_actor_network.parameters():
+            x.add_(1.0)
+    env = PolicyUnittestEnv(2, 6, action_type=CONTINUOUS)
+    step = env.reset()
+    acted = agent.predict_step(step, agent.get_initial_predict_state(2)).output
+    torch.testing.assert_close(acted, learner._target_actor_network(step.observation, ())[0])
+    assert not torch.allclose(acted, learner._actor_network(step.observation, ())[0], atol=0.1)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("cls", [RewardsOnRL, RewardsOffPolicy])
+def test_an_algorithm_of_ones_own_learns_by_what_it_defines(cls: Any, place: str) -> None:
+    ctor = partial(cls, optimizer=Adam(lr=1e-2))
+    agent, learner = _made(ctor, place, DISCRETE)
+    for _ in range(30):
+        agent.train_iter()
+    assert mean_reward(agent, DISCRETE) > 0.9
+    assert learner.num_updates > 20
+    assert learner.num_iterations > 0
 
 
 # ---- what such algorithms read or import ----

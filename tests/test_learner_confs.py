@@ -20,11 +20,7 @@ COMMON: dict[str, Any] = {
     "TrainerConfig.num_env_steps": 0,
     "create_environment.num_parallel_environments": 4,
 }
-SAC: dict[str, Any] = {
-    "ActorDistributionNetwork.fc_layer_params": (16,),
-    "CriticNetwork.joint_fc_layer_params": (16,),
-    "_CONFIG._USER.reach_warm_up": 40,
-}
+SAC: dict[str, Any] = {"_CONFIG._USER.reach_warm_up": 40}
 MUZERO: dict[str, Any] = {
     "create_simple_encoding_net.layers": (16,),
     "create_simple_dynamics_net.layers": (16,),
@@ -36,9 +32,7 @@ HIERARCHIES: dict[str, dict[str, Any]] = {
     "sac_over_ddpg": SAC | {"_CONFIG._USER.subgoals_warm_up": 4},
     "taac_over_sac": SAC | {"_CONFIG._USER.subgoals_warm_up": 4},
     "ppo_over_sac": SAC | {"_CONFIG._USER.subgoals_round": 8},
-    "muzero_over_sac": SAC
-    | MUZERO
-    | {"_CONFIG._USER.subgoals_warm_up": 4, "SimpleMCTSModel.num_sampled_actions": 4},
+    "muzero_over_sac": SAC | MUZERO | {"_CONFIG._USER.subgoals_warm_up": 4},
 }
 SINGLE: dict[str, Any] = MUZERO | {
     "TrainerConfig.unroll_length": 4,
@@ -116,9 +110,6 @@ def test_implicit_q_learning_starts_from_the_data_of_an_earlier_run(tmp_path: Pa
     settings = {
         "_CONFIG._USER.data_dir": str(data),
         "_CONFIG._USER.offline_iterations": 3,
-        "ActorDistributionNetwork.fc_layer_params": (16,),
-        "CriticNetwork.joint_fc_layer_params": (16,),
-        "ValueNetwork.fc_layer_params": (16,),
         "TrainerConfig.mini_batch_size": 16,
         "TrainerConfig.initial_collect_steps": 32,
     }

@@ -27,13 +27,10 @@ from tests.runs import assert_same_tensors, checkpoint, train
 
 CONF = "alf_configs/muzero_over_sac_maze2d_conf.py"
 SMALL: dict[str, Any] = {
-    "ActorDistributionNetwork__fc_layer_params": (16,),
-    "CriticNetwork__joint_fc_layer_params": (16,),
     "create_simple_encoding_net__layers": (16,),
     "create_simple_dynamics_net__layers": (16,),
     "create_simple_prediction_net__layers": (16,),
     "create_simple_encoding_net__latent_size": 8,
-    "SimpleMCTSModel__num_sampled_actions": 4,
     "create_environment__num_parallel_environments": 4,
     "_CONFIG___USER__subgoals_warm_up": 10,
     "_CONFIG___USER__reach_warm_up": 100,

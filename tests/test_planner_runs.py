@@ -12,9 +12,6 @@ from tests.runs import assert_same_tensors, checkpoint, run, train
 
 CONF = "alf_configs/planner_over_sac_maze2d_conf.py"
 SMALL_RUN: dict[str, Any] = {
-    "ActorDistributionNetwork__fc_layer_params": (16,),
-    "CriticNetwork__joint_fc_layer_params": (16,),
-    "ProbFCDynamics__hidden": (16,),
     "create_environment__num_parallel_environments": 4,
     "maze2d_alf.load__max_episode_steps": 40,
     "_CONFIG___USER__planner_warm_up": 10,

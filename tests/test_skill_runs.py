@@ -9,17 +9,12 @@ import torch
 
 from tests.runs import checkpoint, train
 
-NETWORKS = {
-    "ActorDistributionNetwork__fc_layer_params": (16,),
-    "CriticNetwork__joint_fc_layer_params": (16,),
-}
-RUN = {
+SMALL = {
     "create_environment__num_parallel_environments": 4,
     "_CONFIG___USER__planner_warm_up": 8,
     "TrainerConfig__num_env_steps": 400,
     "TrainerConfig__num_checkpoints": 1,
 }
-SMALL = NETWORKS | RUN
 EVALUATED = {
     "TrainerConfig__num_evals": 1,
     "TrainerConfig__num_eval_episodes": 2,
@@ -53,7 +48,7 @@ def test_the_skill_runs_run(tmp_path: Path, name: str) -> None:
 
 
 def test_the_run_with_td_mpc2_plans_and_learns(tmp_path: Path) -> None:
-    small = RUN | {"TrainerConfig__num_env_steps": 200, "TrainerConfig__evaluate": False}
+    small = SMALL | {"TrainerConfig__num_env_steps": 200, "TrainerConfig__evaluate": False}
     conf = "alf_configs/splates_tdmpc2_maze2d_conf.py"
     said = train(tmp_path, conf, **small, _CONFIG___USER__skills_warm_up=50)
     assert "training is complete" in said

@@ -15,7 +15,6 @@ from alf_layered.encoders import Encoder, FixedEncoderNet
 from alf_layered.models.model import Model
 from alf_layered.models.probabilistic_ensemble import ProbabilisticEnsemble
 from alf_layered.networks.flat_observation import flat_spec
-from alf_layered.networks.prob_dynamics import ProbFCDynamics
 from alf_layered.networks.reward_net import RewardNet
 from alf_layered.networks.spaces import Space, as_spec
 from alf_layered.networks.value_net import ValueNet
@@ -98,6 +97,7 @@ def get_default_predictor_factory(
     n_modes: int = 4,
     sb_start_factor: float = 1.0,
     partial_predictor: Callable[..., Predictor] = RewardPredictor,
+    partial_model: Callable[..., Model] = ProbabilisticEnsemble,
 ) -> PredictorFactory:
     """The predictor factory for observations that are dicts with goals.
 
@@ -114,6 +114,7 @@ def get_default_predictor_factory(
         n_modes: Gaussians of each member.
         sb_start_factor: length of the push of a unit action in the made-up start.
         partial_predictor: see `PredictorFactory`.
+        partial_model: `ProbabilisticEnsemble`, or a partial of it with further settings.
     """
     partial_encoder = partial(
         field_encoder, state_fields=tuple(state_fields), context_fields=tuple(context_fields)
@@ -122,14 +123,13 @@ def get_default_predictor_factory(
         partial_encoder(_observation_spec(env))
     return PredictorFactory(
         partial_model=partial(
-            ProbabilisticEnsemble,
+            partial_model,
             n_models=n_models,
             n_modes=n_modes,
             target_bn_momentum=0.001,
             symmetry_breaking_start=None if sb_start_duration is None else sb_start_duration > 0,
             sb_start_duration=max(sb_start_duration or 1, 1),
             sb_start_factor=sb_start_factor,
-            partial_net=ProbFCDynamics,
         ),
         partial_val_func=ValueNet,
         partial_rew_func=RewardNet,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,6 @@ CONFIGURATIONS = tuple(
 )
 
 _SMALL: dict[str, Any] = {
-    "ActorDistributionNetwork.fc_layer_params": (16,),
-    "ActorNetwork.fc_layer_params": (16,),
-    "CriticNetwork.joint_fc_layer_params": (16,),
-    "QNetwork.fc_layer_params": (16,),
-    "ValueNetwork.fc_layer_params": (16,),
-    "ProbFCDynamics.hidden": (16,),
     "create_simple_encoding_net.layers": (16,),
     "create_simple_encoding_net.latent_size": 8,
     "create_simple_dynamics_net.layers": (16,),
@@ -62,7 +57,14 @@ _MUZERO: dict[str, Any] = {
 _OF_ONE: dict[str, dict[str, Any]] = {
     "muzero_cartpole": _MUZERO,
     "muzero_pendulum": _MUZERO,
-    "muzero_over_sac_maze2d": {"SimpleMCTSModel.num_sampled_actions": 4},
+}
+
+# Arguments of networks and of MuZero's search
+_PARTS: dict[str, Any] = {
+    "fc_layer_params": (16,),
+    "joint_fc_layer_params": (16,),
+    "num_simulations": 4,
+    "num_sampled_actions": 4,
 }
 
 # Observation size, and size of a continuous action or (negative) number of discrete ones.
@@ -187,7 +189,9 @@ def _configure(name: str, num_iterations: int, more: Mapping[str, Any], warm_up:
     conf_file = str(REPOSITORY / "alf_configs" / f"{name}_conf.py")
     alf.parse_config(conf_file, [], create_env=False)
     _shrink_levels(warm_up)
-    _shrink_search()
+    for level in alf.get_config_value("HierarchyAgent.levels") or ():
+        _shrink_parts(level)
+    _shrink_parts(alf.get_config_value("TrainerConfig.algorithm_ctor"))
     alf.get_env()
 
 
@@ -215,10 +219,12 @@ def _shrink_levels(warm_up: int) -> None:
                 keywords["settings"] = _small_model(keywords["settings"])
 
 
-def _shrink_search() -> None:
-    search = alf.get_config_value("MuzeroAlgorithm.mcts_algorithm_ctor")
-    if "num_simulations" in getattr(search, "keywords", {}):
-        search.keywords["num_simulations"] = 4
+def _shrink_parts(constructor: Any) -> None:
+    """Small networks and a short search, wherever they are in a constructor's arguments."""
+    if isinstance(constructor, partial):
+        constructor.keywords.update({k: v for k, v in _PARTS.items() if k in constructor.keywords})
+        for value in constructor.keywords.values():
+            _shrink_parts(value)
 
 
 def _small_model(settings: TDMPC2Settings) -> TDMPC2Settings:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from tiny_rl import CountingEnv, TinyOnPolicy
 
+import alf
 from alf.data_structures import AlgStep, TimeStep
 from alf.summary.render import Image
-from alf.trainers._play import Episode, play_episodes
+from alf.trainers._play import Episode, play_episodes, wants_episode
 from alf.trainers.policy_trainer import play
 from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
@@ -59,7 +60,7 @@ def test_a_run_is_played_by_its_directory(tmp_path, capsys):
     assert "checkpoint 7 of" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match=r"no checkpoint 3 .* there are: 7"):
         play(str(tmp_path), env, other, checkpoint_step=3)
-    with pytest.raises(ValueError, match="selective_mode"):
+    with pytest.raises(ValueError, match=r"selective_mode=True .* needs record_file"):
         play(str(tmp_path), env, other, selective_mode=True)
 
 
@@ -70,6 +71,41 @@ def test_frames_are_written_with_pictures_repeats_and_blanks():
     assert [frame.shape for frame in recorder.frames] == [(4, 6, 3)] * 6
     assert [frame[0, 5, 0] for frame in recorder.frames] == [0, 1, 2, 2, 2, 0]
     assert [frame[0, 0, 0] for frame in recorder.frames] == [100] * 5 + [0]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "recorded"),
+    [(None, [0, 2]), (lambda episode, earlier: len(earlier) == 1, [1])],
+    ids=["failures", "criterion"],
+)
+def test_in_the_selective_mode_chosen_episodes_are_recorded(criterion, recorded, request):
+    request.addfinalizer(alf.reset_configs)
+    alf.reset_configs()
+    alf.config("wants_episode", criterion=criterion)
+    returns = iter([3.0, 9.0, 4.0])
+
+    class Spoiled(CountingEnv):
+        """The return of each episode is the next of `returns`."""
+
+        def _make(self, action):
+            step = super()._make(action)
+            reward = next(returns, 0.0) if bool(step.is_last()) else 0.0
+            return step._replace(reward=torch.full((1,), reward))
+
+    env = Spoiled(batch_size=1, length=2)
+    recorder = _Frames(env, last_step_repeats=1)
+    shown = iter(range(100))
+    recorder.capture_env_frame = lambda: np.full((4, 2, 3), next(shown), np.uint8)
+    play_episodes(env, _Drawing(), 3, recorder=recorder, selective_mode=True)
+    # Episodes of three frames; the last one twice.
+    wanted = [frame for e in recorded for frame in (3 * e, 3 * e + 1, 3 * e + 2, 3 * e + 2)]
+    assert [int(frame[0, 0, 0]) for frame in recorder.frames] == wanted
+
+
+def test_an_episode_without_success_is_a_failure():
+    earlier = [Episode(100.0, 5, 1.0)]
+    assert wants_episode(Episode(200.0, 5, 0.0), earlier)
+    assert not wants_episode(Episode(0.0, 5, 1.0), earlier)
 
 
 def test_one_environment_is_recorded():

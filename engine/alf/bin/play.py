@@ -48,7 +48,11 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("result_file", None, "json file to write what came out to.")
     flags.DEFINE_bool("alg_render", False, "Record what the algorithm draws, beside the frames.")
-    flags.DEFINE_bool("selective_mode", False, "Not supported.")
+    flags.DEFINE_bool(
+        "selective_mode",
+        False,
+        "Record only failures, or what wants_episode.criterion, configured, chooses.",
+    )
 
 
 def play() -> int:
@@ -82,8 +86,8 @@ def play() -> int:
 
 def _check_flags() -> None:
     values = flags.FLAGS
-    if values.selective_mode:
-        raise ValueError("--selective_mode=True is not supported yet; allowed: False")
+    if values.selective_mode and not values.record_file:
+        raise ValueError("--selective_mode chooses what is recorded; give --record_file=<file>.mp4")
     if values.record_file and values.parallel_play > 1:
         raise ValueError(
             f"--record_file shows one environment, but --parallel_play={values.parallel_play}"
@@ -129,6 +133,7 @@ def _play(trainer_config: TrainerConfig, checkpoint_dir: str) -> None:
         append_blank_frames=values.append_blank_frames,
         render=values.render and values.parallel_play == 1,
         render_algorithm=values.alg_render,
+        selective_mode=values.selective_mode,
     )
     if values.result_file:
         content = {"checkpoint": step, "episodes": [e._asdict() for e in episodes]}

@@ -7,16 +7,19 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
+from alf.config_util import configurable
 from alf.data_structures import StepType, TimeStep
 from alf.metrics._episodes import SUCCESS_FIELDS
 from alf.trainers.evaluator import play_steps, untouched_training
 from alf.utils.checkpoint_utils import Checkpointer
 from alf.utils.video_recorder import VideoRecorder
+
+PUBLIC_MODULE = "alf.trainers.policy_trainer"  # under which these names are configured
 
 
 class Episode(NamedTuple):
@@ -26,6 +29,33 @@ class Episode(NamedTuple):
     length: int
     success: float | None
     """None where the environment says nothing of success."""
+
+
+@configurable
+def wants_episode(
+    episode: Episode,
+    earlier: Sequence[Episode],
+    criterion: Callable[[Episode, Sequence[Episode]], bool] | None = None,
+) -> bool:
+    """Whether an episode is recorded in the selective mode.
+
+    Args:
+        episode: the one that has just ended.
+        earlier: those before it.
+        criterion: called with the two, to be configured; None: failures, which are episodes without
+            success, or, where nothing is said of success, with a return below the mean of those
+            before. Of the latter the first is recorded, too.
+    """
+    if criterion is not None:
+        return bool(criterion(episode, earlier))
+    if episode.success is not None:
+        return episode.success < 1
+    before = [_total(e) for e in earlier]
+    return not before or _total(episode) < sum(before) / len(before)
+
+
+def _total(episode: Episode) -> float:
+    return float(torch.tensor(episode.episode_return, device="cpu").sum())
 
 
 def play(
@@ -57,16 +87,18 @@ def play(
         last_step_repeats: repeats of an episode's last frame in the recording.
         append_blank_frames: black frames after each episode in the recording.
         render: show a window, if nothing is recorded and there is a display.
-        selective_mode: only False is supported.
+        selective_mode: record only the episodes that `wants_episode` chooses: failures, unless its
+            ``criterion`` is configured.
         ignored_parameter_prefixes: parameters that are not loaded.
         render_algorithm: record the pictures in the info of `predict_step`, too.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is one of another algorithm.
+        ValueError: the checkpoint is one of another algorithm, or ``selective_mode`` is without
+            ``record_file``.
     """
-    if selective_mode:
-        raise ValueError("play: selective_mode=True is not supported; allowed: False")
+    if selective_mode and not record_file:
+        raise ValueError("play: selective_mode=True chooses what is recorded; it needs record_file")
     checkpoint_dir = os.path.join(root_dir, "train", "algorithm")
     load_player(checkpoint_dir, algorithm, checkpoint_step, ignored_parameter_prefixes)
     return show_episodes(
@@ -79,6 +111,7 @@ def play(
         append_blank_frames=append_blank_frames,
         render=render,
         render_algorithm=render_algorithm,
+        selective_mode=selective_mode,
     )
 
 
@@ -93,6 +126,7 @@ def show_episodes(
     append_blank_frames: int,
     render: bool,
     render_algorithm: bool,
+    selective_mode: bool = False,
 ) -> list[Episode]:
     """Play in a window or into a file; see `play`."""
     with contextlib.ExitStack() as stack:
@@ -114,9 +148,10 @@ def show_episodes(
             recorder=recorder,
             render=render and recorder is None and _has_window(env),
             render_algorithm=render_algorithm,
+            selective_mode=selective_mode,
         )
     if recorder is not None:
-        print(f"video: {recorder.path}")
+        print(f"video: {recorder.path}" if recorder.has_written else "no episode was recorded")
     return episodes
 
 
@@ -165,6 +200,7 @@ def play_episodes(
     recorder: VideoRecorder | None = None,
     render: bool = False,
     render_algorithm: bool = False,
+    selective_mode: bool = False,
 ) -> list[Episode]:
     """Play with `predict_step` and print each episode.
 
@@ -176,6 +212,7 @@ def play_episodes(
         recorder: gets every frame; B has to be 1.
         render: show a window; B has to be 1.
         render_algorithm: record the pictures in the info of `predict_step`, too.
+        selective_mode: see `play`.
     """
     B = env.batch_size
     if (recorder is not None or render) and B != 1:
@@ -189,7 +226,10 @@ def play_episodes(
         for time_step, policy_step in play_steps(env, algorithm):
             if recorder is not None:
                 pictures = policy_step.info if render_algorithm else None
-                recorder.capture_frame(pictures, is_last_step=bool(time_step.is_last()))
+                if selective_mode:
+                    recorder.cache_frame_and_pred_info(recorder.capture_env_frame(), pictures)
+                else:
+                    recorder.capture_frame(pictures, is_last_step=bool(time_step.is_last()))
             if render:
                 env.render("human")
                 time.sleep(sleep_time_per_step)
@@ -200,6 +240,10 @@ def play_episodes(
                 missing[i] -= 1
                 episodes.append(tally.episode())
                 print(f"episode {len(episodes)}: {_described(episodes[-1])}", flush=True)
+                if recorder is not None and selective_mode:
+                    if wants_episode(episodes[-1], episodes[:-1]):
+                        recorder.generate_video_from_cache()
+                    recorder.clear_cache()
             if not any(missing):
                 break
     print(f"average of {len(episodes)}: {_described(_average(episodes))}", flush=True)

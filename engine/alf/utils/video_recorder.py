@@ -64,10 +64,14 @@ class VideoRecorder:
         frame = _with_pictures(self.capture_env_frame(), pred_info)
         self._write(frame)
         if is_last_step:
-            for _ in range(self._last_step_repeats):
-                self._write(frame)
-            for _ in range(self._append_blank_frames):
-                self._write(np.zeros_like(frame))
+            self._write_end(frame)
+
+    def _write_end(self, frame: np.ndarray) -> None:
+        """What follows the last frame of an episode."""
+        for _ in range(self._last_step_repeats):
+            self._write(frame)
+        for _ in range(self._append_blank_frames):
+            self._write(np.zeros_like(frame))
 
     def capture_env_frame(self) -> np.ndarray:
         """What the environment shows now, `[H, W, 3]` uint8."""
@@ -84,14 +88,21 @@ class VideoRecorder:
         self._cache.append(_with_pictures(frame, pred_info))
 
     def generate_video_from_cache(self) -> None:
-        """Write the frames kept back."""
+        """Write the frames kept back, an episode, as `capture_frame` does."""
         for frame in self._cache:
             self._write(frame)
+        if self._cache:
+            self._write_end(self._cache[-1])
         self.clear_cache()
 
     def clear_cache(self) -> None:
         """Forget the frames kept back."""
         self._cache.clear()
+
+    @property
+    def has_written(self) -> bool:
+        """Whether there is anything in the file."""
+        return self._size is not None
 
     def close(self) -> None:
         """Finish the file."""
