@@ -4,15 +4,7 @@ from functools import partial
 
 import alf
 from alf.optimizers import AdamTF
-from alf_configs.parts import (
-    muzero,
-    reach_level,
-    run_subgoals,
-    sac,
-    search,
-    squashed_normal,
-    subgoal_level,
-)
+from alf_configs.parts import muzero, reach_level, run_subgoals, sac, search, subgoal_level
 from alf_configs.tasks.maze2d import sparse_umaze
 from alf_layered import MuzeroLevel
 
@@ -20,11 +12,7 @@ gamma, decision_steps = 0.98, 10
 
 sparse_umaze()
 
-alf.config(
-    "SimplePredictionNet",
-    continuous_projection_net_ctor=squashed_normal(),
-    initial_game_over_bias=-2.0,
-)
+alf.config("SimplePredictionNet", initial_game_over_bias=-2.0)
 mcts = search(num_simulations=24, value_min_max_delta=0.05)
 learner = muzero(
     mcts,

@@ -5,14 +5,13 @@ from functools import partial
 import alf
 from alf.algorithms.agent import Agent
 from alf.optimizers import AdamTF
-from alf_configs.parts import categorical_values, muzero, run, search, squashed_normal
+from alf_configs.parts import categorical_values, muzero, run, search
 from alf_configs.tasks import task
 
 task("Pendulum-v1", steps=30_000, envs=32, evals=6, eval_episodes=32, eval_envs=32)
 
 # Values down to -540 are -23 after the transform, of -30 to 30.
 categorical_values(num_quantiles=61, value_loss_weight=0.5)
-alf.config("SimplePredictionNet", continuous_projection_net_ctor=squashed_normal())
 timeless = {"train_game_over_function": False}  # an episode only ends by its time limit
 learner = muzero(
     search(num_simulations=32, root_dirichlet_alpha=0.3),

@@ -9,16 +9,9 @@ from alf.optimizers import Adam
 from alf_configs.parts import flat_model, level, run_hierarchy
 from alf_configs.tasks import task
 from alf_layered import CEM, PlannerLevel, RewardPredictor
-from alf_layered.environments import gymnasium_loader
+from alf_layered.environments.gymnasium_loader import load
 
-task(
-    "InvertedPendulum-v5",
-    steps=24_000,
-    envs=6,
-    load=gymnasium_loader.load,
-    evals=6,
-    eval_episodes=20,
-)
+task("InvertedPendulum-v5", steps=24_000, envs=6, load=load, evals=6, eval_episodes=20)
 
 run_hierarchy(
     level(

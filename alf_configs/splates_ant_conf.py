@@ -9,7 +9,7 @@ Needs MuJoCo: pip install alf-layered[mujoco]
 from functools import partial
 
 import alf
-from alf_configs.parts import flat_model, random_skills_level, run_hierarchy, sac, skill_level
+from alf_configs.parts import flat_model, random_skills, run_hierarchy, sac, skill_level
 from alf_configs.tasks import task
 from alf_layered import (
     ObservationMap,
@@ -46,7 +46,7 @@ model = flat_model(
 )
 
 run_hierarchy(
-    random_skills_level(model, lr=3e-4, warm_up=200, replay_buffer_length=2000),
+    random_skills(model, lr=3e-4, warm_up=200, replay_buffer_length=2000),
     skill_level(
         SPlaTESLevel,
         sac(hidden=(256, 256), lr=3e-4, target_update_tau=0.05, reproduce_locomotion=True),

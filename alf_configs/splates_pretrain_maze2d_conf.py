@@ -5,14 +5,7 @@ another maze: skills see where in a cell they are, but not in which.
 """
 
 import alf
-from alf_configs.parts import (
-    WHERE_IN_CELL,
-    maze_model,
-    random_skills_level,
-    run_skills,
-    sac,
-    skill_level,
-)
+from alf_configs.parts import WHERE_IN_CELL, maze_model, random_skills, run_skills, sac, skill_level
 from alf_configs.tasks.maze2d import maze
 from alf_layered import SkillOptions, SPlaTESLevel
 
@@ -25,7 +18,7 @@ maze("Medium", steps=80_000, dense_reward=True, terminate_at_goal=False)
 model = maze_model(made_up_start, layers=2, beta_nll=0.0)
 
 run_skills(
-    random_skills_level(model, lr=1e-3, warm_up=1000, replay_buffer_length=400),
+    random_skills(model, lr=1e-3, warm_up=1000, replay_buffer_length=400),
     skill_level(
         SPlaTESLevel,
         sac(),

@@ -9,17 +9,9 @@ Needs dm_control: pip install alf-layered[dm_control]
 from alf_configs.parts import level, run_hierarchy
 from alf_configs.tasks import task
 from alf_layered import TDMPC2Level, TDMPC2Settings, model_of_size
-from alf_layered.environments import dm_control
+from alf_layered.environments.dm_control import load
 
-task(
-    "walker-walk",
-    steps=50_000,
-    envs=1,
-    load=dm_control.load,
-    evals=10,
-    eval_episodes=10,
-    eval_envs=10,
-)
+task("walker-walk", steps=50_000, envs=1, load=load, evals=10, eval_episodes=10, eval_envs=10)
 
 run_hierarchy(
     level(

@@ -2,9 +2,9 @@
 
 from alf_configs.parts import run_hierarchy, tdmpc2_level
 from alf_configs.tasks import task
-from alf_layered.environments import gymnasium_loader
+from alf_layered.environments.gymnasium_loader import load
 
-task("Pendulum-v1", steps=10_000, envs=4, load=gymnasium_loader.load, evals=4, eval_episodes=40)
+task("Pendulum-v1", steps=10_000, envs=4, load=load, evals=4, eval_episodes=40)
 
 run_hierarchy(
     tdmpc2_level(

@@ -1,24 +1,13 @@
 """Building blocks of the runs: ordinary functions, called with a run's choices."""
 
-from alf_configs.parts.learners import (
-    actor,
-    adams,
-    critic,
-    ddpg,
-    dqn,
-    iql,
-    ppo,
-    sac,
-    squashed_normal,
-    taac,
-)
+from alf_configs.parts.learners import adams, critic, ddpg, dqn, iql, ppo, sac, taac
 from alf_configs.parts.levels import (
     flat_model,
     flat_sac_level,
     level,
     maze_model,
     planner_level,
-    random_skills_level,
+    random_skills,
     reach_level,
     skill_level,
     small_tdmpc2,

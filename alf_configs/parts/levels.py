@@ -96,7 +96,7 @@ def planner_level(model: Callable, **options: Any) -> Callable:
     return level(PlannerLevel, "planner", predictor_factory=model, **(usual | options))
 
 
-def random_skills_level(model: Callable, *, lr: float, warm_up: int, **options: Any) -> Callable:
+def random_skills(model: Callable, *, lr: float, warm_up: int, **options: Any) -> Callable:
     """Chooses random skills and learns where they lead."""
     return level(
         PlannerLevel,

@@ -12,6 +12,7 @@ from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImp
 from alf.utils.action_samplers import EpsilonGreedySampler
 from alf.utils.losses import DiscreteRegressionLoss
 from alf.utils.math_ops import Sqrt1pTransform
+from alf_configs.parts.learners import squashed_normal
 
 
 def search(num_simulations: int, last_temperature: float = 0.5, **options: Any) -> Callable:
@@ -34,8 +35,9 @@ def muzero(
     mcts: Callable, num_unroll_steps: int, model: dict[str, Any], **representation: Any
 ) -> Callable:
     """MuZero with `SimpleMCTSModel(**model)` and `MuzeroRepresentationImpl(**representation)`."""
-    # The constructor of the model does not take the settings of its base class.
+    # No constructor that a run calls takes these.
     alf.config("MCTSModel", apply_partial_trajectory_mask=True)
+    alf.config("SimplePredictionNet", continuous_projection_net_ctor=squashed_normal())
     steps = {"num_unroll_steps": num_unroll_steps}
     learner = partial(
         MuzeroRepresentationImpl,
