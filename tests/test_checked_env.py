@@ -211,7 +211,11 @@ def test_a_scalar_integer_box_is_a_number_and_a_discrete_an_index() -> None:
         (spaces.Discrete(3, start=-1), 1, [0, 0, 1]),
         (spaces.MultiDiscrete([3, 2]), [2, 0], [0, 0, 1, 1, 0]),
         (spaces.MultiDiscrete([3, 2], start=[5, -1]), [6, 0], [0, 1, 0, 0, 1]),
-        (spaces.MultiDiscrete(np.array([[3, 2], [2, 1]])), [[1, 1], [0, 0]], [0, 1, 0, 0, 1, 1, 0, 1]),
+        (
+            spaces.MultiDiscrete(np.array([[3, 2], [2, 1]])),
+            [[1, 1], [0, 0]],
+            [0, 1, 0, 0, 1, 1, 0, 1],
+        ),
         (spaces.MultiBinary(3), [1, 0, 1], [1, 0, 1]),
         (spaces.Box(0, 9, (2,), np.int64), [7, 3], [7, 3]),
         (spaces.Box(0, 255, (1, 2), np.uint8), [[7, 255]], [7, 255]),
