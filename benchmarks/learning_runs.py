@@ -4,7 +4,8 @@
     python benchmarks/learning_runs.py --root_dir runs/learn learners
 
 Prints a table of what each seed reached and how long it took; "learners" are those whose figures
-stand in tables, each with the threshold that every seed has to reach at one of its evaluations.
+stand in tables, each with the threshold that every seed has to reach at one of its evaluations. The
+one before anything is learned does not count: of CartPole-v1's untrained policies some balance.
 If a seed of theirs does not, the command says which at its end, and fails.
 Finished runs are not repeated, and stopped ones go on, so that the command may be started again.
 """
@@ -40,6 +41,7 @@ class Experiment:
         threshold: what the runs should reach.
         picture: where the documentation keeps the picture; "" for none.
         less_is_better: whether it is reached from above, as a loss is.
+        data: configuration whose run (seed 0) leaves the offline data of these; "" for none.
     """
 
     runs: dict[str, str]
@@ -48,11 +50,12 @@ class Experiment:
     threshold: float
     picture: str = ""
     less_is_better: bool = False
+    data: str = ""
 
     def first_step(self, curve: Curve) -> int | None:
-        """The first step at which the threshold was reached; None if it never was."""
+        """The first step at which what was learned reached the threshold; None if it never did."""
         sign = -1 if self.less_is_better else 1
-        reached = curve.steps[sign * curve.values >= sign * self.threshold]
+        reached = curve.steps[(sign * curve.values >= sign * self.threshold) & (curve.steps > 0)]
         return int(reached[0]) if len(reached) else None
 
 
@@ -131,9 +134,21 @@ def _plugin(conf: str, threshold: float) -> Experiment:
     return Experiment({conf: f"{conf}_conf.py"}, RETURN, "return", threshold)
 
 
-def _over(conf: str) -> Experiment:
-    """A hierarchy in the sparse U-maze."""
-    return Experiment({conf: f"{conf}_maze2d_conf.py"}, SUCCESS, "success rate", 0.9)
+def _cloned(conf: str) -> Experiment:
+    """An example of the engine that learns from what another one has left."""
+    data = "engine/alf/examples/mbrl_pendulum_conf.py"
+    return Experiment(
+        {conf: f"engine/alf/examples/{conf}_conf.py"},
+        "Metrics/AverageReturn",  # against iterations: there are no environment steps
+        "return",
+        -250,
+        data=data,
+    )
+
+
+def _over(conf: str, data: str = "") -> Experiment:
+    """A hierarchy, or a learner from data, in the sparse U-maze."""
+    return Experiment({conf: f"{conf}_maze2d_conf.py"}, SUCCESS, "success rate", 0.9, data=data)
 
 
 LEARNERS = {
@@ -150,7 +165,11 @@ LEARNERS = {
     "oac_pendulum": _flat("oac_pendulum", -250),
     "taac_pendulum": _flat("taac_pendulum", -250),
     "sac_pendulum": _flat("sac_pendulum", -250),
+    "sarsa_pendulum": _flat("sarsa_pendulum", -250),
+    "mdq_pendulum": _flat("mdq_pendulum", -250),
     "mbrl_pendulum": _flat("mbrl_pendulum", -250),
+    "bc_pendulum": _cloned("bc_pendulum"),
+    "causal_bc_pendulum": _cloned("causal_bc_pendulum"),
     "sac_encoder_pendulum": _flat("sac_encoder_pendulum", -250),
     "sac_action_repeat_mountain_car": _flat("sac_action_repeat_mountain_car", 85),
     "sac_icm_mountain_car": _flat("sac_icm_mountain_car", 85),
@@ -171,6 +190,8 @@ LEARNERS = {
     "sac_over_ddpg": _over("sac_over_ddpg"),
     "ppo_over_sac": _over("ppo_over_sac"),
     "taac_over_sac": _over("taac_over_sac"),
+    "iql": _over("iql", data="noise_data_maze2d_conf.py"),
+    "iql_over_iql": _over("iql_over_iql", data="noise_data_maze2d_conf.py"),
     "random_over_sac": Experiment(
         {"random_over_sac": "random_over_sac_maze2d_conf.py"}, SUCCESS, "success rate", 0.0
     ),
@@ -178,11 +199,17 @@ LEARNERS = {
 """What `make learn` runs. The last one is what the four above it have to beat."""
 
 
-def train(conf: str, seed: int, root: Path) -> float:
-    """Runs one seed to its end; returns the seconds it took. Its output goes to `root.log`."""
+def train(conf: str, seed: int, root: Path, data: Path | None = None) -> float:
+    """Runs one seed to its end; returns the seconds it took. Its output goes to `root.log`.
+
+    Args:
+        data: the run whose replay buffer it learns from.
+    """
     command = [sys.executable, "-m", "alf.bin.train", "--root_dir", str(root)]
     command += ["--conf", conf if "/" in conf else f"alf_configs/{conf}"]
     command += ["--conf_param", f"TrainerConfig.random_seed={seed}"]
+    if data is not None:
+        command += ["--conf_param", f"TrainerConfig.offline_buffer_dir={str(data)!r}"]
     root.parent.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with root.with_suffix(".log").open("a") as log:
@@ -245,13 +272,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no experiment {sorted(unknown)}, there are {sorted(known)} and 'learners'")
     base = options.root_dir.resolve()
     seconds: dict[Path, float] = {}
+    data = {name: base / _folder(known[name].data) / "seed_0" for name in names if known[name].data}
+    for conf, root in {known[name].data: root for name, root in data.items()}.items():
+        train(conf, 0, root)
     with ThreadPoolExecutor(options.jobs) as pool:
         jobs = {}
         for name in names:
             for conf in known[name].runs.values():
                 for seed in range(options.seeds):
                     root = base / _folder(conf) / f"seed_{seed}"
-                    jobs[root] = pool.submit(train, conf, seed, root)
+                    jobs[root] = pool.submit(train, conf, seed, root, data.get(name))
         for root, job in jobs.items():
             seconds[root] = job.result()
     missed: list[Path] = []

@@ -101,6 +101,28 @@ def test_muzero_alone_trains_and_resumes(name: str, tmp_path: Path) -> None:
     assert any(not x.equal(y) for x, y in zip(weights, second.parameters(), strict=True))
 
 
+def test_a_hierarchy_is_pretrained_from_flat_data_and_goes_on_online(tmp_path: Path) -> None:
+    data, root = tmp_path / "data", tmp_path / "iql"
+    steps = {"_CONFIG._USER.num_env_steps": 400, "TrainerConfig.unroll_length": 25}
+    _train("noise_data_maze2d", data, steps, 4)
+    settings = {
+        "_CONFIG._USER.data_dir": str(data),
+        "_CONFIG._USER.offline_iterations": 3,
+        "_CONFIG._USER.subgoals_warm_up": 4,
+        "_CONFIG._USER.reach_warm_up": 40,
+    }
+    offline = _train("iql_over_iql_maze2d", root, settings, 2)
+    assert [_updates(level) for level in offline.levels] == [2 * 4] * 2
+    assert all(level._replay_buffer is None for level in offline.levels)
+    online = _train("iql_over_iql_maze2d", root, settings, 23)
+    assert min(_updates(level) for level in online.levels) > 3 * 4
+    size = online.levels[1]._replay_buffer.total_size
+    assert size >= 20 * 4 * 4
+    resumed = _train("iql_over_iql_maze2d", root, settings, 25)
+    assert resumed.levels[1]._replay_buffer.total_size > size
+    assert all(level._offline for level in resumed.levels)
+
+
 def test_implicit_q_learning_starts_from_the_data_of_an_earlier_run(tmp_path: Path) -> None:
     """Offline, then online, and on after a stop; data come from a run that only explored."""
     data, root = tmp_path / "data", tmp_path / "iql"

@@ -38,6 +38,27 @@ def test_a_threshold_is_reached_at_any_evaluation(runs: ModuleType) -> None:
     assert experiment.first_step(_curve(1.0, 4.0)) is None
 
 
+def test_what_an_untrained_policy_reaches_does_not_count(runs: ModuleType) -> None:
+    experiment = runs.Experiment({}, "tag", "return", 5.0)
+    assert experiment.first_step(_curve(9.0, 5.0)) == 10
+    assert experiment.first_step(_curve(9.0, 4.0)) is None
+
+
+def test_learners_from_data_get_those_of_one_run_that_is_made_first(
+    runs: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(runs, "train", lambda *args: made.append(args) or 1.0)
+    monkeypatch.setattr(runs, "read_curve", lambda root, tag: _curve(0.0, 1.0))
+    root = tmp_path / "noise_data_maze2d" / "seed_0"
+    runs.main(["iql", "iql_over_iql", "--seeds", "1", "--jobs", "1", "--root_dir", str(tmp_path)])
+    assert made == [
+        ("noise_data_maze2d_conf.py", 0, root),
+        ("iql_maze2d_conf.py", 0, tmp_path / "iql_maze2d" / "seed_0", root),
+        ("iql_over_iql_maze2d_conf.py", 0, tmp_path / "iql_over_iql_maze2d" / "seed_0", root),
+    ]
+
+
 def test_a_loss_is_reached_from_above(runs: ModuleType) -> None:
     experiment = runs.Experiment({}, "tag", "loss", 0.5, less_is_better=True)
     assert experiment.first_step(_curve(0.7, 0.6, 0.4)) == 20
@@ -56,9 +77,9 @@ def test_a_learner_that_misses_its_threshold_fails_the_command_after_all_is_told
     """A picture may show what does not learn its task: there, it is no failure."""
 
     def curve(root: Path, tag: str) -> Any:
-        return _curve(-1000.0 if root.name == "seed_1" else 1000.0)
+        return _curve(-1000.0, -1000.0 if root.name == "seed_1" else 1000.0)
 
-    monkeypatch.setattr(runs, "train", lambda conf, seed, root: 1.0)
+    monkeypatch.setattr(runs, "train", lambda *args: 1.0)
     monkeypatch.setattr(runs, "read_curve", curve)
     monkeypatch.setattr(runs, "draw_learning_curves", lambda *args, **kwargs: None)
     root = ["--root_dir", str(tmp_path)]
@@ -71,5 +92,5 @@ def test_a_learner_that_misses_its_threshold_fails_the_command_after_all_is_told
 
 def test_every_learner_has_its_configuration(runs: ModuleType) -> None:
     for experiment in runs.LEARNERS.values():
-        for conf in experiment.runs.values():
+        for conf in filter(None, [*experiment.runs.values(), experiment.data]):
             assert (ROOT / (conf if "/" in conf else f"alf_configs/{conf}")).exists(), conf

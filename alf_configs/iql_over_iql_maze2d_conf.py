@@ -1,0 +1,32 @@
+"""A hierarchy that is pretrained offline, then trained online: both levels by implicit Q learning.
+
+The data are those of `noise_data_maze2d_conf.py`, a flat run without goals: each level is told what
+it would have decided.
+
+    python -m alf.bin.train --root_dir runs/data --conf noise_data_maze2d
+    python -m alf.bin.train --root_dir runs/iql --conf iql_over_iql_maze2d \\
+        --conf_param "_CONFIG._USER.data_dir='runs/data'"
+"""
+
+import alf
+from alf_configs.parts import iql, reach_level, run_subgoals, subgoal_level
+from alf_configs.tasks.maze2d import sparse_umaze
+
+# root_dir of the earlier run, or its replay buffer's file
+data_dir = alf.define_config("data_dir", "runs/data")
+# iterations from these data alone, with 4 updates of each level
+offline_iterations = alf.define_config("offline_iterations", 500)
+
+sparse_umaze(steps=20_000, evals=None)
+
+shared = {"gamma": 0.98, "lr": 1e-3, "target_update_tau": 0.05, "expectile": 0.9}
+online = {"random_warm_up": False, "offline_updates": 4}
+
+run_subgoals(
+    # One subgoal changes a value by about 0.1, one step towards it by 1.
+    subgoal_level(iql(temperature=0.03, **shared), **online),
+    reach_level(iql(temperature=0.3, **shared), **online),
+    offline_buffer_dir=data_dir,
+    rl_train_after_update_steps=offline_iterations,
+    eval_interval=100,
+)
