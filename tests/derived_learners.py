@@ -142,7 +142,7 @@ class CloningDdpg(DdpgAlgorithm):
 RewardInfo = namedtuple("RewardInfo", ["action", "reward", "step_type", "value"], default_value=())
 
 
-class _Rewards:
+class _Rewards(RLAlgorithm):
     """Learns the reward of each action by regression, and acts greedily by it.
 
     Everything that an algorithm can override is its own.
@@ -191,7 +191,7 @@ class _Rewards:
         self.num_iterations += 1
 
 
-class RewardsOnRL(_Rewards, RLAlgorithm):
+class RewardsOnRL(_Rewards):
     """`_Rewards` on the most general base, which has to be told that it replays."""
 
     def __init__(self, observation_spec: Any, action_spec: Any, **options: Any) -> None:
