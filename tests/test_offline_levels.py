@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -160,6 +161,19 @@ def test_each_level_gets_what_the_level_of_its_name_has_stored(tmp_path: Path) -
         )
         assert level._replay_buffer is None
         assert int(level._update_clock.transitions) == 0
+
+
+def test_damaged_records_are_refused_and_code_is_not_run(tmp_path: Path) -> None:
+    path, _ = _leave_hierarchy(tmp_path / "run")
+    (file,) = (tmp_path / "run").glob("ckpt-*-replay_buffer")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"replay_buffer is damaged: record .*data"):
+        _goals(offline_buffer_dir=path)
+    torch.save({"algorithm": print}, file)
+    with pytest.raises(pickle.UnpicklingError, match="print"):
+        _goals(offline_buffer_dir=path)
 
 
 def test_the_newest_records_of_several_runs_are_taken(tmp_path: Path) -> None:

@@ -46,6 +46,18 @@ from tests.planning_points import (
 # Planning
 
 
+def test_a_predictor_begins_with_the_discount_of_its_level() -> None:
+    level = planning_level(gamma=0.5)
+    assert level.predictor.mean_discount == 0.5
+    level = planning_level(predictor_factory=known_predictor(gamma=0.75), gamma=0.5)
+    assert level.predictor.mean_discount == 0.75
+
+
+def test_a_predictor_factory_has_to_make_a_predictor() -> None:
+    with pytest.raises(TypeError, match="predictor_factory of level 'PlannerLevel' made a functio"):
+        planning_level(predictor_factory=lambda *_: known_predictor())
+
+
 @pytest.mark.parametrize(
     "planner",
     [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def _read(
 ) -> Sequence[LevelReplayBuffer | None]:
     """A replay buffer for each level, None where there are no data of it."""
     file = _replay_file(path)
-    state = {} if file is None else torch.load(file, map_location="cpu", mmap=True)["algorithm"]
+    state = {} if file is None else _content(file)
     names = {match[1] for match in map(_OF_LEVEL.fullmatch, state) if match}
     if not names:
         return level_buffers(
@@ -102,6 +103,22 @@ def _replay_file(path: str) -> str | None:
         if found:
             return os.path.join(folder, found[max(found)])
     return None
+
+
+def _content(file: str) -> Mapping[str, torch.Tensor]:
+    """What an algorithm has saved; `{}` where the file is none of a checkpoint.
+
+    Raises:
+        ValueError: its records differ from their checksums, which `torch.load()` does not compare.
+    """
+    if not zipfile.is_zipfile(file):
+        return {}
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"TrainerConfig.offline_buffer_dir: {file} is damaged: record {damaged}")
+    content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    return content.get("algorithm", {})
 
 
 # ---- data of flat runs ----------------------------------------------------------------------

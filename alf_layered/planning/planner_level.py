@@ -115,6 +115,12 @@ class PlannerLevel(Level):
         factory = predictor_factory or default_factory_for(seen_spec)
         check_constructor(factory, f"predictor_factory of level {name!r}")
         predictor = factory(seen_spec, action_spec)
+        if not isinstance(predictor, Predictor):
+            raise TypeError(
+                f"predictor_factory of level {name!r} made a {type(predictor).__name__}; it has to "
+                "make a Predictor"
+            )
+        predictor.begin_with_gamma_of(gamma)
         check_exploration(exploration, predictor, objective, training, level=name)
         if training is not None:
             check_replays(training, level=name)

@@ -69,7 +69,8 @@ class Predictor(nn.Module):
         encoder: state and context of an observation.
         latent_state_dim: S; None: the encoder's.
         context_dim: C; None: the encoder's.
-        gamma: discount of a decision where nothing more is known of its duration.
+        gamma: discount of a decision where nothing more is known of its duration; None: that of the
+            level which plans with it, and 0.99 without one.
         discount_func: gamma^k of state, context and action, for decisions of k environment steps
             that differ in k; None: the same for all.
         action_spec: give it where actions are discrete.
@@ -89,13 +90,13 @@ class Predictor(nn.Module):
         latent_state_dim: int | None = None,
         context_dim: int | None = None,
         *,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         discount_func: Function | None = None,
         action_spec: Nest = None,
         observation_spec: Nest = None,
     ) -> None:
         super().__init__()
-        if not 0 < gamma <= 1:
+        if gamma is not None and not 0 < gamma <= 1:
             raise ValueError(f"gamma of a predictor is {gamma}; it is in (0, 1]")
         for what, asked, found in (
             ("latent_state_dim", latent_state_dim, encoder.latent_state_dim),
@@ -109,11 +110,18 @@ class Predictor(nn.Module):
         self.encoder = encoder
         self.latent_state_dim = encoder.latent_state_dim
         self.context_dim = encoder.context_dim
-        self.gamma = gamma
+        self._has_own_gamma = gamma is not None
+        self.gamma = 0.99 if gamma is None else gamma
         self.discount_func: Function | None = discount_func
-        self.register_buffer("mean_discount", torch.tensor(float(gamma)))
+        self.register_buffer("mean_discount", torch.tensor(float(self.gamma)))
         self._action_spec = action_spec
         self._observation_spec = observation_spec
+
+    def begin_with_gamma_of(self, level_gamma: float) -> None:
+        """Assumes a level's discount until decisions were seen, unless `gamma` was given."""
+        if not self._has_own_gamma:
+            self.gamma = level_gamma
+            self.mean_discount.fill_(level_gamma)
 
     # ---- predictions from observations ----------------------------------------------------------
 

@@ -67,7 +67,7 @@ class RewardPredictor(Predictor):
         encoder: state and context of an observation.
         latent_state_dim: None: the encoder's.
         context_dim: None: the encoder's.
-        gamma: discount of a decision as long as its duration is not known.
+        gamma: discount of a decision as long as its duration is not known; None: the level's.
         tau: how far the target value moves to the learned one in each update.
         k_steps: transitions of a span, from its first, whose reward and value are learned.
         n_steps: horizon of the value targets.
@@ -103,7 +103,7 @@ class RewardPredictor(Predictor):
         encoder: Encoder,
         latent_state_dim: int | None = None,
         context_dim: int | None = None,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         tau: float = 0.005,
         k_steps: int = 1,
         n_steps: int = 1,
