@@ -21,12 +21,14 @@ learner = muzero(
     **timeless,
 )
 
-# ALF keeps no records for a resume without this; the engine does.
-alf.config("ReplayBuffer", enable_checkpoint=True)
+# ALF keeps no records for a resume without `enable_checkpoint`, which the engine does. Its MuZero
+# looks up where episodes end, and in sequences of one step the states that they were decided in.
+alf.config("ReplayBuffer", enable_checkpoint=True, keep_episodic_info=True)
 
 run(
     partial(Agent, rl_algorithm_cls=partial(learner, discount=0.97), optimizer=AdamTF(lr=1e-3)),
     mini_batch_length=1,
+    use_rollout_state=True,
     mini_batch_size=128,
     num_updates_per_train_iter=32,
     initial_collect_steps=1000,

@@ -20,8 +20,10 @@ from torch import nn
 
 from alf.algorithms import _optimizer_tree
 from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.experience_replayers.replay_buffer import ReplayBuffer
+from alf.nest import nest
 from alf.optimizers import optimizers
 from alf.trainers._checkpoint_schedule import TrainerProgress
 
@@ -47,6 +49,7 @@ def narrow() -> None:
     _optimizer_options()
     _optimizer_tree_rules()
     _ignored_attributes()
+    _muzero_lookups()
     _episodic_buffers()
     _first_progress()
 
@@ -134,6 +137,23 @@ def _ignored_attributes() -> None:
         self._trainable_attributes_to_ignore()
 
     Algorithm.__init__ = init  # type: ignore[method-assign]
+
+
+def _muzero_lookups() -> None:
+    """MuZero looks up ends of episodes, and the states before sequences of one step."""
+    prepare = MuzeroRepresentationImpl.preprocess_experience
+
+    def preprocess_experience(
+        self: MuzeroRepresentationImpl, root_inputs: Any, rollout_info: Any, batch_info: Any
+    ) -> Any:
+        buffer = batch_info.replay_buffer
+        if buffer._episodes is None:
+            raise RuleBroken(f"{self.name} without ReplayBuffer.keep_episodic_info")
+        if root_inputs.step_type.shape[1] == 1 and not nest.flatten(buffer._data_spec.state):
+            raise RuleBroken(f"{self.name} without TrainerConfig.use_rollout_state")
+        return prepare(self, root_inputs, rollout_info, batch_info)
+
+    MuzeroRepresentationImpl.preprocess_experience = preprocess_experience  # type: ignore[method-assign]
 
 
 def _episodic_buffers() -> None:
