@@ -48,9 +48,9 @@ class Node:
         self.prior = output.action_probs[0].tolist()
         self.reward = float(output.reward[0]) if isinstance(output.reward, torch.Tensor) else 0.0
         self.is_over = bool(output.game_over[0])
-        has_reward = isinstance(output.reward, torch.Tensor)
-        self.value = 0.0 if self.is_over and has_reward and depth else float(output.value[0])
+        self.value = float(output.value[0])
         self.children: dict[int, Node] = {}
+        self.best = -1  # the child to go to next
         self.total, self.visits = 0.0, 0
 
     @property
@@ -65,41 +65,46 @@ class SlowSearch:
         self.model, self.settings, self.to_play = model, settings, to_play
         self.root = Node(root, 0)
         self.root.total, self.root.visits = self.root.value, 1
-        self.low = self.high = self.root.value
-        self._pending: list[Node] = []  # whose means have changed in this simulation
-        if settings.known_value_bounds is not None:
-            self.low = min(self.low, settings.known_value_bounds[0])
-            self.high = max(self.high, settings.known_value_bounds[1])
+        self.is_known = settings.known_value_bounds is not None
+        self.low, self.high = settings.known_value_bounds or (math.inf, -math.inf)
+        self.root.best = self._best(self.root)
 
     def run(self) -> Node:
         for _ in range(self.settings.num_simulations):
-            self._visit(self.root)
-            self._note(self.root.mean)
+            passed: list[Node] = []  # whose means have changed in this simulation
+            self._visit(self.root, passed)
+            for node in passed:
+                self._note((node is not self.root) * node.reward + self._discounted(node))
+            for node in passed:
+                node.best = self._best(node)
         return self.root
 
-    def _note(self, value: float) -> None:
-        self.low, self.high = min(self.low, value), max(self.high, value)
+    def _discounted(self, node: Node) -> float:
+        return self.settings.discount * node.mean
 
-    def _visit(self, node: Node) -> float:
+    def _note(self, value: float) -> None:
+        if not self.is_known:
+            self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def _best(self, node: Node) -> int:
+        return max(range(len(node.prior)), key=self._scores(node).__getitem__)
+
+    def _visit(self, node: Node, passed: list[Node]) -> float:
         """One simulation from here on; returns what it found."""
         settings = self.settings
         is_end = node.is_over or node.depth >= settings.max_unroll_length
         if (node is not self.root and is_end) or node.visits == 0:
             found = node.value
         else:
-            action = max(range(len(node.prior)), key=self._scores(node).__getitem__)
+            action = node.best
             if action not in node.children:
                 output = self.model.recurrent_inference(node.state, torch.tensor([action]))
                 node.children[action] = Node(output, node.depth + 1)
             child = node.children[action]
-            found = child.reward + settings.discount * self._visit(child)
-            self._pending.append(child)
+            found = child.reward + settings.discount * self._visit(child, passed)
         node.total += found
         node.visits += 1
-        if node is self.root:
-            for child in self._pending:
-                self._note(child.reward + settings.discount * child.mean)
-            self._pending.clear()
+        passed.append(node)
         return found
 
     def _scores(self, node: Node) -> list[float]:

@@ -120,7 +120,7 @@ def test_small_regularisation_makes_the_best_child_certain_and_large_leaves_the_
 
 def test_temperatures_follow_moves_and_progress() -> None:
     by_moves = VisitSoftmaxTemperatureByMoves([(2, 1.0), (4, 0.5), (6, 0.25)])
-    assert by_moves(torch.tensor([0, 1, 2, 3, 5, 9])).tolist() == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert by_moves(torch.tensor([0, 1, 2, 3, 4, 5, 9])).tolist() == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]
     by_progress = VisitSoftmaxTemperatureByProgress()
     before = schedulers.get_progress("percent")
     try:
@@ -166,8 +166,10 @@ def test_the_best_action_is_found_for_either_player(options: dict[str, Any]) -> 
     if "expand_all_children" not in options:
         assert torch.equal(step.info.candidate_action_policy.argmax(dim=1), best)
     assert step.state.steps.tolist() == [1] * 6
-    step = search.rollout_step(steps_of(observation, 6), search.get_initial_rollout_state(6))
-    torch.testing.assert_close(step.state.next_predicted_reward, step.output.float())
+    assert step.state.next_predicted_reward == ()
+    state = search.get_initial_rollout_state(6)
+    rolled = search.rollout_step(steps_of(observation, 6), state)
+    torch.testing.assert_close(rolled.state.next_predicted_reward, rolled.output.float())
 
 
 def test_without_to_play_the_players_move_in_turn() -> None:
@@ -243,6 +245,11 @@ def test_wrong_settings_are_refused_by_name() -> None:
         ({"unexpanded_value_score": "best"}, "'best'.*mean_with_parent"),
         ({"num_parallel_sims": 5}, "multiple of num_parallel_sims=5"),
         ({"reward_spec": TensorSpec((2,))}, "one reward"),
+        ({"action_spec": {"a": THREE}}, "one action"),
+        (
+            {"expand_all_children": True, "num_parallel_sims": 4},
+            "num_parallel_sims is 4; allowed: 1 with expand_all_children=True",
+        ),
         ({"max_unroll_length": 0}, "max_unroll_length is 0"),
         ({"num_parallel_sims": 0}, "num_parallel_sims is 0; allowed"),
         ({"num_simulations": 0}, "num_simulations is 0; allowed"),

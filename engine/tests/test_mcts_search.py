@@ -95,7 +95,7 @@ class Line:
 def test_the_first_simulations_have_hand_numbers() -> None:
     """Prior (0.6, 0.4): the first visit goes to action 0 (0.5 + 0.6 c against 0.5 + 0.4 c).
 
-    It finds 0 + 0.5 * 0 = 0, as the root's value: both bounds are 0, so action 0 scores 0 and
+    It finds 0 + 0.5 * 0 = 0; the root has 0 as well: both bounds are 0, so action 0 scores 0 and
     action 1, unexpanded, 0.5. Action 1 finds 1 + 0.5 * 10 = 6. The root's mean is (0 + 0 + 6) / 3.
     """
     settings = dataclasses.replace(BASIC, num_simulations=2, discount=0.5)
@@ -107,19 +107,36 @@ def test_the_first_simulations_have_hand_numbers() -> None:
     assert (float(tree.low), float(tree.high)) == (0.0, 6.0)
 
 
+def test_the_value_of_the_root_counts_for_the_bounds_as_that_of_other_nodes_does() -> None:
+    """Reward and discounted mean; the model's own value of the root, 100, does not count.
+
+    After one visit the root's mean is (100 + 0) / 2, so the bounds are 0 and 0.5 * 50.
+    """
+    settings = dataclasses.replace(BASIC, num_simulations=1, discount=0.5)
+    tree = Search(Line(), Line().root([0.6, 0.4], value=100.0), settings).run()
+    assert (float(tree.low), float(tree.high)) == (0.0, 25.0)
+
+
+def test_bounds_that_are_known_stay() -> None:
+    settings = dataclasses.replace(BASIC, num_simulations=4, known_value_bounds=(-1.0, 1.0))
+    tree = Search(Line(), Line().root([0.6, 0.4], value=100.0), settings).run()
+    assert (float(tree.low), float(tree.high)) == (-1.0, 1.0)
+
+
 def test_all_children_of_a_leaf_are_expanded_at_once_if_asked_for() -> None:
     """Two levels of ``Line`` by hand; the second expansion is that of action 1's child.
 
-    Root: children have q 0 and 1 + 0.5 * 10 = 6. Below action 1: q = 1 + 0.5 * 10 = 6 and
-    2 + 0.5 * 20 = 12, so its mean is (10 + 6 + 12) / 3 and its q 1 + 0.5 * 28 / 3.
+    Root: children have q 0 and 1 + 0.5 * 10 = 6, of which the prior expects 4.5, twice. Below
+    action 1: q = 1 + 0.5 * 10 = 6 and 2 + 0.5 * 20 = 12, 9 expected, so its mean is
+    (10 + 9 + 9) / 3 and its q 1 + 0.5 * 28 / 3.
     """
     settings = dataclasses.replace(BASIC, num_simulations=1, discount=0.5, expand_all_children=True)
-    tree = Search(Line(), Line().root([0.5, 0.5]), settings).run()
+    tree = Search(Line(), Line().root([0.25, 0.75]), settings).run()
     assert tree.edges[0, VISITS].tolist() == [1.0, 3.0]
     assert tree.edges[0, Q].tolist() == pytest.approx([0.0, 1 + 0.5 * 28 / 3])
     assert tree.edges[2, Q].tolist() == [6.0, 12.0]
-    # 0 and 0, 6 from the root's expansion; then 1 + 0.5 * 6 and 1 + 0.5 * 12
-    assert float(tree.value_sum[0]) == pytest.approx(6 + 4 + 7)
+    # 0 and twice 4.5 from the root's expansion; then twice 1 + 0.5 * 9
+    assert float(tree.value_sum[0]) == pytest.approx(9 + 11)
     assert float(tree.visits[0]) == 5
 
 
@@ -138,6 +155,10 @@ def test_only_the_roots_children_are_expanded_before_the_search_if_asked_for() -
 def test_every_visit_below_a_node_is_counted(changes: dict[str, Any], parallel: int) -> None:
     torch.manual_seed(0)
     game = RandomGame(seed=3)
+    if changes.get("expand_all_children") and parallel > 1:
+        with pytest.raises(ValueError, match=r"num_parallel_sims is 3.*expand_all_children"):
+            dataclasses.replace(BASIC, num_parallel_sims=parallel, **changes)
+        return
     settings = dataclasses.replace(BASIC, num_parallel_sims=parallel, **changes)
     search = Search(game, game.roots(5), settings)
     tree = search.run()
@@ -191,4 +212,6 @@ def test_the_game_does_not_go_on_after_its_end() -> None:
     is_over = tree.is_end[:-1]
     assert is_over.any()
     assert (tree.edges[:-1][is_over][:, VISITS] == 0).all()
-    assert (tree.value_sum[:-1][is_over] == 0).all()
+    mean = tree.value_sum[:-1] / tree.visits[:-1].clamp(min=1)
+    seen = is_over & (tree.visits[:-1] > 0)
+    torch.testing.assert_close(mean[seen], tree.value[:-1][seen])

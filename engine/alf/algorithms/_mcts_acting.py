@@ -70,7 +70,16 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
     * all rewards and values are those of player 0; player 1 looks for small ones;
     * what is brought to the scale from 0 to 1 is reward plus discounted value;
     * the root counts one visit before the search, so that the first choice heeds the prior;
-    * nothing is expanded beyond a state at which the model says the game is over.
+    * nothing is expanded beyond a state at which the model says the game is over; its value is
+      what the model says;
+    * the best children of a node are found anew when a path has passed it, not before the next;
+    * the bounds of the scale are those of reward plus discounted mean value, over all nodes that
+      paths have passed; the root's is without reward. ``known_value_bounds`` stay as they are;
+    * the weight of the divergence in exploration policies is that of pUCT divided by ``sqrt(N)``,
+      N the visits of the node;
+    * the children of a node that are expanded at once count as one visit each, all of the value
+      that the prior expects of them. With ``expand_all_children`` their discounted values widen the
+      bounds without their rewards, as in ALF.
 
     Of a dictionary observation three entries are used if they are there: ``valid_action_mask``
     (bool [B, K], the actions allowed now), ``steps`` (moves made in this game; else they are
@@ -114,8 +123,9 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
         exploration_policy_type: "rkl" or "kl", see `calculate_exploration_policy` and
             `calculate_kl_exploration_policy`.
         max_unroll_length: largest depth of a tree.
-        num_parallel_sims: paths in each tree at a time; must divide ``num_simulations``. Each next
-            path sees the visits of those before, but not yet their values.
+        num_parallel_sims: paths in each tree at a time; must divide ``num_simulations``. Of paths
+            that are the same so far each takes the next best child, where the visits of the better
+            ones, but not yet their values, are known. Not with ``expand_all_children``.
     """
 
     def __init__(
@@ -162,6 +172,8 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
                 f"root_exploration_fraction={root_exploration_fraction} has to be within [0, 1], "
                 f"learn_policy_temperature={learn_policy_temperature} positive"
             )
+        if nest.is_nested(action_spec):
+            raise ValueError(f"{name}: a search needs one action, its action_spec is {action_spec}")
         if reward_spec.numel != 1:
             raise ValueError(f"{name}: a search needs one reward, its reward_spec is {reward_spec}")
         settings = SearchSettings(
@@ -290,8 +302,10 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
         choice, sampler_state = self._draw(acting, temperature, sampler, state)
         learned = explored if self._learn_with_exploration_policy else visited
         learned = _tempered(learned, self._learn_policy_temperature).softmax(dim=1)
-        child = tree.edges[roots, CHILD].gather(1, choice.unsqueeze(1)).squeeze(1).long()
-        reward = torch.where(child > 0, tree.reward[roots + child.clamp(min=0)], 0.0)
+        reward = ()
+        if noisy:
+            child = tree.edges[roots, CHILD].gather(1, choice.unsqueeze(1)).squeeze(1).long()
+            reward = torch.where(child > 0, tree.reward[roots + child.clamp(min=0)], 0.0)
         return AlgStep(
             output=self._action(tree.action_of(roots, choice)),
             state=MCTSState(
@@ -332,8 +346,8 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
                 )
             # Where nothing is allowed (the game is over) anything is.
             forbidden = ~allowed & allowed.any(dim=1, keepdim=True)
+            # As in ALF what is left does not sum to one.
             prior = torch.where(forbidden, 0.0, prior + 1e-20)
-            prior = prior / prior.sum(dim=1, keepdim=True)
         if noisy and self._root_exploration_fraction > 0 and self._root_dirichlet_alpha > 0:
             noise = _dirichlet(self._root_dirichlet_alpha, prior, forbidden)
             prior = torch.lerp(prior, noise, self._root_exploration_fraction)

@@ -74,26 +74,26 @@ def exploration_constants(counts: Tensor, pb_c_init: float, pb_c_base: float) ->
 def fill_unexpanded(
     score: Tensor, known: Tensor, unexpanded: float | str, parent_score: Tensor | None
 ) -> Tensor:
-    """Value scores [N, K] with those of unexpanded children filled in.
+    """Value scores [..., K] with those of unexpanded children filled in.
 
     Args:
-        score: [N, K], in [0, 1], of the expanded children.
-        known: [N, K], bool, which children are expanded.
+        score: [..., K], in [0, 1], of the expanded children.
+        known: [..., K], bool, which children are expanded.
         unexpanded: a number, or one of ``UNEXPANDED_SCORES``.
-        parent_score: [N], for "mean_with_parent".
+        parent_score: [...], for "mean_with_parent".
     """
     if not isinstance(unexpanded, str):
         return score.masked_fill(~known, unexpanded)
     if unexpanded == "max":
-        fill = torch.where(known, score, 0.0).amax(dim=1, keepdim=True)
+        fill = torch.where(known, score, 0.0).amax(dim=-1, keepdim=True)
     elif unexpanded in ("min", "none"):
-        fill = torch.where(known, score, 1.0).amin(dim=1, keepdim=True)
+        fill = torch.where(known, score, 1.0).amin(dim=-1, keepdim=True)
     else:
-        total = torch.where(known, score, 0.0).sum(dim=1, keepdim=True)
-        count = known.sum(dim=1, keepdim=True)
+        total = torch.where(known, score, 0.0).sum(dim=-1, keepdim=True)
+        count = known.sum(dim=-1, keepdim=True)
         if unexpanded == "mean_with_parent":
             assert parent_score is not None
-            total, count = total + parent_score.unsqueeze(1), count + 1
+            total, count = total + parent_score.unsqueeze(-1), count + 1
         fill = total / count.clamp(min=1)
     return torch.where(known, score, fill)
 

@@ -68,27 +68,38 @@ class Search:
         self._settings = settings
         self._has_forbidden = forbidden is not None
         self.tree = plant(
-            output, settings.num_nodes(K), to_play, settings.known_value_bounds, forbidden
+            output,
+            settings.num_nodes(K),
+            settings.num_parallel_sims,
+            to_play,
+            settings.known_value_bounds,
+            forbidden,
         )
-        self._note(output.value.unsqueeze(1))
         device = output.value.device
         self._roots = self.tree.roots
         self._next = 1  # the first row of each tree that is not used yet
-        counts = torch.arange(settings.num_simulations * K + K + 2, device=device, dtype=dtype)
+        self._update_scale()
+        size = settings.num_simulations * K + K + 2 + settings.num_parallel_sims
+        counts = torch.arange(size, device=device, dtype=dtype)
         constants = policies.exploration_constants(counts, settings.pb_c_init, settings.pb_c_base)
         below = counts - 1 if settings.ucb_parent_visit_count_minus_one else counts
         # By the visits of a parent: the factor of prior / (1 + visits), and the weight of the
-        # divergence (Grill et al., eq. 8).
+        # divergence, which falls as that of Grill et al. does (eq. 8, where the denominator has
+        # the number of actions too).
         self._ucb_factor = constants * below.clamp(min=0).sqrt()
-        self._policy_weight = constants * counts.sqrt() / (K + counts)
+        self._policy_weight = constants / counts.clamp(min=1).sqrt()
 
     def run(self) -> Tree:
         """The trees after all simulations."""
         s = self._settings
+        roots = self._roots.reshape(-1, 1, 1)
         if s.expand_all_children or s.expand_all_root_children:
-            roots = self._roots.reshape(-1, 1, 1)
             paths = Paths(roots, roots[..., :0], torch.zeros_like(roots[..., 0]))
             self._expand_all(paths, paths.length == 0)
+            children = self._roots.unsqueeze(1) + torch.arange(1, self._next, device=roots.device)
+            self._choose_best(children, torch.ones_like(children[0]))
+        else:
+            self._choose_best(roots[..., 0], torch.zeros_like(roots[0, 0]))
         for _ in range(s.num_simulations // s.num_parallel_sims):
             self._simulate()
         return self.tree
@@ -96,9 +107,7 @@ class Search:
     def _simulate(self) -> None:
         paths = self._go_down()
         if self._settings.expand_all_children:
-            leaf = paths.leaf
-            again = (leaf.unsqueeze(2) == leaf.unsqueeze(1)).tril(-1).any(dim=2)
-            self._expand_all(paths, ~again & ~self.tree.is_end[leaf])
+            self._expand_all(paths, ~self.tree.is_end[paths.leaf])
         else:
             self._expand_leaves(paths)
 
@@ -110,121 +119,125 @@ class Search:
     # ---- down -----------------------------------------------------------------------------------
 
     def _go_down(self) -> Paths:
-        """The paths of one simulation."""
-        ways = [self._descend(self._next + j) for j in range(self._settings.num_parallel_sims)]
-        if len(ways) == 1:
-            nodes, choices = (torch.stack(x, dim=-1).unsqueeze(1) for x in ways[0])
-        else:
-            depth = max(len(choices) for _, choices in ways)
-            for nodes, choices in ways:
-                missing = depth - len(choices)
-                nodes += [torch.full_like(self._roots, self.tree.nowhere)] * missing
-                choices += [torch.zeros_like(self._roots)] * missing
-            nodes, choices = (
-                torch.stack([torch.stack(way[i], dim=-1) for way in ways], dim=1) for i in (0, 1)
-            )
-        return Paths(nodes, choices, (nodes[..., 1:] != self.tree.nowhere).sum(dim=-1))
+        """The paths of one simulation, along the best children.
 
-    def _descend(self, slot: int) -> tuple[list[Tensor], list[Tensor]]:
-        """One path down each tree.
-
-        Visits are counted on the way, so that the next of parallel paths sees this one: where both
-        come to the same node it goes on to the next best child. If that is not expanded yet, and
-        the same one, both end there.
-
-        Args:
-            slot: the row in each tree for a new node.
-
-        Returns:
-            Nodes [B] at each depth, the root first; and the children [B] chosen between them.
-            A path that has ended goes on nowhere.
+        Of paths that have been the same so far each takes the next best child of their last node.
+        Where they choose the same child, and it is not expanded yet, they end at one new node.
+        A path that has ended goes on nowhere.
         """
-        tree, K = self.tree, self.tree.num_children
-        flat_edges = tree.edges.view(-1)
-        node = self._roots
+        tree, K, k = self.tree, self.tree.num_children, self._settings.num_parallel_sims
+        flat_edges, flat_best = tree.edges.view(-1), tree.best.view(-1)
+        roots = self._roots.unsqueeze(1)
+        node, nodes, choices = roots.expand(-1, k), [roots.expand(-1, k)], []
         going = torch.ones_like(node, dtype=torch.bool)
-        nodes, choices = [node], []
         while True:
-            edges = tree.edges.index_select(0, node)
-            choice = self._choose(node, edges, len(choices))
-            child = edges[:, CHILD].gather(1, choice.unsqueeze(1)).squeeze(1)
+            choice = flat_best[node * k + self._ranks(node)]
+            at = node * (4 * K) + choice  # CHILD comes first
+            child = flat_edges[at]
             is_new = child < 0
-            child = child.masked_fill(is_new, slot)
-            at = node * (4 * K) + choice
-            flat_edges.index_copy_(0, at, child)
-            child = child.long()
-            flat_edges.index_add_(0, at + VISITS * K, going.to(flat_edges.dtype))
-            node = (self._roots + child).masked_fill(~going, tree.nowhere)
+            child = torch.where(is_new, self._next + _first_same(at), child.long())
+            flat_edges.index_copy_(0, at.view(-1), child.view(-1).to(flat_edges.dtype))
+            node = (roots + child).masked_fill(~going, tree.nowhere)
             nodes.append(node)
             choices.append(choice)
-            going = going & ~self._stops(node, child, is_new)
+            going = going & ~self._stops(node, is_new)
             # A loop over depth as long as any path goes on; this is the only look at a tensor.
             if not bool(going.any()):
-                return nodes, choices
+                break
             node = node.masked_fill(~going, tree.nowhere)
+        path = torch.stack(nodes, dim=-1)
+        length = (path[..., 1:] != tree.nowhere).sum(dim=-1)
+        return Paths(path, torch.stack(choices, dim=-1), length)
 
-    def _stops(self, node: Tensor, child: Tensor, is_new: Tensor) -> Tensor:
-        """[B], whether a path ends at ``node``."""
+    def _ranks(self, node: Tensor) -> Tensor:
+        """Which of the best children of ``node`` [B, k] each path takes, [B, k]."""
+        k = node.shape[1]
+        if k == 1:
+            return torch.zeros_like(node)
+        if self._settings.by_policy:  # drawn independently for each path
+            return torch.arange(k, device=node.device).expand_as(node)
+        return (node.unsqueeze(2) == node.unsqueeze(1)).tril(-1).sum(dim=2)
+
+    def _stops(self, node: Tensor, is_new: Tensor) -> Tensor:
+        """Bool like ``node``, whether a path ends there."""
         is_end = self.tree.is_end[node]
         if self._settings.expand_all_children:
             return is_end | ~self.tree.has_children[node]
-        if self._settings.num_parallel_sims > 1:
-            return is_end | (child >= self._next)
         return is_end | is_new
 
-    def _choose(self, node: Tensor, edges: Tensor, depth: int) -> Tensor:
-        """The child [B] to go to from ``node`` [B], whose edges are [B, 4, K]."""
-        s = self._settings
-        visits, prior = edges[:, VISITS], edges[:, PRIOR]
-        score, known = self._value_scores(node, edges, depth)
-        count = visits.sum(dim=1).long() + 1
+    # ---- choosing -------------------------------------------------------------------------------
+
+    def _choose_best(self, nodes: Tensor, depth: Tensor) -> None:
+        """Find anew the best children of nodes, which the next paths will take.
+
+        They are found when the values below a node change, not when a path comes by: the bounds of
+        the values may have changed meanwhile without effect on a node that no path has passed.
+
+        The second best child is the best one if the visits of the best child and of the node were
+        one more, and so on: the same child can be among them more than once.
+
+        Args:
+            nodes: [B, n].
+            depth: [n], their depth.
+        """
+        s, tree = self._settings, self.tree
+        edges = tree.edges[nodes]  # [B, n, 4, K]
+        visits, prior = edges[..., VISITS, :], edges[..., PRIOR, :]
+        score, known = self._value_scores(nodes, edges, depth)
+        count = tree.visits[nodes].long()
         if s.by_policy:
-            weight = self._policy_weight.index_select(0, count).unsqueeze(1)
+            weight = self._policy_weight[count].view(-1, 1)
+            score, prior, known = (x.flatten(0, 1) for x in (score, prior, known))
             p = self._policy(score, prior, weight, known)
-            return torch.multinomial(p, 1).squeeze(1)
-        factor = self._ucb_factor.index_select(0, count).unsqueeze(1)
-        ucb = torch.addcdiv(score, prior * factor, 1 + visits)
+            drawn = torch.multinomial(p, s.num_parallel_sims, replacement=True)
+            tree.best[nodes] = drawn.view(*nodes.shape, -1)
+            return
         if s.ucb_break_tie_eps > 0:
-            ucb = ucb + s.ucb_break_tie_eps * torch.rand_like(ucb)
+            score = score + s.ucb_break_tie_eps * torch.rand_like(score)
         if self._has_forbidden:
-            ucb = ucb.masked_fill(edges[:, CHILD] == FORBIDDEN, -torch.inf)
-        return ucb.argmax(dim=1)
+            score = score.masked_fill(edges[..., CHILD, :] == FORBIDDEN, -torch.inf)
+        best = []
+        for i in range(s.num_parallel_sims):
+            factor = self._ucb_factor[count + i].unsqueeze(-1)
+            best.append(torch.addcdiv(score, prior * factor, 1 + visits).argmax(dim=-1))
+            if i + 1 < s.num_parallel_sims:
+                visits = visits.scatter_add(
+                    -1, best[-1].unsqueeze(-1), torch.ones_like(visits[..., :1])
+                )
+        tree.best[nodes] = torch.stack(best, dim=-1)
 
     def _policy(self, score: Tensor, prior: Tensor, weight: Tensor, known: Tensor) -> Tensor:
         if self._settings.unexpanded_value_score == "none":
             return policies.policy_of_known(self._settings.policy, score, prior, weight, known)
         return self._settings.policy(score, prior, weight)[0]
 
-    def _value_scores(self, node: Tensor, edges: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-        """Values [B, K] of the children on a scale from 0 to 1, for the player whose turn it is.
+    def _value_scores(self, nodes: Tensor, edges: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [B, n, K] of the children on a scale from 0 to 1, for the player whose turn it is.
 
-        Also which of them are expanded, bool [B, K].
+        Also which of them are expanded, bool [B, n, K].
         """
         s, tree = self._settings, self.tree
-        child = edges[:, CHILD]
-        known = child >= 0
-        if s.num_parallel_sims > 1:
-            known = known & (child < self._next)
+        known = edges[..., CHILD, :] >= 0
         bottom, scale = self._scale(depth)
-        score = (edges[:, Q] - bottom) * scale
+        score = (edges[..., Q, :] - bottom) * scale
         parent = None
         if s.unexpanded_value_score == "mean_with_parent":
-            mean = tree.value_sum[node] / tree.visits[node].clamp(min=1)
-            parent = ((mean.unsqueeze(1) - bottom) * scale).squeeze(1).clamp(0, 1)
+            mean = tree.value_sum[nodes] / tree.visits[nodes].clamp(min=1)
+            parent = ((mean.unsqueeze(-1) - bottom) * scale).squeeze(-1).clamp(0, 1)
         return policies.fill_unexpanded(score, known, s.unexpanded_value_score, parent), known
 
-    def _scale(self, depth: int) -> tuple[Tensor, Tensor]:
-        """What is worth nothing [B, 1] to who plays at this depth, and the scale [B, 1] to [0, 1].
+    def _scale(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """What is worth nothing [B, n, 1] to who plays at depth [n], and the scale to [0, 1].
 
         To player 1 everything is worth as much less as it is worth more to player 0.
         """
         tree = self.tree
-        scale, bottom = self._scale_now, tree.low
+        bottom, scale = (x.view(-1, 1, 1) for x in (tree.low, self._scale_now))
         if tree.to_play is not None:
-            is_second = (tree.to_play + depth) % 2 == 1
-            bottom = torch.where(is_second, tree.high, bottom)
+            is_second = ((tree.to_play.unsqueeze(1) + depth) % 2 == 1).unsqueeze(-1)
+            bottom = torch.where(is_second, tree.high.view(-1, 1, 1), bottom)
             scale = torch.where(is_second, -scale, scale)
-        return bottom.unsqueeze(1), scale.unsqueeze(1)
+        return bottom, scale
 
     # ---- beyond ---------------------------------------------------------------------------------
 
@@ -234,48 +247,61 @@ class Search:
         leaf, last = paths.leaf, (paths.length - 1).unsqueeze(-1)
         parent = paths.nodes.gather(-1, last)
         choice = paths.choices.gather(-1, last)
-        is_new = leaf == self._rows(k)
-        # Where a path has ended at an old node the model is asked in vain.
-        rows = leaf.masked_fill(~is_new, tree.nowhere)
+        # Where a path has ended at an old node, or at the new one of another, the model is asked in
+        # vain.
+        rows = torch.where(leaf == self._rows(k), leaf, tree.nowhere)
         self._ask(rows.view(-1), parent.view(-1), choice.view(-1), paths.length.view(-1))
         self._next += k
         value = tree.value[leaf]
-        self._hand_up(paths, value, torch.ones_like(value), is_new)
+        self._hand_up(paths, value, torch.ones_like(value))
+        self._choose_best_of(paths)
 
     def _expand_all(self, paths: Paths, expands: Tensor) -> None:
         """Let the model say what all children of the last nodes of paths are.
 
+        They count as one visit each, all of the value that the prior expects of them.
+
         Args:
-            expands: [B, k], bool; elsewhere the path only hands up the value of its last node.
+            expands: [B, 1], bool; elsewhere the path only hands up the value of its last node.
         """
         tree, s, K, leaf = self.tree, self._settings, self.tree.num_children, paths.leaf
-        B, k = leaf.shape
-        each = torch.arange(K, device=leaf.device)
-        child = self._next + torch.arange(k, device=leaf.device).unsqueeze(1) * K + each  # [k, K]
+        B = leaf.shape[0]
+        choice = torch.arange(K, device=leaf.device)
+        child = (self._next + choice).expand(B, 1, K)
         slot = self._roots.reshape(B, 1, 1) + child
         rows = torch.where(expands.unsqueeze(-1), slot, tree.nowhere)
-        parent, depth = (x.unsqueeze(-1).expand(B, k, K) for x in (leaf, paths.length + 1))
-        choice = each.expand(B, k, K)
-        self._ask(rows.view(-1), parent.reshape(-1), choice.reshape(-1), depth.reshape(-1))
-        self._next += k * K
+        parent, depth = (x.unsqueeze(-1).expand(B, 1, K) for x in (leaf, paths.length + 1))
+        self._ask(
+            rows.view(-1),
+            parent.reshape(-1),
+            choice.expand(B, 1, K).reshape(-1),
+            depth.reshape(-1),
+        )
+        self._next += K
 
-        q = tree.reward[slot] + s.discount * tree.value[slot]
+        value = tree.value[slot]
+        q = tree.reward[slot] + s.discount * value
         forbidden = tree.edges[leaf, CHILD] == FORBIDDEN
         taken = ~forbidden & expands.unsqueeze(-1)
         at = torch.where(expands, leaf, tree.nowhere)
+        tree.value_sum[rows] = value
+        tree.visits[rows] = 1.0
         tree.edges[at, CHILD] = torch.where(forbidden, FORBIDDEN, child.to(q.dtype))
         tree.edges[at, VISITS] = taken.to(q.dtype)
         tree.edges[at, Q] = q
         tree.has_children[at] = True
         tree.has_children[tree.nowhere] = False
-        self._note(torch.where(taken, q, torch.nan))
-        total = torch.where(taken, q, 0.0).sum(dim=-1)
+        if s.expand_all_children:
+            # As ALF has it: without the rewards.
+            self._note(torch.where(taken, s.discount * value, torch.nan))
+        prior = tree.edges[leaf, PRIOR]
+        expected = (prior * q).sum(dim=-1) / prior.sum(dim=-1)
         self._hand_up(
             paths,
-            torch.where(expands, total, tree.value[leaf]),
+            torch.where(expands, expected, tree.value[leaf]),
             torch.where(expands, taken.sum(dim=-1).to(q.dtype), 1.0),
-            torch.zeros_like(expands),
         )
+        self._choose_best_of(paths)
 
     def _ask(self, rows: Tensor, parent: Tensor, choice: Tensor, length: Tensor) -> None:
         """Ask the model for new nodes, all [P]; ``length`` is their depth."""
@@ -288,54 +314,61 @@ class Search:
 
     # ---- up -------------------------------------------------------------------------------------
 
-    def _hand_up(self, paths: Paths, total: Tensor, weight: Tensor, is_new: Tensor) -> None:
+    def _hand_up(self, paths: Paths, value: Tensor, weight: Tensor) -> None:
         """Add what was found at the ends of paths to the nodes on the way.
 
         Args:
-            total: [B, k], sum of the returns found at the last node.
+            value: [B, k], mean of the returns found at the last node.
             weight: [B, k], their number.
-            is_new: [B, k], bool, whether the last node has just been entered, and its value is the
-                first of its returns already.
         """
         tree, path = self.tree, paths.nodes
-        found = total.new_zeros(*path.shape[:-1], path.shape[-1] + 1)
+        found = value.new_zeros(*path.shape[:-1], path.shape[-1] + 1)
         # What is earned on the way to the root is not of this search; nowhere earns nothing.
-        found[..., 1:-1] = tree.reward[path[..., 1:]] * weight.unsqueeze(-1)
-        found.scatter_(-1, paths.length.unsqueeze(-1) + 1, total.unsqueeze(-1))
+        found[..., 1:-1] = tree.reward[path[..., 1:]]
+        found.scatter_(-1, paths.length.unsqueeze(-1) + 1, value.unsqueeze(-1))
         # G[d] = sum_{j > d} discount^(j - d - 1) found[j]
         discounts = _discounts(found.shape[-1], self._settings.discount, found)
         with torch.autocast(found.device.type, enabled=False):
-            returns = found @ discounts[:, :-1]
-        own = is_new.unsqueeze(-1) & (path == paths.leaf.unsqueeze(-1))
-        at = path.masked_fill(own, tree.nowhere).view(-1)
+            returns = (found @ discounts[:, :-1]) * weight.unsqueeze(-1)
+        at = path.reshape(-1)
         tree.value_sum.index_add_(0, at, returns.reshape(-1))
         tree.visits.index_add_(0, at, weight.unsqueeze(-1).expand_as(returns).reshape(-1))
+        tree.visits[tree.nowhere] = 0.0
         self._update_edges(paths, weight)
 
     def _update_edges(self, paths: Paths, weight: Tensor) -> None:
-        """Values of the edges on paths, and what they mean for the bounds."""
+        """Visits and values of the edges on paths, and what they mean for the bounds."""
         tree, K, path = self.tree, self.tree.num_children, paths.nodes
         mean = tree.value_sum[path] / tree.visits[path].clamp(min=1)
-        child = path[..., 1:]
-        is_on = child != tree.nowhere
-        q = tree.reward[child] + self._settings.discount * mean[..., 1:]
-        parent = path[..., :-1].masked_fill(~is_on, tree.nowhere)
+        is_on = path != tree.nowhere
+        q = tree.reward[path] + self._settings.discount * mean  # of the root: its reward is 0
+        parent = path[..., :-1].masked_fill(~is_on[..., 1:], tree.nowhere)
         at = (parent * (4 * K) + paths.choices).reshape(-1)
         flat_edges = tree.edges.view(-1)
-        flat_edges.index_copy_(0, at + Q * K, q.reshape(-1))
-        if self._settings.expand_all_children:
-            more = (weight - 1).unsqueeze(-1) * is_on
-            flat_edges.index_add_(0, at + VISITS * K, more.reshape(-1))
-        self._note(torch.cat([mean[..., :1], q.masked_fill(~is_on, torch.nan)], dim=-1))
+        flat_edges.index_copy_(0, at + Q * K, q[..., 1:].reshape(-1))
+        more = weight.unsqueeze(-1) * is_on[..., 1:]
+        flat_edges.index_add_(0, at + VISITS * K, more.reshape(-1))
+        self._note(q.masked_fill(~is_on, torch.nan))
+
+    def _choose_best_of(self, paths: Paths) -> None:
+        """Find anew the best children of all nodes on paths."""
+        B, k, size = paths.nodes.shape
+        depth = torch.arange(size, device=paths.nodes.device).expand(k, size)
+        self._choose_best(paths.nodes.reshape(B, -1), depth.reshape(-1))
 
     def _note(self, value: Tensor) -> None:
         """Widen the bounds by values [B, ...] that were found; NaN counts for nothing."""
+        if self._settings.known_value_bounds is not None:
+            return
         value = value.flatten(1)
         unknown = value.isnan()
         low = value.masked_fill(unknown, torch.inf).amin(dim=1)
         high = value.masked_fill(unknown, -torch.inf).amax(dim=1)
         self.tree.low = torch.minimum(self.tree.low, low)
         self.tree.high = torch.maximum(self.tree.high, high)
+        self._update_scale()
+
+    def _update_scale(self) -> None:
         self._scale_now = 1 / (self.tree.high - self.tree.low).clamp(
             min=self._settings.value_min_max_delta
         )
@@ -344,11 +377,18 @@ class Search:
 
     def root_policy(self) -> Tensor:
         """The exploration policy [B, K] at the roots."""
-        edges = self.tree.edges[self._roots]
-        score, known = self._value_scores(self._roots, edges, 0)
-        count = edges[:, VISITS].sum(dim=1).long() + 1
-        weight = self._policy_weight.index_select(0, count).unsqueeze(1)
-        return self._policy(score, edges[:, PRIOR], weight, known)
+        roots = self._roots.unsqueeze(1)
+        edges = self.tree.edges[roots]
+        score, known = self._value_scores(roots, edges, torch.zeros_like(roots[0]))
+        weight = self._policy_weight[self.tree.visits[roots].long()]
+        return self._policy(score.squeeze(1), edges[:, 0, PRIOR], weight, known.squeeze(1))
+
+
+def _first_same(x: Tensor) -> Tensor:
+    """The first place [B, k] in each row of x [B, k] where the same number stands."""
+    if x.shape[1] == 1:
+        return torch.zeros_like(x)
+    return (x.unsqueeze(2) == x.unsqueeze(1)).int().argmax(dim=2)
 
 
 def _discounts(size: int, discount: float, like: Tensor) -> Tensor:

@@ -38,6 +38,10 @@ class SearchSettings:
                 f"num_simulations={sims} has to be a positive multiple of "
                 f"num_parallel_sims={parallel}, which has to be positive"
             )
+        if self.expand_all_children and parallel > 1:
+            raise ValueError(
+                f"num_parallel_sims is {parallel}; allowed: 1 with expand_all_children=True"
+            )
         if self.max_unroll_length < 1:
             raise ValueError(
                 f"max_unroll_length is {self.max_unroll_length}, it must be at least 1"

@@ -18,8 +18,8 @@ class VisitSoftmaxTemperatureByMoves:
     """A temperature that depends on the steps of the episode.
 
     Args:
-        move_temperature_pairs: (moves, temperature), moves ascending: the temperature holds until
-            so many moves have been made; that of the last pair also later.
+        move_temperature_pairs: (moves, temperature), moves ascending: the temperature holds while
+            no more moves than these have been made; that of the last pair also later.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class VisitSoftmaxTemperatureByMoves:
         """Temperatures [B] after ``steps`` [B]."""
         temperature = torch.full(steps.shape, self._pairs[-1][1], device=steps.device)
         for moves, value in reversed(self._pairs):
-            temperature = torch.where(steps < moves, value, temperature)
+            temperature = torch.where(steps <= moves, value, temperature)
         return temperature
 
 

@@ -36,7 +36,8 @@ class Tree:
         has_children: [B * M + 1], bool, all children are expanded.
         actions: nest of [B * M + 1, K, ...], if actions are sampled, else ().
         model_state: nest of [B * M + 1, ...].
-        low, high: [B], bounds of the values found so far.
+        best: [B * M + 1, k], the children that the next k paths take.
+        low, high: [B], bounds of the values found so far; infinite before the first.
         to_play: [B], who is to play at the root; None with one player.
     """
 
@@ -49,6 +50,7 @@ class Tree:
     has_children: Tensor
     actions: Any
     model_state: Any
+    best: Tensor
     low: Tensor
     high: Tensor
     to_play: Tensor | None
@@ -85,16 +87,10 @@ class Tree:
             output: ``ModelOutput`` [P, ...].
             is_deepest: whether they lie so deep that they are not to be expanded.
         """
-        value, is_end = output.value.to(self.value.dtype), is_deepest
+        is_end = is_deepest
         if isinstance(output.game_over, Tensor):
-            over = output.game_over.bool()
-            is_end = over | is_deepest
-            if isinstance(output.reward, Tensor):
-                # The rewards say all about how the game ended; nothing comes after it.
-                value = value.masked_fill(over, 0.0)
-        self.value[rows] = value
-        self.value_sum[rows] = value
-        self.visits[rows] = 1.0
+            is_end = output.game_over.bool() | is_deepest
+        self.value[rows] = output.value.to(self.value.dtype)
         if isinstance(output.reward, Tensor):
             self.reward[rows] = output.reward.to(self.reward.dtype)
         self.is_end[rows] = is_end
@@ -113,6 +109,7 @@ class Tree:
 def plant(
     output: Any,
     num_nodes: int,
+    num_paths: int,
     to_play: Tensor | None,
     known_value_bounds: tuple[float, float] | None,
     forbidden: Tensor | None,
@@ -122,6 +119,7 @@ def plant(
     Args:
         output: ``ModelOutput`` [B, ...] of the roots.
         num_nodes: M.
+        num_paths: k, paths at a time.
         to_play: [B], 0 or 1; None with one player.
         known_value_bounds: values that are possible; None if not known.
         forbidden: [B, K], bool, actions that cannot be taken at the root; None for none.
@@ -134,9 +132,7 @@ def plant(
         return x.new_zeros((size, *x.shape[1:]))
 
     numbers = value.new_zeros((4, size))
-    low, high = value.clone(), value.clone()
-    if known_value_bounds is not None:
-        low, high = low.clamp(max=known_value_bounds[0]), high.clamp(min=known_value_bounds[1])
+    low, high = known_value_bounds or (torch.inf, -torch.inf)
     tree = Tree(
         edges=value.new_zeros((size, 4, K)),
         value_sum=numbers[0],
@@ -147,8 +143,9 @@ def plant(
         has_children=torch.zeros(size, dtype=torch.bool, device=value.device),
         actions=nest.map_structure(room, output.actions),
         model_state=nest.map_structure(room, output.state),
-        low=low,
-        high=high,
+        best=torch.zeros((size, num_paths), dtype=torch.int64, device=value.device),
+        low=torch.full_like(value, low),
+        high=torch.full_like(value, high),
         to_play=to_play,
     )
     tree.edges[:, CHILD] = UNEXPANDED
@@ -156,6 +153,8 @@ def plant(
     tree.is_end[tree.nowhere] = True
     # At the root the game is going on, whatever the model says, and no reward is to come for it.
     tree.write(tree.roots, output._replace(game_over=(), reward=()), is_deepest=False)
+    tree.value_sum[tree.roots] = value
+    tree.visits[tree.roots] = 1.0
     if forbidden is not None:
         tree.edges[tree.roots, CHILD] = torch.where(forbidden, FORBIDDEN, UNEXPANDED).to(
             value.dtype
