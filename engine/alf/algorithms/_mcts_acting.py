@@ -312,7 +312,7 @@ class MCTSAlgorithm(OffPolicyAlgorithm):
                 steps=steps + 1,
                 pred_state=root.state.pred_state if self._keep_model_pred_state else (),
                 action_sampler_state=sampler_state,
-                next_predicted_reward=reward if noisy else (),
+                next_predicted_reward=reward,
             ),
             info=MCTSInfo(
                 candidate_actions=root.actions,
