@@ -2,9 +2,12 @@
 
 import logging
 import os
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+import torch
 from absl import logging as absl_logging
 from hypothesis import settings
 
@@ -27,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
         alf_rules.narrow()
         os.environ.update(alf_rules.environment())
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Each test draws the same numbers, whichever ones ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 (what draws from it is tested)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
