@@ -45,7 +45,7 @@ _PUBLIC = {
     "SPlaTESLevel": "skills.splates_level",
     "SacLevel": "levels.sac_level",
     "ShortestPath": "goals.goal",
-    "SkillInput": "skills.skill_level",
+    "SkillInput": "skills.records",
     "SkillLevel": "skills.skill_level",
     "SkillOptions": "skills.options",
     "SkillTDMPC2Algorithm": "tdmpc2.skill_tdmpc2",

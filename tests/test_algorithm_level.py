@@ -58,6 +58,7 @@ def _losses(algorithm: Any, observation: Any, action: torch.Tensor) -> tuple[flo
     if hasattr(info, "action"):
         info = info._replace(action=action)
     torch.manual_seed(6)
+    steps, info = algorithm.preprocess_experience(steps, info, ())
     train = algorithm.train_step(steps, state, info)
     loss = algorithm.calc_loss(_as_time_major(train.info))
     algorithm.update_with_gradient(loss)

@@ -1,4 +1,4 @@
-"""Imports in the plugin go one way down; only what runs at import time counts."""
+"""Imports in the plugin go one way down, those inside functions included."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import graphlib
 from collections.abc import Iterator
 
+import alf_layered
 from tests.runs import REPOSITORY
 
 PACKAGE = "alf_layered"
@@ -32,8 +33,8 @@ FLOORS = (
     {"predictors"},
     {"hierarchy.level", "hierarchy.training", "hierarchy.on_policy"},
     {"goals"},
-    {"levels", "tdmpc2"},
-    {"planning"},
+    {"levels"},
+    {"tdmpc2", "planning"},
     {"skills"},
     {"hierarchy"},
     {"plots"},
@@ -43,22 +44,18 @@ FLOORS = (
 # nothing of it imports them.
 APART = "environments"
 
-# (importing module, imported module): why it may go up.
-EXCEPTIONS: dict[tuple[str, str], str] = {}
 
-
-def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """What runs when a module is imported, the branches of `if` and `try` included."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If):
-            if ast.unparse(statement.test) not in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-                yield from statements(statement.body)
-            yield from statements(statement.orelse)
-        elif isinstance(statement, ast.Try):
-            yield from statements(statement.body + statement.orelse + statement.finalbody)
-            for handler in statement.handlers:
-                yield from statements(handler.body)
+def imports_of(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Every import of a module, those inside functions too; not those for a type checker alone."""
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            stack += node.orelse
+        else:
+            stack += ast.iter_child_nodes(node)
 
 
 def import_graph() -> dict[str, set[str]]:
@@ -70,10 +67,10 @@ def import_graph() -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for module, path in files.items():
         names = set()
-        for statement in statements(ast.parse(path.read_text(encoding="utf-8")).body):
+        for statement in imports_of(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(statement, ast.Import):
                 names |= {alias.name for alias in statement.names}
-            elif isinstance(statement, ast.ImportFrom):
+            else:
                 assert statement.level == 0, f"{module} has a relative import"
                 for alias in statement.names:
                     full = f"{statement.module}.{alias.name}"
@@ -106,6 +103,16 @@ def test_no_module_of_the_plugin_imports_itself_through_others():
     assert list(graphlib.TopologicalSorter(import_graph()).static_order())
 
 
+def test_no_folder_of_one_floor_imports_another_one_that_imports_it():
+    folders: dict[str, set[str]] = {}
+    for module, targets in import_graph().items():
+        for imported in targets:
+            one, other = (part(m).split(".")[0] for m in (module, imported))
+            if one != other and "hierarchy" not in (one, other):  # it has rows on several floors
+                folders.setdefault(one, set()).add(other)
+    assert list(graphlib.TopologicalSorter(folders).static_order())
+
+
 def test_imports_in_the_plugin_go_down():
     upward = {
         (module, imported)
@@ -113,10 +120,18 @@ def test_imports_in_the_plugin_go_down():
         for imported in targets
         if not apart(module) and not apart(imported) and floor(imported) > floor(module)
     }
-    assert upward == EXCEPTIONS.keys()
+    assert upward == set()
 
 
-def test_environments_stand_apart():
+def test_the_public_names_are_where_the_package_says():
+    """They are imported lazily: the table is what a floor above all others would import."""
+    missing = [name for name in alf_layered.__all__ if not hasattr(alf_layered, name)]
+    assert missing == []
+    top = {floor(f"{PACKAGE}.{path}") for path in alf_layered._PUBLIC.values()}
+    assert max(top) < len(FLOORS)
+
+
+def test_simulators_stand_apart():
     crossing = {
         (module, imported)
         for module, targets in import_graph().items()
@@ -124,3 +139,23 @@ def test_environments_stand_apart():
         if apart(module) != apart(imported) and part(imported) != "allowed"
     }
     assert crossing == set()
+
+
+def test_no_function_imports_from_the_plugin():
+    """An import inside a function hides a circle; only extras, such as matplotlib, are late."""
+    late = [
+        f"{path.name}: {ast.unparse(inner)}"
+        for path in (REPOSITORY / PACKAGE).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+        if (
+            isinstance(inner, ast.Import | ast.ImportFrom)
+            and any(name in ast.unparse(inner).split() for name in ("alf", PACKAGE))
+        )
+        or (
+            isinstance(inner, ast.ImportFrom)
+            and str(inner.module).split(".")[0] in ("alf", PACKAGE)
+        )
+    ]
+    assert late == []

@@ -103,9 +103,7 @@ def _reaching(ctor: Any, hindsight: float, joint_end: Any) -> Any:
 
 def _prepared(level: Any, spans: tuple[Any, Any, Any]) -> Any:
     steps, info, where = spans
-    return level.preprocess_experience(
-        steps, info, where._replace(replay_buffer=level._replay_buffer)
-    )[0]
+    return level._judged(steps, info, where._replace(replay_buffer=level._replay_buffer))[0]
 
 
 @BOTH

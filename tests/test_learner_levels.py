@@ -175,7 +175,8 @@ def test_actor_critic_is_trained_on_what_it_did() -> None:
     state = level.get_initial_train_state(100)
     info = level.rollout_step(step, state).info
     did = torch.arange(100) % 2
-    trained = level.train_step(step, state, info._replace(action=did)).info
+    seen, info = level.preprocess_experience(step, info._replace(action=did), ())
+    trained = level.train_step(seen, state, info).info
     assert trained.action.equal(did)
 
 

@@ -19,7 +19,8 @@ from alf_layered import (
     TDMPC2Settings,
     WorldModelSettings,
 )
-from alf_layered.skills.skill_level import SkillInput, SkillLevel
+from alf_layered.skills.records import SkillInput
+from alf_layered.skills.skill_level import SkillLevel
 from alf_layered.tdmpc2 import planning, skill_tdmpc2
 from alf_layered.tdmpc2.planning import plan_value, policy_plans
 from alf_layered.tdmpc2.skill_tdmpc2 import SkillTDMPC2Algorithm, by_end, skill_plan_value

@@ -122,7 +122,7 @@ def test_spans_are_as_long_as_the_horizon_and_episodes_may_be_shorter() -> None:
     assert level.training_options.mini_batch_length == 4
     _fill(level, [FIRST, LAST, FIRST, LAST, FIRST])
     batch, _ = level._replay_buffer.get_batch(50, 4)
-    seen = level._seen(batch.time_step)
+    seen = level._seen(batch.time_step, ())
     info = level.train_step(seen, (), ()).info
     info = type(info)(*(_time_first(x) for x in info))
     spans = level.algorithm.spans(info)

@@ -24,7 +24,6 @@ from alf.algorithms.trac_algorithm import TracAlgorithm
 from alf_layered.goals.goal import Goal
 from alf_layered.hierarchy.on_policy import OnPolicyOptions
 from alf_layered.hierarchy.training import TrainingOptions
-from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 
 _NO_LEVELS = {
     DynamicActionRepeatAgent: (
@@ -129,8 +128,8 @@ def _is_search(module: Any) -> bool:
 def _gammas(module: Any) -> list[float]:
     if isinstance(module, MCTSAlgorithm):
         return [float(module.discount)]
-    if isinstance(module, TDMPC2Algorithm):
-        return [module.gamma]
+    if getattr(module, "tells_gamma", False):
+        return [float(module.gamma)]
     if not isinstance(module, (TDLoss, TAACTDLoss, ActorCriticLoss)):
         return []
     # Losses keep single precision: 0.98 comes back as 0.980000019
@@ -169,7 +168,7 @@ def check_learns_from_replay(algorithm: Algorithm, *, level: str, why: str) -> N
 def check_training(
     training: TrainingOptions | None, algorithm: Algorithm, goal: Goal | None, *, level: str
 ) -> None:
-    """Learners that know only what the present policy did learn in rounds, and no others do.
+    """On-policy learners need `OnPolicyOptions`; all others `TrainingOptions`.
 
     Raises:
         ValueError: the algorithm cannot learn as `training` says.

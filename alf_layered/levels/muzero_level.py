@@ -12,7 +12,7 @@ import alf
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.data_transformer import SimpleDataTransformer
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
-from alf.data_structures import AlgStep, TimeStep
+from alf.data_structures import TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.goals.goal import Goal
@@ -128,13 +128,3 @@ class MuzeroLevel(AlgorithmLevel):
         """The algorithm multiplies the discount by its own: the product is `gamma^k`."""
         step = super().arrive(step)
         return step._replace(discount=step.discount * self._discount_scale)
-
-    def preprocess_experience(
-        self, root_inputs: TimeStep, rollout_info: Nest, batch_info: Nest
-    ) -> tuple[TimeStep, Nest]:
-        return self._algorithm.preprocess_experience(
-            self._seen(root_inputs), rollout_info, batch_info
-        )
-
-    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
-        return self._algorithm.train_step(inputs, state, rollout_info)

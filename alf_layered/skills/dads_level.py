@@ -14,8 +14,9 @@ from alf_layered.allowed import AT_LEAST_1, UNIT, checked
 from alf_layered.levels.default_sac import default_sac
 from alf_layered.skills.information import skill_information
 from alf_layered.skills.options import SkillOptions
+from alf_layered.skills.records import SkillRows
 from alf_layered.skills.rewards import clipped
-from alf_layered.skills.skill_level import SkillLevel, SkillRows
+from alf_layered.skills.skill_level import SkillLevel
 
 
 @alf.configurable

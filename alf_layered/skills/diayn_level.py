@@ -20,8 +20,9 @@ from alf_layered.hierarchy.transitions import is_outcome, reached
 from alf_layered.levels.default_sac import default_sac
 from alf_layered.skills.discriminator import Discriminator
 from alf_layered.skills.options import SkillOptions
+from alf_layered.skills.records import SkillInfo, SkillRows
 from alf_layered.skills.rewards import clipped, diayn
-from alf_layered.skills.skill_level import SkillInfo, SkillLevel, SkillRows
+from alf_layered.skills.skill_level import SkillLevel
 
 Nest = Any
 

@@ -8,90 +8,39 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import alf
 from alf.algorithms.algorithm import Algorithm
-from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
+from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf.utils import dist_utils
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, SHARE, checked
-from alf_layered.hierarchy.bounds import Bounds
-from alf_layered.hierarchy.constructors import called_by, check_constructor
+from alf_layered.hierarchy.constructors import called_by
 from alf_layered.hierarchy.level import Level, LevelObservation
 from alf_layered.hierarchy.on_policy import check_replays
 from alf_layered.hierarchy.rows import on_rows, where_rows
 from alf_layered.hierarchy.training import TrainingOptions
 from alf_layered.hierarchy.transitions import is_transition, reached
-from alf_layered.levels.default_sac import level_sac
-from alf_layered.levels.fixed_actions import check_bounded, uniform_actions, with_decision
-from alf_layered.levels.learner_checks import (
-    agreed_gamma,
-    check_is_for_levels,
-    check_learns_from_replay,
-)
-from alf_layered.networks.flat_observation import flat_spec, flatten_observation
+from alf_layered.levels.learner_checks import check_learns_from_replay
+from alf_layered.levels.learner_level import LearnerLevel
 from alf_layered.planning.planner_level import PlannerLevel
 from alf_layered.skills.after_skill import with_what_follows
 from alf_layered.skills.options import SkillOptions
 from alf_layered.skills.priors import SkillPrior, prior_of
+from alf_layered.skills.records import SkillInfo, SkillInput, SkillRows, SkillState
 from alf_layered.skills.reward_scale import RewardScale
 from alf_layered.skills.schedules import value_at
 from alf_layered.tdmpc2.settings import TDMPC2Settings
 
 Nest = Any
 
-SkillInput = namedtuple("SkillInput", ["skill", "start", "time"], default_value=())
-SkillInput.__doc__ = """What a skill's decisions depend on besides the observation.
-
-Fields:
-    skill: `[B, ...]`, the level's input.
-    start: `[B, S]`, where the skill began, or how far it has come since; or `()`.
-    time: `[B]`, share of its duration that has passed; or `()`.
-"""
-
-SkillState = namedtuple("SkillState", ["algorithm", "start", "step"], default_value=())
-SkillState.__doc__ = """What is remembered of an environment.
-
-Fields:
-    algorithm: the algorithm's own state.
-    start: what the level above observed where the skill began, `[B, ...]`. It is encoded when it is
-        needed, because encoders are learned.
-    step: `[B]`, int64, decisions of the skill so far.
-"""
-
-SkillInfo = namedtuple("SkillInfo", ["algorithm", "start", "step"], default_value=())
-SkillInfo.__doc__ = """What is stored with a decision: the `SkillState` that it was made in, with
-the own info of the algorithm instead of its state."""
-
-
-class SkillRows(NamedTuple):
-    """Decisions whose reward is asked for.
-
-    Fields:
-        skill: `[R, ...]`.
-        start: `[R, S]`, state of the level above where the skill began.
-        context: `[R, C]`.
-        before: `[R, S]`, state at the decision.
-        after: `[R, S]`, state that it led to.
-        over: `[R]`, bool, whether it is the skill's last.
-        observation: `[R, ...]`, what the level observes then.
-    """
-
-    skill: Tensor
-    start: Tensor
-    context: Tensor
-    before: Tensor
-    after: Tensor
-    over: Tensor
-    observation: Nest
-
 
 @checked(gamma=SHARE, control_interval=AT_LEAST_1, freeze_after=AT_LEAST_0)
-class SkillLevel(Level):
+class SkillLevel(LearnerLevel):
     """Learns skills by any algorithm; subclasses say what earns a reward.
 
     Rewards are computed when data are sampled, with the present predictor of the level above. All
@@ -162,7 +111,6 @@ class SkillLevel(Level):
                 f"level {name!r} needs a control_interval, the number of a skill's decisions"
             )
         check_replays(training, level=name)
-        check_constructor(algorithm_ctor, f"algorithm_ctor of level {name!r}")
         if options.fixed_std == "usual":
             options = dataclasses.replace(options, fixed_std=self.usual_std)
         ends = knows_start and options.after_skill != "same"
@@ -171,9 +119,7 @@ class SkillLevel(Level):
         )
         relative_start = not planning if relative_start is None else relative_start
         nested_observation = bool(planning) if nested_observation is None else nested_observation
-        if random_warm_up:
-            check_bounded(action_spec, level=name)
-        seen_spec = LevelObservation(
+        shown_spec = LevelObservation(
             observation_spec,
             SkillInput(
                 skill=input_spec,
@@ -181,31 +127,20 @@ class SkillLevel(Level):
                 time=TensorSpec(()) if knows_start else (),
             ),
         )
-        own_config = None if config is None else training.level_config(config)
-        algorithm = level_sac(algorithm_ctor, optimizer)(
-            observation_spec=seen_spec if nested_observation else flat_spec(seen_spec),
-            action_spec=action_spec,
-            reward_spec=TensorSpec(()),
-            config=own_config,
-            debug_summaries=debug_summaries,
-            **planning,
-        )
-        check_is_for_levels(algorithm, level=name)
-        check_learns_from_replay(
-            algorithm, level=name, why="a skill's rewards are known when data are sampled"
-        )
         state = SkillState(start=above.observation_spec, step=TensorSpec((), dtype=torch.int64))
         super().__init__(
             observation_spec,
             action_spec,
             input_spec,
             TensorSpec(()),
-            gamma=agreed_gamma(gamma, algorithm, level=name),
+            algorithm_ctor=partial(algorithm_ctor, **planning) if planning else algorithm_ctor,
+            shown_spec=shown_spec,
+            nested_observation=nested_observation,
+            random_warm_up=random_warm_up,
+            gamma=gamma,
             control_interval=control_interval,
             training=training,
-            train_state_spec=algorithm.train_state_spec,
-            rollout_state_spec=state._replace(algorithm=algorithm.rollout_state_spec),
-            predict_state_spec=state._replace(algorithm=algorithm.predict_state_spec),
+            state_spec=lambda spec: state._replace(algorithm=spec),
             optimizer=optimizer,
             config=config,
             checkpoint=checkpoint,
@@ -214,27 +149,21 @@ class SkillLevel(Level):
         )
         if self.made_up_start > 0 and freeze_after != 0:
             above.break_symmetry(self.made_up_start)
-        self._algorithm = algorithm
         self._above = (above,)  # in a tuple it is no part of this module
         self._options = options
         self._prior = prior or prior_of(input_spec)
         self._scale = RewardScale(center=options.center, offset=options.offset)
-        self._seen_spec = seen_spec
         self._knows_start = knows_start
         self._relative_start = relative_start
-        self._nested_observation = nested_observation
-        self._random_warm_up = random_warm_up
         self._freeze_after = freeze_after
-        self._info_spec: Nest = None
-        self._bounds = Bounds(action_spec)
         self._remembers_nothing = not alf.nest.flatten(
-            (algorithm.rollout_state_spec, algorithm.predict_state_spec)
+            (self._algorithm.rollout_state_spec, self._algorithm.predict_state_spec)
         )
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """What learns and decides."""
-        return self._algorithm
+    @staticmethod
+    def _check_learns(algorithm: Algorithm, training: Any, goal: Any, *, level: str) -> None:
+        why = "a skill's rewards are known when data are sampled"
+        check_learns_from_replay(algorithm, level=level, why=why)
 
     @property
     def above(self) -> PlannerLevel:
@@ -269,24 +198,11 @@ class SkillLevel(Level):
 
     def rollout_step(self, inputs: TimeStep, state: SkillState) -> AlgStep:
         state = self._renewed(inputs, state)
-        warming = self._random_warm_up and self._update_clock.warming_up and not self.frozen
-        random_step = getattr(self._algorithm, "random_step", None)
-        if warming and random_step is not None:  # a search would be for nothing
-            step = random_step(inputs, state.algorithm)
-        else:
-            step = self._algorithm.rollout_step(self._seen(inputs, state), state.algorithm)
-            if self._info_spec is None:
-                self._info_spec = dist_utils.extract_spec(step.info, from_dim=1)
-            step = step._replace(info=dist_utils.distributions_to_params(step.info))
-            if warming:
-                action = uniform_actions(self.action_spec, inputs.step_type.shape[0])
-                step = with_decision(step, action)
-            elif self.frozen and self._remembers_nothing:  # there is nothing to explore for
-                nothing = self._algorithm.predict_state_spec
-                certain = self._algorithm.predict_step(self._seen(inputs, state), nothing)
-                step = step._replace(output=certain.output)
-            else:
-                step = with_decision(step, self._bounds.clip(step.output))
+        seen = self._seen(inputs, state)
+        step = self._explored(seen, state.algorithm)
+        if self.frozen and self._remembers_nothing:  # there is nothing to explore for
+            nothing = self._algorithm.predict_state_spec
+            step = step._replace(output=self._algorithm.predict_step(seen, nothing).output)
         return AlgStep(
             output=step.output,
             state=state._replace(algorithm=step.state, step=state.step + 1),
@@ -300,6 +216,9 @@ class SkillLevel(Level):
             output=step.output, state=state._replace(algorithm=step.state, step=state.step + 1)
         )
 
+    def _acts_at_random(self) -> bool:
+        return super()._acts_at_random() and not self.frozen
+
     def _renewed(self, inputs: TimeStep, state: SkillState) -> SkillState:
         """With the start of the skill that begins, where one does."""
         begins = inputs.is_first()
@@ -311,8 +230,7 @@ class SkillLevel(Level):
             step=torch.where(begins, 0, state.step),
         )
 
-    def _seen(self, step: TimeStep, state: SkillState | SkillInfo) -> TimeStep:
-        """What the algorithm sees of a time step."""
+    def _shown(self, step: TimeStep, state: SkillState | SkillInfo) -> TimeStep:
         observation = step.observation
         start: Any = ()
         time: Any = ()
@@ -322,10 +240,8 @@ class SkillLevel(Level):
             if self._relative_start:
                 start = self._encode(observation.above)[0] - start
             time = state.step / self._control_interval
-        seen = LevelObservation(observation.observation, SkillInput(observation.input, start, time))
-        if self._nested_observation:
-            return step._replace(observation=seen)
-        return step._replace(observation=flatten_observation(seen, self._seen_spec))
+        skill = SkillInput(observation.input, start, time)
+        return step._replace(observation=LevelObservation(observation.observation, skill))
 
     @torch.no_grad()
     def _encode(self, observation: Nest) -> tuple[Tensor, Tensor]:
@@ -344,9 +260,7 @@ class SkillLevel(Level):
         return super().train_from_replay_buffer(update_global_counter)
 
     @torch.no_grad()
-    def preprocess_experience(
-        self, root_inputs: TimeStep, rollout_info: SkillInfo, batch_info: Nest
-    ) -> tuple[TimeStep, Nest]:
+    def _earned(self, root_inputs: TimeStep, rollout_info: SkillInfo) -> tuple[TimeStep, SkillInfo]:
         """Gives spans `[B, T]` their rewards, and the value of what follows a skill."""
         seen, made = alf.nest.map_structure(
             lambda x: x[:, :-1], (root_inputs.observation, rollout_info)
@@ -355,16 +269,16 @@ class SkillLevel(Level):
         reward = self._rewards(root_inputs, seen, made, ended[:, 1:])
         reward = torch.cat([torch.zeros_like(reward[:, :1]), reward], dim=1)
         steps = root_inputs._replace(reward=reward)
-        steps, info = with_what_follows(
+        return with_what_follows(
             steps,
             rollout_info,
             ended,
             after_skill=self._options.after_skill,
             prior=self._prior,
         )
-        return self._algorithm.preprocess_experience(
-            self._seen(steps, info), info.algorithm, batch_info
-        )
+
+    def _learner_info(self, info: SkillInfo) -> Nest:
+        return info.algorithm
 
     def _rewards(
         self, inputs: TimeStep, seen: LevelObservation, info: SkillInfo, over: Tensor
@@ -406,27 +320,6 @@ class SkillLevel(Level):
         if alf.summary.should_record_summaries():
             mean = reward.sum() / earning.sum().clamp(min=1)
             alf.summary.scalar("intrinsic_reward", mean)
-
-    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
-        if self._info_spec is not None:
-            rollout_info = dist_utils.params_to_distributions(rollout_info, self._info_spec)
-        return self._algorithm.train_step(inputs, state, rollout_info)
-
-    def calc_loss(self, info: Nest) -> LossInfo:
-        return self._algorithm.calc_loss(info)
-
-    def after_update(self, root_inputs: Nest, info: Nest) -> None:
-        self._algorithm.after_update(root_inputs, info)
-
-    def after_train_iter(self, root_inputs: Nest, rollout_info: Nest) -> None:
-        self._algorithm.after_train_iter(root_inputs, rollout_info)
-
-    def set_path(self, path: str) -> None:
-        super().set_path(path)
-        self._algorithm.set_path(path)
-
-    def convert_train_state_to_predict_state(self, state: Nest) -> Nest:
-        return self._algorithm.convert_train_state_to_predict_state(state)
 
 
 def _for_planning(

@@ -55,8 +55,8 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
             action values but not the dynamics, and has an encoder of its own; None: there is none.
     """
 
-    asks_for_reached = True
-    """Whether the info of its training steps has a field `reached` for a level to fill in."""
+    tells_gamma = True
+    """Whether `gamma` is the discount factor of its losses and plans."""
 
     _updates: Tensor
     _passage: Tensor
@@ -134,6 +134,12 @@ class TDMPC2Algorithm(OffPolicyAlgorithm):
     def world_model(self) -> WorldModel:
         """What is learned and planned with."""
         return self._world_model
+
+    @property
+    def asks_for_reached(self) -> bool:
+        """Whether it trains from what was observed when the decision before ended, in the field
+        `reached` of the info of its training steps: where it encodes the whole observation."""
+        return self._goal_field is None
 
     @property
     def gamma(self) -> float:

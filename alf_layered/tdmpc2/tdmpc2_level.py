@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import alf
 from alf.algorithms.config import TrainerConfig
-from alf.data_structures import AlgStep, LossInfo, TimeStep
+from alf.data_structures import AlgStep, TimeStep
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
 from alf_layered.goals.goal import Goal
-from alf_layered.hierarchy.level import Level, LevelObservation
+from alf_layered.hierarchy.level import LevelObservation
 from alf_layered.hierarchy.on_policy import check_replays
 from alf_layered.hierarchy.training import TrainingOptions
-from alf_layered.hierarchy.transitions import reached
+from alf_layered.levels.learner_level import LearnerLevel
 from alf_layered.tdmpc2.checks import check_spaces
 from alf_layered.tdmpc2.records import TDMPC2State
 from alf_layered.tdmpc2.settings import TDMPC2Settings
@@ -25,7 +26,7 @@ Nest = Any
 
 @alf.configurable
 @checked(gamma=SHARE, control_interval=AT_LEAST_1)
-class TDMPC2Level(Level):
+class TDMPC2Level(LearnerLevel):
     """Learns a world model of its semi-MDP and plans with it; decides at random in the warm-up.
 
     Args:
@@ -78,114 +79,46 @@ class TDMPC2Level(Level):
                 f"level {name!r} is goal_based, but gets no input from above and has no "
                 "desired_goal"
             )
-        if goal is not None:
-            if not goal_based:
-                raise ValueError(f"level {name!r} has a goal, but goal_based=False")
-            goal.check(seen_spec, level=name)
-        training = dataclasses.replace(training, mini_batch_length=settings.horizon + 1)
-        own_config = None if config is None else training.level_config(config)
-        algorithm = TDMPC2Algorithm(
-            observation_spec=seen_spec,
-            action_spec=action_spec,
-            reward_spec=reward_spec,
-            settings=settings,
-            gamma=gamma,
-            goal_field="input" if goal_based else None,
-            config=own_config,
-            debug_summaries=debug_summaries,
-        )
+        if goal is not None and not goal_based:
+            raise ValueError(f"level {name!r} has a goal, but goal_based=False")
         super().__init__(
             observation_spec,
             action_spec,
             input_spec,
             reward_spec,
+            algorithm_ctor=partial(
+                TDMPC2Algorithm,
+                settings=settings,
+                gamma=gamma,
+                goal_field="input" if goal_based else None,
+            ),
+            shown_spec=seen_spec,
+            nested_observation=True,
+            goal=goal,
+            random_warm_up=True,
             gamma=gamma,
             control_interval=control_interval,
-            training=training,
-            rollout_state_spec=algorithm.rollout_state_spec,
-            predict_state_spec=algorithm.predict_state_spec,
+            training=dataclasses.replace(training, mini_batch_length=settings.horizon + 1),
+            optimizer=None,
             config=config,
             checkpoint=checkpoint,
             debug_summaries=debug_summaries,
             name=name,
         )
-        self._algorithm = algorithm
-        self._encodes_goal = goal_based
-        self._goal = goal
         self._desired_goal = desired_goal
 
     @property
     def algorithm(self) -> TDMPC2Algorithm:
         """What learns and decides."""
-        return self._algorithm
-
-    # ---- the semi-MDP ---------------------------------------------------------------------------
-
-    @property
-    def may_return_control(self) -> bool:
-        has_goal = self._goal is not None and self._goal.returns_control
-        has_own_rule = type(self).returns_control is not TDMPC2Level.returns_control
-        return self.control_interval is not None or has_goal or has_own_rule
-
-    def returns_control(self, step: TimeStep, decisions: Any) -> Any:
-        over = super().returns_control(step, decisions)
-        if self._goal is None or not self._goal.returns_control:
-            return over
-        return over | self._goal.reached(self._seen(step).observation)
-
-    def arrive(self, step: TimeStep) -> TimeStep:
-        if self._goal is None:
-            return step
-        arrived = self._goal.arrive(self._seen(step))
-        return arrived._replace(observation=step.observation)
-
-    # ---- the algorithm's own steps --------------------------------------------------------------
-
-    def rollout_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
-        if self._update_clock.warming_up:
-            return self._algorithm.random_step(inputs, state)
-        return self._algorithm.rollout_step(self._seen(inputs), state)
-
-    def predict_step(self, inputs: TimeStep, state: TDMPC2State) -> AlgStep:
-        return self._algorithm.predict_step(self._seen(inputs), state)
+        return cast("TDMPC2Algorithm", self._algorithm)
 
     def told_step(self, inputs: TimeStep, state: TDMPC2State, decision: Nest) -> AlgStep:
-        return self._algorithm.random_step(inputs, state)._replace(output=decision)
+        return self.algorithm.random_step(inputs, state)._replace(output=decision)
 
     def reached_input(self, observation: LevelObservation) -> Nest | None:
-        if self._goal is None or self._desired_goal is not None:
-            return None
-        return self._goal.achieved_goal(observation)
+        return None if self._desired_goal is not None else super().reached_input(observation)
 
-    def preprocess_experience(
-        self, root_inputs: TimeStep, rollout_info: Nest, batch_info: Nest
-    ) -> tuple[TimeStep, Nest]:
-        """Swaps goals in hindsight, with the rewards that belong to them."""
-        steps = self._seen(root_inputs)
-        if self._goal is not None and self._goal.hindsight > 0:
-            steps = self._goal.relabel(steps, batch_info)
-        return steps, rollout_info
-
-    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Nest) -> AlgStep:
-        step = self._algorithm.train_step(inputs, state, rollout_info)
-        led_to = reached(inputs)
-        if self._encodes_goal or led_to is inputs.observation:
-            return step
-        return step._replace(info=step.info._replace(reached=led_to))
-
-    def calc_loss(self, info: Nest) -> LossInfo:
-        return self._algorithm.calc_loss(info)
-
-    def after_update(self, root_inputs: Nest, info: Nest) -> None:
-        self._algorithm.after_update(root_inputs, info)
-
-    def set_path(self, path: str) -> None:
-        super().set_path(path)
-        self._algorithm.set_path(path)
-
-    # ---- what the algorithm sees ----------------------------------------------------------------
-
-    def _seen(self, step: TimeStep) -> TimeStep:
+    def _shown(self, step: TimeStep, state: Nest) -> TimeStep:
         return step._replace(observation=_with_goal(step.observation, self._desired_goal))
 
 
