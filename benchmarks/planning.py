@@ -89,9 +89,11 @@ def plan(case: Case, planner: SearchOptions) -> Callable[[], object]:
     bound = torch.ones(ACTION)
 
     def run() -> object:
-        expect = objective.outlook_from(predictor, state, context)
+        roller = objective.roller(predictor)
         return search(
-            lambda plans: objective.score(expect(plans)),
+            lambda plans: objective.score(
+                objective.rollout(predictor, state, context, plans, roller=roller)
+            ),
             start,
             options=planner,
             low=-bound,

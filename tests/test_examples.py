@@ -54,16 +54,16 @@ def _planning_step(position: list[list[float]]) -> PlanningStep:
     plans = torch.tensor([[0.1, 0.0], [0.0, 0.2], [0.3, 0.3]])[None, :, None]
     plans = plans.expand(len(position), 3, 2, 2)
     objective = PlanObjective()
-    outlook = objective.outlook(
+    rollout = objective.rollout(
         predictor, torch.tensor(position), torch.zeros(len(position), 0), plans
     )
     env_id = torch.arange(len(position)).flip(0)
-    return PlanningStep(env_id, outlook, objective.score(outlook))
+    return PlanningStep(env_id, rollout, objective.score(rollout))
 
 
 def test_the_best_plan_of_an_environment_comes_last() -> None:
     step = _planning_step([[1.0, 2.0], [3.0, 4.0]])
-    assert predicted_paths(step.outlook).shape == (2, 3, 3, 2)
+    assert predicted_paths(step.rollout).shape == (2, 3, 3, 2)
     plans = best_plans(step, env_id=0, count=2)
     expected = [[[3.0, 4.0], [3.0, 4.2], [3.0, 4.4]], [[3.0, 4.0], [3.3, 4.3], [3.6, 4.6]]]
     np.testing.assert_allclose([p["trajectory"] for p in plans], expected, atol=1e-5)

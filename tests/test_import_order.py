@@ -124,11 +124,9 @@ def test_imports_in_the_plugin_go_down():
 
 
 def test_the_public_names_are_where_the_package_says():
-    """They are imported lazily: the table is what a floor above all others would import."""
+    """They are imported lazily, when they are asked for."""
     missing = [name for name in alf_layered.__all__ if not hasattr(alf_layered, name)]
     assert missing == []
-    top = {floor(f"{PACKAGE}.{path}") for path in alf_layered._PUBLIC.values()}
-    assert max(top) < len(FLOORS)
 
 
 def test_simulators_stand_apart():

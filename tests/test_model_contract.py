@@ -52,10 +52,10 @@ def test_a_rollout_has_the_documented_shapes(
 def test_permuting_the_rows_permutes_the_results(make: Callable[[], Model]) -> None:
     model, order = make(), torch.tensor([3, 0, 4, 1, 2])
     state, context, plans = rollout_inputs()
-    plain = model.imagine(state, context, plans, terminations=True)
-    moved = model.imagine(state[order], context[order], plans[order], terminations=True)
-    torch.testing.assert_close(moved.state, plain.state[:, :, order])
-    torch.testing.assert_close(moved.term_prob, plain.term_prob[:, :, order])  # type: ignore[index]
+    plain = model.rollout(state, context, plans, deterministic=True)
+    moved = model.rollout(state[order], context[order], plans[order], deterministic=True)
+    torch.testing.assert_close(moved.state, plain.state[order])
+    torch.testing.assert_close(moved.term_prob, plain.term_prob[order])  # type: ignore[index]
     batch = transitions(rows=5)
     rows = (batch.state, batch.context, batch.action, batch.next_state)
     log_prob, _, _ = model.get_log_prob(*rows)
@@ -68,11 +68,11 @@ def test_permuting_the_rows_permutes_the_results(make: Callable[[], Model]) -> N
 def test_changing_one_row_changes_no_other(make: Callable[[], Model], changed: int) -> None:
     """State, context or one plan; a model may ignore the context."""
     model, inputs = make(), list(rollout_inputs())
-    before = model.imagine(*inputs).state
+    before = model.rollout(*inputs, deterministic=True).state
     inputs[changed] = inputs[changed].clone()
     inputs[changed][2 if changed < 2 else (2, 3)] += 1
-    after = model.imagine(*inputs).state
-    touched = (before != after).any(-1).any(0).any(0).squeeze(-1)
+    after = model.rollout(*inputs, deterministic=True).state
+    touched = (before != after).flatten(2).any(-1)
     rows = [[2, k] for k in range(6)] if changed < 2 else [[2, 3]]
     assert touched.nonzero().tolist() in ([rows, []] if changed == 1 else [rows])
 
@@ -83,9 +83,9 @@ def test_the_same_generator_gives_the_same_draws(make: Callable[[], Model]) -> N
 
     def draws(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        imagined = model.imagine(*inputs, deterministic=False, generator=generator)
+        drawn = model.rollout(*inputs, generator=generator)
         sample = model.sample(batch.state, batch.context, batch.action, generator=generator)
-        return imagined.state, sample
+        return drawn.state, sample
 
     for one, same, other in zip(draws(0), draws(0), draws(1), strict=True):
         assert torch.equal(one, same)
@@ -97,6 +97,6 @@ def test_planning_knows_no_gradients_and_changes_nothing(make: Callable[[], Mode
     model = make().train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     state, context, plans = rollout_inputs()
-    found = model.imagine(state.requires_grad_(), context, plans, deterministic=False)
+    found = model.rollout(state.requires_grad_(), context, plans)
     assert not found.state.requires_grad
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())

@@ -19,7 +19,7 @@ def test_nothing_updates_in_eval_mode_or_while_planning() -> None:
     model = make_model(partial_net=partial(ProbFCDynamics, hidden=(8,), normalize_inputs=True))
     before = {k: v.clone() for k, v in model.state_dict().items()}
     model.loss(transitions())
-    model.train().imagine(*rollout_inputs())
+    model.train().rollout(*rollout_inputs(), deterministic=True)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     model.loss(transitions())
     assert not torch.equal(model.targets.var, before["targets.var"])

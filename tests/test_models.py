@@ -118,13 +118,11 @@ def test_the_fast_step_equals_what_the_members_say(options: dict, deterministic:
     slow = copy.deepcopy(model)
     slow._steps = partial(Model._steps, slow)
 
-    def imagine(model: Model) -> Any:
+    def rollout(model: Model) -> Any:
         generator = torch.Generator().manual_seed(3)
-        return model.imagine(
-            *rollout_inputs(), deterministic=deterministic, terminations=True, generator=generator
-        )
+        return model.rollout(*rollout_inputs(), deterministic, generator=generator)
 
-    fast, expected = imagine(model), imagine(slow)
+    fast, expected = rollout(model), rollout(slow)
     torch.testing.assert_close(fast.state, expected.state, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(fast.term_prob, expected.term_prob, atol=1e-4, rtol=1e-4)
 
@@ -203,8 +201,9 @@ def test_variances_of_several_steps_match_a_monte_carlo_loop() -> None:
 def test_more_rows_than_a_block_holds_are_rolled_out_alike() -> None:
     model, (state, context, plans) = make_model(n_models=2), rollout_inputs()
     many = plans.repeat(1, 60, 1, 1)
-    found = model.imagine(state, context, many).state
-    expected = model.imagine(state, context, plans).state.repeat(1, 1, 1, 60, 1, 1)
+    found = model.rollout(state, context, many, deterministic=True).state
+    expected = model.rollout(state, context, plans, deterministic=True).state
+    expected = expected.repeat(1, 60, 1, 1, 1, 1)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -216,9 +215,10 @@ def test_discrete_actions_enter_one_hot(actions: Any) -> None:
     model = ProbabilisticEnsemble(box, TensorSpec((0,)), actions).eval()
     state, context = torch.randn(4, 3), torch.zeros(4, 0)
     plans = torch.randint(3, (4, 5, 2))
-    found = model.imagine(state, context, plans).state
+    found = model.rollout(state, context, plans, deterministic=True).state
     vectors = torch.nn.functional.one_hot(plans, 3).float()
-    torch.testing.assert_close(found, model.imagine(state, context, vectors).state)
+    expected = model.rollout(state, context, vectors, deterministic=True).state
+    torch.testing.assert_close(found, expected)
 
 
 def test_samples_follow_the_prediction() -> None:

@@ -58,7 +58,7 @@ def _score(
     **options: Any,
 ) -> torch.Tensor:
     objective = PlanObjective(**options)
-    return objective.score(objective.outlook(predictor, state, context, plans))
+    return objective.score(objective.rollout(predictor, state, context, plans))
 
 
 def test_the_score_of_a_plan_by_hand() -> None:
@@ -73,15 +73,16 @@ def test_the_score_of_a_plan_by_hand() -> None:
     assert forever.tolist() == [[1 + 0.5 * 2 + 0.25 * 300, 1 + 0.5 * 1 + 0.25 * 300]]
 
 
-def test_a_prospect_has_one_reward_for_each_member_and_step() -> None:
+def test_a_rollout_of_plans_has_one_reward_for_each_member_and_step() -> None:
     predictor = small_predictor(n_models=3, model_options={"n_particles_per_model": 2})
     plans = torch.randn(4, 5, 6, 1)
-    found = predictor.prospect(torch.randn(4, 2), torch.zeros(4, 0), plans, deterministic=False)
-    assert found.reward.shape == (6, 3, 4, 5, 2)
+    roller = predictor.model.roller(deterministic=False)
+    found = predictor.rollout_plans(torch.randn(4, 2), torch.zeros(4, 0), plans, roller=roller)
+    assert found.reward.shape == (4, 5, 3, 2, 6)
     assert plan_return(found).shape == (4, 5)
-    state = found.imagined.state
-    expected = predictor.rew_func(state[2], torch.zeros(0), plans[:, :, 2, None])
-    torch.testing.assert_close(found.reward[2], expected, atol=1e-5, rtol=1e-4)
+    state = found.trajectories.state[..., 2, :]
+    expected = predictor.rew_func(state, torch.zeros(0), plans[:, :, None, None, 2])
+    torch.testing.assert_close(found.reward[..., 2], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_static_predictor_serves_wherever_a_learning_one_does() -> None:

@@ -206,12 +206,14 @@ def test_the_callback_sees_plans_predictions_and_scores_of_each_iteration() -> N
     assert len(seen) == 3
     step = seen[0]
     assert step.env_id.tolist() == [7, 4]
-    assert step.outlook.plans.shape == (2, 16, 2, 2)
-    states = step.outlook.prospect.imagined.state
-    assert states.shape == (3, 1, 2, 16, 1, 2)
-    torch.testing.assert_close(states[-1, 0, :, :, 0], step.outlook.plans.sum(2))
-    expected = near(GOAL)(states[:-1, 0, :, :, 0], None, step.outlook.plans.permute(2, 0, 1, 3))
-    torch.testing.assert_close(step.score, expected[0] + 0.99 * expected[1])
+    plans, states = step.rollout.plans, step.rollout.trajectories.state
+    assert plans.shape == (2, 16, 2, 2)
+    assert states.shape == (2, 16, 1, 1, 3, 2)
+    torch.testing.assert_close(states[:, :, 0, 0, -1], plans.sum(2))
+    expected = near(GOAL)(states[:, :, 0, 0, :-1], None, plans)
+    torch.testing.assert_close(step.score, expected[..., 0] + 0.99 * expected[..., 1])
+    with pytest.warns(DeprecationWarning, match="outlook is rollout now"):
+        assert step.outlook is step.rollout
 
 
 # Exploring

@@ -109,7 +109,7 @@ def test_nothing_changes_in_eval_mode() -> None:
     predictor.eval()
     before = {k: v.clone() for k, v in predictor.state_dict().items()}
     predictor.losses(Line().sample(4, 2))
-    predictor.prospect(torch.zeros(1, 2), torch.zeros(1, 0), torch.zeros(1, 3, 4, 1))
+    predictor.rollout_plans(torch.zeros(1, 2), torch.zeros(1, 0), torch.zeros(1, 3, 4, 1))
     assert all(torch.equal(v, before[k]) for k, v in predictor.state_dict().items())
 
 

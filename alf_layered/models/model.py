@@ -16,7 +16,7 @@ from torch import nn
 
 from alf_layered.models.batch import ModelBatch
 from alf_layered.models.mixture import Mixture, draw, log_density
-from alf_layered.models.rollout import Imagined, MakeStep, Step, Trajectories, unroll
+from alf_layered.models.rollout import MakeStep, Roller, Step, Trajectories
 from alf_layered.networks.spaces import Space, as_spec, as_vector
 
 
@@ -231,99 +231,56 @@ class Model(nn.Module, ABC):
         deterministic: bool = False,
         loss_mode: bool = False,
         *,
+        terminations: bool = True,
         generator: torch.Generator | None = None,
     ) -> Trajectories:
-        """Open-loop rollouts of one plan for each row; no gradients.
+        """Open-loop rollouts of one plan for each row, or of K; no gradients.
 
         Args:
             initial_state: `[B, S]`.
             context: `[B, C]`, constant over the rollout.
-            actions: `[B, H, A]`, or indices `[B, H]`.
-            deterministic: whether each step goes to the mean; all particles are then the same.
+            actions: `[B, H, A]` or `[B, K, H, A]`; of discrete actions the indices, without A.
+            deterministic: whether each step goes to the mean. All particles are then the same; of
+                K plans there is one.
             loss_mode: see `members`.
+            terminations: whether probabilities to terminate are wanted.
             generator: for the draws.
         """
-        found = self.imagine(
-            initial_state,
-            context,
-            actions.unsqueeze(1),
-            deterministic=deterministic,
-            terminations=True,
-            loss_mode=loss_mode,
-            generator=generator,
-        )
-        assert found.term_prob is not None
-        p = self.n_particles_per_model
-        state = found.state.squeeze(3).permute(2, 1, 3, 0, 4).expand(-1, -1, p, -1, -1)
-        return Trajectories(
-            state, found.term_prob.squeeze(3).permute(2, 1, 3, 0).expand(-1, -1, p, -1)
-        )
-
-    def imagine(
-        self,
-        state: torch.Tensor,
-        context: torch.Tensor,
-        plans: torch.Tensor,
-        *,
-        deterministic: bool = True,
-        terminations: bool = False,
-        loss_mode: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> Imagined:
-        """Rolls out K plans from each state; computes only what is asked for; no gradients.
-
-        Args:
-            state: `[B, S]`.
-            context: `[B, C]`.
-            plans: `[B, K, H, A]`, or indices `[B, K, H]`.
-            deterministic: one particle that follows the mean, instead of P drawn ones.
-            terminations: whether probabilities to terminate are wanted.
-            loss_mode: see `members`; `generator`: for the draws.
-        """
-        return self.imagine_from(
-            state,
-            context,
+        vectors = self._action_vector(actions)
+        roll = self.roller(
             deterministic=deterministic,
             terminations=terminations,
             loss_mode=loss_mode,
             generator=generator,
-        )(plans)
+        )._replace(as_vectors=lambda plans: plans)
+        if vectors.ndim == 4:
+            return roll(initial_state, context, vectors)
+        return roll(initial_state, context, vectors.unsqueeze(1)).of_one_plan(
+            self.n_particles_per_model
+        )
 
     @torch.no_grad()
-    def imagine_from(
+    def roller(
         self,
-        state: torch.Tensor,
-        context: torch.Tensor,
         *,
         deterministic: bool = True,
-        terminations: bool = False,
+        terminations: bool = True,
         loss_mode: bool = False,
         generator: torch.Generator | None = None,
-    ) -> Callable[[torch.Tensor], Imagined]:
-        """`imagine` as a function of the plans; what does not depend on them is done once.
-
-        It sees the parameters as they are now.
-        """
-        make_step = self._steps(
-            deterministic=deterministic,
-            terminations=terminations,
-            loss_mode=loss_mode,
-            generator=generator,
-        )
-
-        @torch.no_grad()
-        def imagine(plans: torch.Tensor) -> Imagined:
-            return unroll(
-                make_step,
-                state,
-                context,
-                self._action_vector(plans),
-                n_models=self.n_models,
-                n_particles=1 if deterministic else self.n_particles_per_model,
+    ) -> Roller:
+        """`rollout` of K plans, for those who ask often with the same parameters."""
+        return Roller(
+            make_step=self._steps(
+                deterministic=deterministic,
                 terminations=terminations,
-            )
-
-        return imagine
+                loss_mode=loss_mode,
+                generator=generator,
+            ),
+            as_vectors=self._action_vector,
+            n_members=self.n_models,
+            n_particles=1 if deterministic else self.n_particles_per_model,
+            terminations=terminations,
+        )
 
     def _steps(
         self,
@@ -333,7 +290,7 @@ class Model(nn.Module, ABC):
         loss_mode: bool,
         generator: torch.Generator | None,
     ) -> MakeStep:
-        """The steps of rollouts with the parameters as they are; arguments as of `imagine`."""
+        """The steps of rollouts with the parameters as they are; arguments as of `rollout`."""
 
         def make_step(context: torch.Tensor, actions: torch.Tensor) -> Step:
             def step(

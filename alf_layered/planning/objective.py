@@ -7,33 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import torch
 
 from alf_layered.allowed import check_fields
+from alf_layered.models.rollout import Roller, at_the_end
 from alf_layered.predictors.plan_score import plan_return
-from alf_layered.predictors.predictor import Predictor, Prospect
+from alf_layered.predictors.predictor import PredictedRollout, Predictor
 
-
-class Outlook(NamedTuple):
-    """Plans and what they are expected to lead to.
-
-    Fields:
-        plans: `[B, K, H, A]` or indices `[B, K, H]`.
-        prospect: of the plans.
-        context: `[B, C]`.
-        predictor: that expects it.
-    """
-
-    plans: torch.Tensor
-    prospect: Prospect
-    context: torch.Tensor
-    predictor: Predictor
-
-
-AuxiliaryReward = Callable[[Outlook], torch.Tensor]
-"""Of an outlook: a reward for each decision, of a shape that broadcasts to `[H, N, B, K, P]`."""
+AuxiliaryReward = Callable[[PredictedRollout], torch.Tensor]
+"""A reward for each decision of predicted rollouts, of a shape that broadcasts to
+`[B, K, N, P, H]`."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +35,18 @@ class Disagreement:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def __call__(self, outlook: Outlook) -> torch.Tensor:
-        """`[H, 1, B, K, 1]`."""
-        state = outlook.prospect.imagined.state[1:]
-        if state.shape[1] < 2:
+    def __call__(self, rollout: PredictedRollout) -> torch.Tensor:
+        """`[B, K, 1, 1, H]`."""
+        state = rollout.trajectories.state[..., 1:, :]
+        if state.shape[2] < 2:
             raise ValueError(
                 "the disagreement of an ensemble with 1 member is 0 everywhere; n_models must be "
                 "at least 2 to explore by it"
             )
-        mean = state.mean(4, keepdim=True)
+        mean = state.mean(3, keepdim=True)
         if self.standardized:  # the variance of changes is that of states: they start from one
-            mean = outlook.predictor.standardize_change(mean)
-        return mean.var(1, unbiased=False, keepdim=True).mean(-1)
+            mean = rollout.predictor.standardize_change(mean)
+        return mean.var(2, unbiased=False, keepdim=True).mean(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,60 +77,81 @@ class PlanObjective:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def outlook(
+    def roller(self, predictor: Predictor) -> Roller:
+        """The rollouts that the objective asks for, with the model's parameters as they are."""
+        return predictor.model.roller(
+            deterministic=self.deterministic, terminations=self.use_term_prob
+        )
+
+    @torch.no_grad()
+    def rollout(
         self,
         predictor: Predictor,
         state: torch.Tensor,
         context: torch.Tensor,
         plans: torch.Tensor,
-    ) -> Outlook:
-        """Rolls the plans out from `state` `[B, S]` in `context` `[B, C]`."""
-        return self.outlook_from(predictor, state, context)(plans)
+        *,
+        roller: Roller | None = None,
+    ) -> PredictedRollout:
+        """Rolls the plans out.
 
-    def outlook_from(
-        self, predictor: Predictor, state: torch.Tensor, context: torch.Tensor
-    ) -> Callable[[torch.Tensor], Outlook]:
-        """`outlook` as a function of the plans, for a search; see `Model.imagine_from`."""
-        expect = predictor.prospect_from(
-            state, context, deterministic=self.deterministic, terminations=self.use_term_prob
-        )
-
-        @torch.no_grad()
-        def outlook(plans: torch.Tensor) -> Outlook:
-            prospect = expect(plans)
-            if not self.discounted:
-                prospect = prospect._replace(discount=_alive(prospect))
-            return Outlook(plans, prospect, context, predictor)
-
-        return outlook
+        Args:
+            predictor: that says what they lead to.
+            state: `[B, S]`, from where.
+            context: `[B, C]`.
+            plans: `[B, K, H, A]` or indices `[B, K, H]`.
+            roller: of this objective, for a search that asks often; None: a new one.
+        """
+        roller = self.roller(predictor) if roller is None else roller
+        found = predictor.rollout_plans(state, context, plans, roller=roller)
+        return found if self.discounted else found._replace(discount=_alive(found))
 
     @torch.no_grad()
-    def score(self, outlook: Outlook, curious: torch.Tensor | None = None) -> torch.Tensor:
+    def score(self, rollout: PredictedRollout, curious: torch.Tensor | None = None) -> torch.Tensor:
         """`[B, K]`.
 
         Args:
-            outlook: of the plans.
+            rollout: of the plans.
             curious: `[B]`, bool, whose plans are for `curiosity`; None: nobody's.
         """
-        prospect = outlook.prospect
-        reward = prospect.reward
+        reward = rollout.reward
         for weight, auxiliary in self.aux_rewards:
-            reward = reward + weight * auxiliary(outlook)
-        score = plan_return(prospect._replace(reward=reward), self._tail(outlook))
+            reward = reward + weight * _checked(auxiliary(rollout), rollout, auxiliary)
+        score = plan_return(rollout._replace(reward=reward), self._tail(rollout))
         if curious is None:
             return score
-        surprise = self.curiosity(outlook).expand_as(prospect.reward)
-        return torch.where(curious[:, None], plan_return(prospect._replace(reward=surprise)), score)
+        surprise = _checked(self.curiosity(rollout), rollout, self.curiosity)
+        surprise = surprise.expand_as(rollout.reward)
+        surprised = plan_return(rollout._replace(reward=surprise))
+        return torch.where(curious[:, None], surprised, score)
 
-    def _tail(self, outlook: Outlook) -> torch.Tensor | None:
-        predictor = outlook.predictor
+    def _tail(self, rollout: PredictedRollout) -> torch.Tensor | None:
+        predictor = rollout.predictor
         if not self.use_value_func or predictor.val_func is None:
             return None
-        last = outlook.prospect.imagined.state[-1]
-        return predictor.state_value(last, outlook.context[None, :, None, None])
+        return at_the_end(predictor.state_value, rollout.trajectories, rollout.context)
 
 
-def _alive(prospect: Prospect) -> torch.Tensor:
-    """`[H, N, B, K, P]`, the probability that nothing terminated in each decision."""
-    ends = prospect.imagined.term_prob
-    return torch.ones_like(prospect.reward) if ends is None else 1 - ends
+def _alive(rollout: PredictedRollout) -> torch.Tensor:
+    """`[B, K, N, P, H]`, the probability that nothing terminated in each decision."""
+    ends = rollout.trajectories.term_prob
+    return torch.ones_like(rollout.reward) if ends is None else 1 - ends
+
+
+def _checked(reward: torch.Tensor, rollout: PredictedRollout, owner: Any) -> torch.Tensor:
+    """An auxiliary reward, if it is one for each decision.
+
+    Raises:
+        ValueError: its shape does not broadcast to that of the rewards.
+    """
+    wanted, found = tuple(rollout.reward.shape), tuple(reward.shape)
+    fits = len(found) <= 5 and all(
+        a in (1, b) for a, b in zip(found[::-1], wanted[::-1], strict=False)
+    )
+    if not fits:
+        name = getattr(owner, "__name__", type(owner).__name__)
+        raise ValueError(
+            f"the auxiliary reward {name} has the shape {list(found)}; it must broadcast to "
+            f"[B, K, N, P, H] = {list(wanted)} (rows, plans, members, particles, decisions)"
+        )
+    return reward

@@ -6,8 +6,8 @@ Axis letters: B environments, R rows that are due, K plans, H horizon, A action,
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from alf_layered.planners.plan import Plan
 from alf_layered.planners.search import SearchOptions, SearchResult, search
 from alf_layered.planning.checks import check_exploration, check_learning, check_spaces
 from alf_layered.planning.exploration import Exploration, next_phase, phase_spec
-from alf_layered.planning.objective import Outlook, PlanObjective
+from alf_layered.planning.objective import PlanObjective
 from alf_layered.planning.plan_space import PlanSpace, usual_planner
 from alf_layered.planning.records import (
     PlannerInfo,
@@ -38,7 +38,7 @@ from alf_layered.planning.records import (
     PlanningStep,
 )
 from alf_layered.predictors.batch import PredictorBatch, ReplayedSpans, reached_vector
-from alf_layered.predictors.predictor import Predictor
+from alf_layered.predictors.predictor import PredictedRollout, Predictor
 from alf_layered.predictors.predictor_factory import default_factory_for
 
 Nest = Any
@@ -256,39 +256,36 @@ class PlannerLevel(Level):
             planner: another one than the level's.
         """
         state, context = self.encode(inputs.observation)
+        objective, space = self._objective, self._plan_space
+        roller = objective.roller(self._predictor)
+
+        def score(plans: torch.Tensor) -> torch.Tensor:
+            actions = space.as_actions(plans)
+            rollout = objective.rollout(self._predictor, state, context, actions, roller=roller)
+            found = objective.score(rollout, curious)
+            if self._callback is not None:
+                self._callback(PlanningStep(inputs.env_id, rollout, found))
+            return found
+
         return search(
-            partial(
-                self._score,
-                self._objective.outlook_from(self._predictor, state, context),
-                curious,
-                inputs.env_id,
-            ),
+            score,
             start,
             options=self._planner if planner is None else planner,
-            low=self._plan_space.low,
-            high=self._plan_space.high,
+            low=space.low,
+            high=space.high,
         )
 
-    def outlook(self, inputs: TimeStep, plans: torch.Tensor) -> Outlook:
-        """What plans `[R, K, H, A]` from `inputs` `[R, ...]` are expected to lead to."""
-        with torch.no_grad():
-            state, context = self.encode(inputs.observation)
-        return self._objective.outlook(
-            self._predictor, state, context, self._plan_space.as_actions(plans)
-        )
+    @torch.no_grad()
+    def rollout(self, inputs: TimeStep, plans: torch.Tensor) -> PredictedRollout:
+        """What plans `[R, K, H, A]` from `inputs` `[R, ...]` are predicted to lead to."""
+        state, context = self.encode(inputs.observation)
+        actions = self._plan_space.as_actions(plans)
+        return self._objective.rollout(self._predictor, state, context, actions)
 
-    def _score(
-        self,
-        expect: Callable[[torch.Tensor], Outlook],
-        curious: torch.Tensor | None,
-        env_id: torch.Tensor,
-        plans: torch.Tensor,
-    ) -> torch.Tensor:
-        outlook = expect(self._plan_space.as_actions(plans))
-        score = self._objective.score(outlook, curious)
-        if self._callback is not None:
-            self._callback(PlanningStep(env_id, outlook, score))
-        return score
+    def outlook(self, inputs: TimeStep, plans: torch.Tensor) -> PredictedRollout:
+        """The former name of `rollout`."""
+        warnings.warn("PlannerLevel.outlook is rollout now", DeprecationWarning, stacklevel=2)
+        return self.rollout(inputs, plans)
 
     def _seen(self, observation: LevelObservation) -> Nest:
         """What the predictor sees of the level's observation."""

@@ -5,12 +5,13 @@ Axis letters: B environments, R rows that are planned for, K plans.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
 
 from alf.data_structures import namedtuple
-from alf_layered.planning.objective import Outlook
+from alf_layered.predictors.predictor import PredictedRollout
 
 PlannerState = namedtuple("PlannerState", ["plan", "phase"], default_value=())
 PlannerState.__doc__ = """What a planning level remembers of an environment.
@@ -40,10 +41,16 @@ class PlanningStep(NamedTuple):
 
     Fields:
         env_id: `[R]`, the environments that are planned for.
-        outlook: the plans, and what they are expected to lead to.
+        rollout: the plans, and what they are predicted to lead to.
         score: `[R, K]`.
     """
 
     env_id: torch.Tensor
-    outlook: Outlook
+    rollout: PredictedRollout
     score: torch.Tensor
+
+    @property
+    def outlook(self) -> PredictedRollout:
+        """The former name of `rollout`."""
+        warnings.warn("PlanningStep.outlook is rollout now", DeprecationWarning, stacklevel=2)
+        return self.rollout

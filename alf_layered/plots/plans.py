@@ -17,17 +17,17 @@ import torch
 
 import alf
 from alf_layered.models.rollout import Trajectories
-from alf_layered.planning.objective import Outlook
 from alf_layered.planning.records import PlanningStep
+from alf_layered.predictors.predictor import PredictedRollout
 
 _BEST = (200, 80, 20)
 _OTHER = (120, 120, 200)
 
 
-def predicted_paths(outlook: Outlook, dims: Sequence[int] = (0, 1)) -> np.ndarray:
+def predicted_paths(rollout: PredictedRollout, dims: Sequence[int] = (0, 1)) -> np.ndarray:
     """Predicted states `[R, K, H + 1, len(dims)]` of plans, mean over members and particles."""
-    paths = outlook.prospect.imagined.state[..., list(dims)].mean((1, 4))
-    return paths.permute(1, 2, 0, 3).detach().cpu().numpy()
+    paths = rollout.trajectories.state[..., list(dims)].mean((2, 3))
+    return paths.detach().cpu().numpy()
 
 
 def best_plans(
@@ -47,7 +47,7 @@ def best_plans(
     row = int(rows[0])
     score = step.score[row].nan_to_num(nan=-torch.inf)
     order = score.topk(min(count, score.shape[0])).indices.flip(0).tolist()
-    paths = predicted_paths(step.outlook, dims)[row, order]
+    paths = predicted_paths(step.rollout, dims)[row, order]
     colours = [_OTHER] * (len(order) - 1) + [_BEST]
     return [{"trajectory": p, "color": c} for p, c in zip(paths, colours, strict=True)]
 
@@ -111,7 +111,7 @@ def draw_search(
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
     for i, panel in zip(shown, axes.flat, strict=False):
-        paths = predicted_paths(steps[i].outlook, dims)[row]
+        paths = predicted_paths(steps[i].rollout, dims)[row]
         score = steps[i].score[row].nan_to_num(nan=-torch.inf).cpu().numpy()
         if decorate is not None:
             decorate(panel)

@@ -14,7 +14,7 @@ from torch import nn
 
 from alf_layered.encoders import Encoder
 from alf_layered.models.model import Model
-from alf_layered.models.rollout import Imagined, Trajectories, per_decision
+from alf_layered.models.rollout import Roller, Trajectories, per_decision
 from alf_layered.networks.spaces import as_vector
 from alf_layered.predictors.batch import PredictorBatch, SpanSource
 
@@ -33,30 +33,24 @@ class PredictorLosses(NamedTuple):
 
 
 class PredictedRollout(NamedTuple):
-    """One rolled-out plan for each row, with its rewards.
+    """What plans are predicted to lead to: K of each row, or one, without the axis K.
 
     Fields:
-        trajectories: of the states.
-        reward: `[B, N, P, H]`.
+        plans: `[B, K, H, A]` or indices `[B, K, H]`.
+        context: `[B, C]`.
+        trajectories: of the states, `[B, K, N, P, H + 1, S]`.
+        reward: `[B, K, N, P, H]`, of each decision.
+        discount: `[B, K, N, P, H]` or a shape that broadcasts, gamma^k of each decision, times the
+            probability that nothing terminated in it, where that was asked for.
+        predictor: that predicts.
     """
 
+    plans: torch.Tensor
+    context: torch.Tensor
     trajectories: Trajectories
     reward: torch.Tensor
-
-
-class Prospect(NamedTuple):
-    """What K plans from each of B states lead to.
-
-    Fields:
-        imagined: the states.
-        reward: `[H, N, B, K, P]`, of each decision.
-        discount: `[H, N, B, K, P]` or a shape that broadcasts, gamma^k of each decision, times the
-            probability that nothing terminated in it.
-    """
-
-    imagined: Imagined
-    reward: torch.Tensor
     discount: torch.Tensor
+    predictor: Predictor
 
 
 class Predictor(nn.Module):
@@ -156,14 +150,19 @@ class Predictor(nn.Module):
     ) -> tuple[PredictedRollout, torch.Tensor]:
         """One plan `[B, H, A]` from each observation; also returns the context `[B, C]`."""
         state, context = self.encode(obs)
-        found = self.model.rollout(state, context, act, deterministic, generator=generator)
-        with torch.no_grad():
-            reward = self.rew_func(
-                found.state[..., :-1, :],
-                context[:, None, None, None],
-                self._vector(act)[:, None, None],
-            )
-        return PredictedRollout(found, reward.expand(found.term_prob.shape)), context
+        roller = self.model.roller(deterministic=deterministic, generator=generator)
+        found = self.rollout_plans(state, context, act.unsqueeze(1), roller=roller)
+        of_one = found.trajectories.of_one_plan(self.model.n_particles_per_model)
+        shape = of_one.state[..., 1:, 0].shape
+        return (
+            found._replace(
+                plans=act,
+                trajectories=of_one,
+                reward=found.reward.squeeze(1).expand(shape),
+                discount=found.discount.squeeze(1).expand(shape),
+            ),
+            context,
+        )
 
     # ---- predictions from states ----------------------------------------------------------------
 
@@ -181,65 +180,35 @@ class Predictor(nn.Module):
             return self.mean_discount
         return self.discount_func(state, context, action)
 
-    def prospect(
+    @torch.no_grad()
+    def rollout_plans(
         self,
         state: torch.Tensor,
         context: torch.Tensor,
         plans: torch.Tensor,
         *,
-        deterministic: bool = True,
-        terminations: bool = True,
-        generator: torch.Generator | None = None,
-    ) -> Prospect:
+        roller: Roller | None = None,
+    ) -> PredictedRollout:
         """Rolls out K plans from each state, with rewards and discounts; no gradients.
 
         Args:
             state: `[B, S]`, encoded once, however many plans are tried.
             context: `[B, C]`.
             plans: `[B, K, H, A]` or indices `[B, K, H]`.
-            deterministic: one particle that follows the mean, instead of P drawn ones.
-            terminations: whether the discounts include the probability to terminate.
-            generator: for the draws.
+            roller: of the model, which says whether to draw, and whether the discounts include
+                the probability to terminate; None: `model.roller()`, one particle that follows the
+                mean, with terminations.
         """
-        return self.prospect_from(
-            state,
-            context,
-            deterministic=deterministic,
-            terminations=terminations,
-            generator=generator,
-        )(plans)
-
-    def prospect_from(
-        self,
-        state: torch.Tensor,
-        context: torch.Tensor,
-        *,
-        deterministic: bool = True,
-        terminations: bool = True,
-        generator: torch.Generator | None = None,
-    ) -> Callable[[torch.Tensor], Prospect]:
-        """`prospect` as a function of the plans; see `Model.imagine_from`."""
-        imagine = self.model.imagine_from(
-            state,
-            context,
-            deterministic=deterministic,
-            terminations=terminations,
-            generator=generator,
-        )
-
-        @torch.no_grad()
-        def prospect(plans: torch.Tensor) -> Prospect:
-            imagined = imagine(plans)
-            vector = self._vector(plans)
-            discount = self.mean_discount
-            if self.discount_func is not None:
-                discount = per_decision(self.discount_func, imagined, context, vector)
-            if imagined.term_prob is not None:
-                discount = discount * (1 - imagined.term_prob)
-            reward = per_decision(self.rew_func, imagined, context, vector)
-            return Prospect(imagined, reward, discount)
-
-        return prospect
+        roll = self.model.roller() if roller is None else roller
+        trajectories = roll(state, context, plans)
+        vectors = self._vector(plans)
+        discount = self.mean_discount
+        if self.discount_func is not None:
+            discount = per_decision(self.discount_func, trajectories, context, vectors)
+        if trajectories.term_prob is not None:
+            discount = discount * (1 - trajectories.term_prob)
+        reward = per_decision(self.rew_func, trajectories, context, vectors)
+        return PredictedRollout(plans, context, trajectories, reward, discount, self)
 
     def get_standardized_log_prob(
         self,
