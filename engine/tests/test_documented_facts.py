@@ -285,11 +285,12 @@ def test_tensors_are_compared_and_the_environment_is_closed(
     case.assertTensorEqual(x, x.clone())
     case.assertTensorClose(x, y, epsilon=0.6)
     case.assertTensorNotClose(x, y, epsilon=0.4)
-    for check, args in (
+    wrong: list[tuple[Any, tuple[Any, ...]]] = [
         (case.assertTensorEqual, (x, y)),
         (case.assertTensorClose, (x, y, 0.4)),
         (case.assertTensorNotClose, (x, y, 0.6)),
-    ):
+    ]
+    for check, args in wrong:
         with pytest.raises(AssertionError):
             check(*args)
 
