@@ -199,6 +199,14 @@ def test_an_algorithm_of_ones_own_learns_by_what_it_defines(cls: Any, place: str
     assert learner.num_iterations > 0
 
 
+@pytest.mark.parametrize("hook", ["update_with_gradient", "observe_for_replay", "unroll"])
+def test_an_override_that_a_level_would_never_call_is_refused(hook: str) -> None:
+    cls = type("Clipped", (RewardsOffPolicy,), {hook: lambda *args, **kwargs: None})
+    with pytest.raises(ValueError, match=rf"Clipped\.{hook}\(\) would never be called"):
+        _made(partial(cls, optimizer=Adam(lr=1e-2)), "level", DISCRETE)
+    assert _made(partial(cls, optimizer=Adam(lr=1e-2)), "flat", DISCRETE)
+
+
 # ---- what such algorithms read or import ----
 
 

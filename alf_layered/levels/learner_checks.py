@@ -36,13 +36,36 @@ _NO_LEVELS = {
     ),
 }
 
+# What a level does for its algorithm: an override of these would be ignored in silence. Those of
+# the packages themselves belong to runs without levels.
+_DONE_BY_LEVELS = (
+    "observe_for_replay",
+    "train_from_replay_buffer",
+    "train_from_unroll",
+    "train_iter",
+    "transform_experience",
+    "transform_timestep",
+    "unroll",
+    "update_with_gradient",
+)
+_KNOWN_PACKAGES = ("alf", "alf_layered")
+
 
 def check_is_for_levels(algorithm: Algorithm, *, level: str) -> None:
-    """Refuses what would not work, or not learn, on the records of a level.
+    """Refuses what would not work, not learn, or not be called, on the records of a level.
 
     Raises:
-        ValueError: the algorithm is, or has as a part, one of those.
+        ValueError: the algorithm is, or has as a part, one of those, or it overrides what only the
+            level's own counterpart does.
     """
+    for hook in _DONE_BY_LEVELS:
+        owner = next(c for c in type(algorithm).__mro__ if hook in vars(c) or c is object)
+        if owner is not object and owner.__module__.partition(".")[0] not in _KNOWN_PACKAGES:
+            raise ValueError(
+                f"level {level!r}: {owner.__name__}.{hook}() would never be called, as the level "
+                "does that itself; allowed overrides: rollout_step, predict_step, train_step, "
+                "preprocess_experience, calc_loss, after_update, after_train_iter"
+            )
     for module in algorithm.modules():
         for kind, why in _NO_LEVELS.items():
             if isinstance(module, kind):
