@@ -42,6 +42,8 @@ POINTS = {
     "P8 records hold states where they are needed": [
         "test_stored_states.py::test_a_record_holds_the_state_before_its_decision",
         "test_stored_states.py::test_a_recurrent_learner_trains_from_stored_states",
+        "test_muzero_level.py::test_a_record_holds_the_state_that_the_search_started_from",
+        "engine/tests/test_muzero_targets.py::test_constructors_get_what_alf_gives_them",
     ],
     "P9 prefixes of checkpoints": [
         "engine/tests/test_checkpoint_utils.py::test_sub_state_of_a_checkpoint",

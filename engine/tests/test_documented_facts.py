@@ -127,7 +127,10 @@ FACTS: dict[str, list[str]] = {
         "test_batch_ensemble.py::test_a_network_without_members_in_its_input_draws_them",
         "test_batch_ensemble.py::test_all_layers_of_a_network_take_the_same_member",
     ],
-    "22 MuZero's constructors": ["algorithms:muzero.representation_learner.steps"],
+    "22 MuZero's constructors": [
+        "algorithms:muzero.representation_learner.steps",
+        "test_muzero_targets.py::test_constructors_get_what_alf_gives_them",
+    ],
     "23 replay buffers that ALF wrote": [
         "test_offline_training.py::test_a_buffer_that_alf_wrote_is_read",
     ],
