@@ -112,6 +112,13 @@ Idle().optimizers()""",
 spec = {"step_type": TensorSpec((), torch.int32)}
 record = {"step_type": torch.zeros(1, dtype=torch.int32)}
 ReplayBuffer(spec, 1, 4, keep_episodic_info=True).add_batch(record)""",
+    "MuZero without ends of episodes": """
+from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
+from alf.experience_replayers.replay_buffer import BatchInfo
+batch = BatchInfo(replay_buffer=ReplayBuffer(TensorSpec(()), 1, 4))
+learner = MuzeroRepresentationImpl.__new__(MuzeroRepresentationImpl)
+learner.__dict__["_name"] = "learner"
+learner.preprocess_experience((), (), batch)""",
 }
 ALLOWED = """
 m = nn.Module()
