@@ -134,6 +134,15 @@ def _plugin(conf: str, threshold: float) -> Experiment:
     return Experiment({conf: f"{conf}_conf.py"}, RETURN, "return", threshold)
 
 
+def _constrained(conf: str) -> dict[str, Experiment]:
+    """An example on the bandit with a constraint: utility and breach of episodes of 5 steps."""
+    runs = {conf: f"engine/alf/examples/{conf}_conf.py"}
+    return {
+        f"{conf}.{what}": Experiment(runs, f"{RETURN}.{number}", what, threshold)
+        for number, (what, threshold) in enumerate({"utility": 2.3, "breach": -0.4}.items())
+    }
+
+
 def _cloned(conf: str) -> Experiment:
     """An example of the engine that learns from what another one has left."""
     data = "engine/alf/examples/mbrl_pendulum_conf.py"
@@ -182,6 +191,15 @@ LEARNERS = {
         0.45,
         less_is_better=True,
     ),
+    "sac_predictive_pendulum": _flat("sac_predictive_pendulum", -250),
+    "latent_mbrl_twisted_point": Experiment(
+        {"latent_mbrl": "engine/alf/examples/latent_mbrl_twisted_point_conf.py"},
+        SUCCESS,
+        "success rate",
+        0.9,
+    ),
+    **_constrained("seditor_constrained_bandit"),
+    **_constrained("sac_lagrangian_constrained_bandit"),
     "muzero_tic_tac_toe": _flat("muzero_tic_tac_toe", 0.8, "mean outcome"),
     "muzero_cartpole": _plugin("muzero_cartpole", 195),
     "muzero_pendulum": _plugin("muzero_pendulum", -300),

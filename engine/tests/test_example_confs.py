@@ -127,6 +127,10 @@ def test_there_is_an_example_of_each_kind() -> None:
         "frame_stack",
         "priority",
         "her",
+        "seditor",
+        "lagrangian",
+        "latent_mbrl",
+        "predictive",
         ".gin",
     )
     assert all(any(kind in name for name in NAMES) for kind in kinds), NAMES

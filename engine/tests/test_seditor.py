@@ -11,32 +11,11 @@ import torch
 
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.seditor_algorithm import SEditorAlgorithm
-from alf.data_structures import StepType
-from alf.environments.suite_unittest import ActionType, UnittestEnv
+from alf.environments.suite_unittest import ActionType
+from alf.examples.constrained_bandit import ConstrainedBandit
 from alf.nest.utils import NestConcat
 from alf.optimizers import Adam
-from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-
-
-class ConstrainedBandit(UnittestEnv):
-    """Utility is (action + 1) / 2; what it is above 0.3 or 0.9, as shown, breaks the constraint.
-
-    So the best action that breaks nothing has a mean utility of 0.6.
-    """
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__(batch_size, 6, action_type=ActionType.Continuous, reward_dim=2)
-
-    def _make_action_spec(self, action_type: ActionType) -> BoundedTensorSpec:
-        return BoundedTensorSpec((1,), minimum=-1.0, maximum=1.0)
-
-    def _observe(self, step_type: int, action: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        reward = torch.zeros(self._batch_size, 2)
-        if step_type != StepType.FIRST:
-            limit = 0.3 + 0.6 * self._shown_last[:, 0]
-            utility = (action[:, 0] + 1) / 2
-            reward = torch.stack([utility, -(utility - limit).relu()], dim=-1)
-        return torch.randint(0, 2, self._zeros().shape).to(torch.float32), reward
+from alf.tensor_specs import TensorSpec
 
 
 def _trained(seed: int, iterations: int, **options: Any) -> Any:
