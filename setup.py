@@ -35,6 +35,7 @@ setup(
             "hypothesis>=6.100",
             "minari[hdf5]>=0.5.3,<0.6",
             "pytest>=8.2",
+            "pytest-cov>=6.2,<8",
             "pytest-xdist>=3.6",
             "ruff>=0.14",
             "twine>=6",
