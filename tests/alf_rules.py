@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from alf.algorithms import _optimizer_tree
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.training import optimizer_tree
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.nest import nest
 from alf.optimizers import optimizers
@@ -108,7 +108,7 @@ def _optimizer_options() -> None:
 
 def _optimizer_tree_rules() -> None:
     """`add_optimizer` takes direct children; every optimizer gets parameters."""
-    claim, fill = _optimizer_tree._Tree._claims, _optimizer_tree._Tree._fill
+    claim, fill = optimizer_tree._Tree._claims, optimizer_tree._Tree._fill
 
     def claims(self: Any, alg: Any, below: Any, taken: Any) -> Any:
         children = {id(x) for x in [*alg._modules.values(), *alg._parameters.values()]}
@@ -124,8 +124,8 @@ def _optimizer_tree_rules() -> None:
             raise RuleBroken(f"{optimizer} of {alg.name!r} is not used")
         fill(self, alg, optimizer, params)
 
-    _optimizer_tree._Tree._claims = claims
-    _optimizer_tree._Tree._fill = fill_
+    optimizer_tree._Tree._claims = claims
+    optimizer_tree._Tree._fill = fill_
 
 
 def _ignored_attributes() -> None:

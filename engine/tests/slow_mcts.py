@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._mcts_settings import SearchSettings
+from alf.algorithms.mcts.settings import SearchSettings
 from alf.algorithms.mcts_models import ModelOutput, ModelState
 
 

@@ -12,8 +12,8 @@ import torch
 import alf
 from alf._conf_values import attribute, check_names, conf_value
 from alf._config_registry import MadeAnew
-from alf.algorithms._priority_function import priority_function
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.training.priority_function import priority_function
 from alf.data_structures import LossInfo
 from alf.optimizers import Adam
 

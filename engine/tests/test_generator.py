@@ -9,9 +9,9 @@ import torch
 from ensemble_data import between_blobs, blobs, line, loader, posterior_of_line
 from torch import Tensor
 
-from alf.algorithms._functional_gradient import FullRank, InverseJacobian, jacobian
 from alf.algorithms.generator import CriticAlgorithm, Generator, InverseMVPAlgorithm
 from alf.algorithms.hypernetwork_algorithm import HyperNetwork
+from alf.algorithms.particles.functional_gradient import FullRank, InverseJacobian, jacobian
 from alf.data_structures import LossInfo
 from alf.networks import EncodingNetwork, ReluMLP
 from alf.optimizers import SGD, Adam

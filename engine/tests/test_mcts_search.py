@@ -9,9 +9,9 @@ import pytest
 import torch
 from slow_mcts import RandomGame, SlowSearch
 
-from alf.algorithms._mcts_search import Search
-from alf.algorithms._mcts_settings import SearchSettings
-from alf.algorithms._mcts_tree import CHILD, VISITS, Q
+from alf.algorithms.mcts.search import Search
+from alf.algorithms.mcts.settings import SearchSettings
+from alf.algorithms.mcts.tree import CHILD, VISITS, Q
 from alf.algorithms.mcts_models import ModelOutput, ModelState
 from alf.nest import nest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from alf.algorithms._gradient_step import mean_loss
+from alf.algorithms.training.gradient_step import mean_loss
 from alf.data_structures import LossInfo
 
 MASKS = torch.tensor([[1.0, 1.0], [1.0, 0.0]])

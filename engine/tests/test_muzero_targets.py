@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from alf.algorithms._muzero_targets import find_spans, n_step_values
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import FrameStacker, HindsightExperienceTransformer
 from alf.algorithms.mcts_algorithm import (
@@ -18,6 +17,7 @@ from alf.algorithms.mcts_algorithm import (
     VisitSoftmaxTemperatureByMoves,
 )
 from alf.algorithms.mcts_models import ModelOutput, ModelState, ModelTarget, SimpleMCTSModel
+from alf.algorithms.muzero.targets import find_spans, n_step_values
 from alf.algorithms.muzero_algorithm import MuzeroAlgorithm
 from alf.algorithms.muzero_representation_learner import (
     LinearTdStepFunc,

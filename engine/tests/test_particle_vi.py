@@ -13,12 +13,12 @@ from torch import Tensor
 
 import alf
 import alf.examples
-from alf.algorithms import _particle_kernels as kernels
-from alf.algorithms._function_ensemble import disagreement, score
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.functional_particle_vi_algorithm import FuncParVIAlgorithm
 from alf.algorithms.hypernetwork_algorithm import HyperNetwork
 from alf.algorithms.particle_vi_algorithm import ParVIAlgorithm
+from alf.algorithms.particles import kernels
+from alf.algorithms.particles.function_ensemble import disagreement, score
 from alf.data_structures import LossInfo
 from alf.examples.blobs import between_blobs as outliers_of_example
 from alf.examples.blobs import blobs as blobs_of_example

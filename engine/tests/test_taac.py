@@ -8,7 +8,7 @@ import pytest
 import small_learners as small
 import torch
 
-from alf.algorithms._taac_trajectories import LinearTrajectory, QuadraticTrajectory
+from alf.algorithms.taac.trajectories import LinearTrajectory, QuadraticTrajectory
 from alf.algorithms.taac_algorithm import (
     TaacAlgorithm,
     TaacAlgorithmBase,

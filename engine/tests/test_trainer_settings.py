@@ -14,10 +14,10 @@ from small_conf import write_conf
 from tiny_rl import CountingEnv, TinyOffPolicy, make_config
 
 import alf
-from alf.algorithms import _gradient_step
-from alf.algorithms._gradient_step import LossScales
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.sac_algorithm import SacAlgorithm
+from alf.algorithms.training import gradient_step
+from alf.algorithms.training.gradient_step import LossScales
 from alf.optimizers import Adam
 from alf.summary import summary_ops as summary
 from alf.trainers.policy_trainer import RLTrainer
@@ -114,11 +114,11 @@ def test_the_scale_of_losses_is_part_of_a_checkpoint(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     config = make_config(enable_amp=True)
     found, new = (TinyOffPolicy(config=config) for _ in range(2))
-    state = _gradient_step._scaler(found).state_dict() | {"scale": 256.0, "_growth_tracker": 9}
-    _gradient_step._scaler(found).load_state_dict(state)
+    state = gradient_step._scaler(found).state_dict() | {"scale": 256.0, "_growth_tracker": 9}
+    gradient_step._scaler(found).load_state_dict(state)
     Checkpointer(str(tmp_path), algorithm=found, loss_scales=LossScales(found)).save(1)
     assert Checkpointer(str(tmp_path), algorithm=new, loss_scales=LossScales(new)).load() == 1
-    assert _gradient_step._scaler(new).state_dict() == state
+    assert gradient_step._scaler(new).state_dict() == state
 
 
 def test_a_resumed_run_goes_on_counting_what_is_skipped(

@@ -9,7 +9,7 @@ import torch
 from absl import logging
 from torch import Tensor, nn
 
-from alf.algorithms._function_ensemble import FunctionEnsemble, Score, disagreement, score
+from alf.algorithms.particles.function_ensemble import FunctionEnsemble, Score, disagreement, score
 from alf.data_structures import LossInfo
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import TensorSpec

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from alf.algorithms import _optimizer_tree, _state_dict
+from alf.algorithms import _state_dict
 from alf.algorithms.algorithm_interface import AlgorithmInterface
+from alf.algorithms.training import optimizer_tree
 from alf.utils import checkpoint_utils
 from alf.utils._module_parameters import get_all_parameters
 
@@ -59,9 +60,7 @@ class TrainedModule(AlgorithmInterface):
         self._optimizers: list[Optimizer] = [] if optimizer is None else [optimizer]
         self._added_optimizers: list[tuple[Optimizer, list[Any]]] = []
         self._force_params_visible_to_parent = False
-        self._assignment: tuple[_optimizer_tree.Fingerprint, _optimizer_tree.Assignment] | None = (
-            None
-        )
+        self._assignment: tuple[optimizer_tree.Fingerprint, optimizer_tree.Assignment] | None = None
 
     def _post_init(self) -> None:
         """What can only be done when all of the object is there."""
@@ -140,11 +139,11 @@ class TrainedModule(AlgorithmInterface):
         found = {id(o): o for algorithm in algorithms for o in algorithm._optimizers}
         return list(found.values())
 
-    def _setup_optimizers(self) -> _optimizer_tree.Assignment:
+    def _setup_optimizers(self) -> optimizer_tree.Assignment:
         """Give the optimizers their parameters; computed again only if the modules changed."""
         if self._assignment is None or not self._assignment[0].holds():
-            assignment = _optimizer_tree.assign(self)
-            self._assignment = (_optimizer_tree.Fingerprint(self), assignment)
+            assignment = optimizer_tree.assign(self)
+            self._assignment = (optimizer_tree.Fingerprint(self), assignment)
         return self._assignment[1]
 
     def _setup_all_optimizers(self) -> None:
@@ -157,7 +156,7 @@ class TrainedModule(AlgorithmInterface):
     def get_optimizer_info(self) -> str:
         """Json text: which optimizer, with which settings, trains which parameters."""
         every = self.optimizers(include_ignored_attributes=True)
-        return _optimizer_tree.describe(self._setup_optimizers(), every)
+        return optimizer_tree.describe(self._setup_optimizers(), every)
 
     def get_unoptimized_parameter_info(self) -> str:
         """Json list of the names of all parameters no optimizer trains, in plain containers too."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.on_policy_algorithm import OnPolicyAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.actor_critic_algorithm import ActorCriticAlgorithm
 from alf.algorithms.agent_helpers import AgentHelper
 from alf.algorithms.algorithm import Algorithm
@@ -19,6 +18,7 @@ from alf.algorithms.entropy_target_algorithm import (
 from alf.algorithms.mbrl_algorithm import LatentMbrlAlgorithm
 from alf.algorithms.predictive_representation_learner import PredictiveRepresentationLearner
 from alf.algorithms.rl_algorithm import RLAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
 from alf.nest import nest

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from alf.algorithms import _gradient_step, _offline_training, _replay_training
 from alf.algorithms._module_modes import ModuleModes
-from alf.algorithms._optimizer_tree import flatten_module as _flatten_module
-from alf.algorithms._optimizer_tree import params_of as _get_optimizer_params
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
+from alf.algorithms.training import gradient_step, offline_training, replay_training
+from alf.algorithms.training.optimizer_tree import flatten_module as _flatten_module
+from alf.algorithms.training.optimizer_tree import params_of as _get_optimizer_params
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, StepType, TimeStep
 from alf.nest import nest
@@ -255,7 +255,7 @@ class Algorithm(TrainedModule):
 
     def observe_for_replay(self, exp: Experience) -> None:
         """Store one record of each environment, `[B, ...]`, in the replay buffer."""
-        _replay_training.store(self, exp)
+        replay_training.store(self, exp)
 
     def observe_for_metrics(self, time_step: TimeStep) -> None:
         """Show a time step, `[B, ...]` on the host, to the metrics."""
@@ -327,14 +327,14 @@ class Algorithm(TrainedModule):
         Raises:
             ValueError: a parameter has no optimizer.
         """
-        return _gradient_step.update(self, loss_info, valid_masks, weight, batch_info)
+        return gradient_step.update(self, loss_info, valid_masks, weight, batch_info)
 
     def train_from_unroll(self, experience: Experience, train_info: Nest) -> int:
         masks = None
         if self._config.mask_out_loss_for_last_step:
             masks = (experience.step_type != StepType.LAST).to(torch.float32)
         with finite_updates.watch_of(self).on(self, experience):
-            with _gradient_step.autocast(self):
+            with gradient_step.autocast(self):
                 loss_info = self.calc_loss(train_info)
             loss_info, params = self.update_with_gradient(loss_info, masks)
         self.after_update(experience.time_step, train_info)
@@ -344,13 +344,13 @@ class Algorithm(TrainedModule):
     @mark_replay
     def train_from_replay_buffer(self, update_global_counter: bool = False) -> int:
         if self.has_offline:
-            return _offline_training.train(self, update_global_counter)
-        return _replay_training.train(self, update_global_counter)
+            return offline_training.train(self, update_global_counter)
+        return replay_training.train(self, update_global_counter)
 
     def _compute_train_info_and_loss_info(self, experience: Experience) -> tuple[Nest, LossInfo]:
         """Infos and loss of a mini batch `[T, B, ...]`."""
-        method = _replay_training.online(self)
-        return _replay_training.train_info_and_loss(self, experience, method)
+        method = replay_training.online(self)
+        return replay_training.train_info_and_loss(self, experience, method)
 
     def summarize_train(
         self,

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from alf._run_environment import get_conf_source
-from alf.algorithms._unroll import Interacted, Unroller, experience_of, observe, stack
-from alf.algorithms._unroll_process import (
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.unrolling.process import (
     SECONDS_BETWEEN_LOOKS,
     UnrollJob,
     UnrollSetup,
     sent,
     work,
 )
-from alf.algorithms.config import TrainerConfig
+from alf.algorithms.unrolling.unroll import Interacted, Unroller, experience_of, observe, stack
 from alf.data_structures import Experience, namedtuple
 from alf.device_ctx import get_default_device
 from alf.nest import nest

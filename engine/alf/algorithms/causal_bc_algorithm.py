@@ -9,10 +9,10 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.bc_algorithm import greedy_action, offline_only
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.nest import nest

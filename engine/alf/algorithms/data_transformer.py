@@ -8,16 +8,19 @@ from typing import Any, cast
 
 from torch import nn
 
-from alf.algorithms._data_transformer_base import (
+from alf.algorithms.transformers.base import (
     DataTransformer,
     IdentityDataTransformer,
     SimpleDataTransformer,
     UntransformedTimeStep,
 )
-from alf.algorithms._frame_stacker import FrameStacker, FrameStackState
-from alf.algorithms._hindsight import HindsightExperienceTransformer, l2_dist_close_reward_fn
-from alf.algorithms._observation_transformers import ImageScaleTransformer, ObservationNormalizer
-from alf.algorithms._reward_transformers import (
+from alf.algorithms.transformers.frame_stacker import FrameStacker, FrameStackState
+from alf.algorithms.transformers.hindsight import (
+    HindsightExperienceTransformer,
+    l2_dist_close_reward_fn,
+)
+from alf.algorithms.transformers.observations import ImageScaleTransformer, ObservationNormalizer
+from alf.algorithms.transformers.rewards import (
     FunctionalRewardTransformer,
     RewardClipping,
     RewardNormalizer,

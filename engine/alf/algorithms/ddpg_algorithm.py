@@ -20,11 +20,11 @@ from alf.algorithms._ddpg_data import (
     DdpgLossInfo,
     DdpgState,
 )
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._sac_data import SacCriticInfo, SacInfo
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.nest import nest

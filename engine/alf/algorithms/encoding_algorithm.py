@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.config import TrainerConfig
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, time_step_spec
 from alf.nest import nest

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, StepType, namedtuple
 from alf.nest import nest

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from alf.algorithms import _particle_kernels as kernels
-from alf.algorithms._functional_gradient import FullRank, InverseJacobian
-from alf.algorithms._inverse_mvp import InverseMVPAlgorithm
-from alf.algorithms._own_optimizers import own_optimizers
-from alf.algorithms._stein_critic import CriticAlgorithm
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.mi_estimator import MIEstimator
 from alf.algorithms.particle_vi_algorithm import loss_of
+from alf.algorithms.particles import kernels
+from alf.algorithms.particles.functional_gradient import FullRank, InverseJacobian
+from alf.algorithms.particles.inverse_mvp import InverseMVPAlgorithm
+from alf.algorithms.particles.stein_critic import CriticAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, namedtuple
 from alf.nest import nest

@@ -10,11 +10,11 @@ from absl import logging
 from torch import Tensor, nn
 
 from alf.algorithms import _supervised_ensemble as supervised
-from alf.algorithms._function_ensemble import ExtraSamples, FunctionEnsemble, Score
 from alf.algorithms._supervised_ensemble import Data, Epoch, Evaluator, Uncertainty
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.generator import Generator
+from alf.algorithms.particles.function_ensemble import ExtraSamples, FunctionEnsemble, Score
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo
 from alf.networks.encoding_networks import EncodingNetwork

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alf.algorithms._intrinsic_reward import RewardScale, where_follows, with_history
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.nest import nest

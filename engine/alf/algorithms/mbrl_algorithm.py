@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.dynamics_learning_algorithm import DynamicsLearningAlgorithm
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.planning_algorithm import PlanAlgorithm
 from alf.algorithms.predictive_representation_learner import PredictiveRepresentationLearner
 from alf.algorithms.reward_learning_algorithm import RewardEstimationAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec

@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._mcts_acting import MCTSAlgorithm, MCTSInfo, MCTSState
-from alf.algorithms._mcts_model import MCTSModel
-from alf.algorithms._mcts_policy import (
+from alf.algorithms.mcts.acting import MCTSAlgorithm, MCTSInfo, MCTSState
+from alf.algorithms.mcts.model import MCTSModel
+from alf.algorithms.mcts.policy import (
     calculate_exploration_policy,
     calculate_kl_exploration_policy,
 )
-from alf.algorithms._mcts_temperatures import (
+from alf.algorithms.mcts.temperatures import (
     VisitSoftmaxTemperatureByMoves,
     VisitSoftmaxTemperatureByProgress,
 )
-from alf.algorithms._mcts_tuples import ModelOutput
+from alf.algorithms.mcts.tuples import ModelOutput
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 

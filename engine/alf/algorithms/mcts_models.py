@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alf.algorithms._mcts_model import MCTSModel
-from alf.algorithms._mcts_nets import (
+from alf.algorithms.mcts.model import MCTSModel
+from alf.algorithms.mcts.nets import (
     SimplePredictionNet,
     create_simple_dynamics_net,
     create_simple_encoding_net,
     create_simple_prediction_net,
     get_unique_num_actions,
 )
-from alf.algorithms._mcts_tuples import ModelOutput, ModelState, ModelTarget
+from alf.algorithms.mcts.tuples import ModelOutput, ModelState, ModelTarget
 from alf.config_util import configurable
 from alf.data_structures import LossInfo
 from alf.layers import FC

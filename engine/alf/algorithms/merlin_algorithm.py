@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from alf.algorithms._merlin_images import ResnetDecodingNetwork, ResnetEncodingNetwork
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.actor_critic_algorithm import ActorCriticInfo
 from alf.algorithms.actor_critic_loss import ActorCriticLoss
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.on_policy_algorithm import OnPolicyAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.algorithms.vae import VariationalAutoEncoder
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from alf.algorithms._muzero_reanalyze import call_with_offered
-from alf.algorithms._muzero_representation import MuzeroInfo, autocast
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.mcts_algorithm import MCTSAlgorithm
+from alf.algorithms.muzero.reanalyze import call_with_offered
+from alf.algorithms.muzero.representation import MuzeroInfo, autocast
 from alf.algorithms.muzero_representation_learner import MuzeroRepresentationImpl
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.config_util import configurable

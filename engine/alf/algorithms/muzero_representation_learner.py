@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from alf.algorithms._muzero_reanalyze import LinearTdStepFunc
-from alf.algorithms._muzero_representation import MuzeroInfo, MuzeroRepresentationImpl
 from alf.algorithms.config import TrainerConfig
+from alf.algorithms.muzero.reanalyze import LinearTdStepFunc
+from alf.algorithms.muzero.representation import MuzeroInfo, MuzeroRepresentationImpl
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep

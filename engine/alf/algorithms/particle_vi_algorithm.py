@@ -9,16 +9,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms._own_optimizers import own_optimizers
-from alf.algorithms._particle_kernels import (
+from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.particles.kernels import (
     gfsf_direction,
     propagated,
     rbf,
     squares,
     svgd_direction,
 )
-from alf.algorithms._stein_critic import CriticAlgorithm
-from alf.algorithms.algorithm import Algorithm
+from alf.algorithms.particles.stein_critic import CriticAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo
 from alf.tensor_specs import TensorSpec

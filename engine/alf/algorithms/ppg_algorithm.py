@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.ppg.disjoint_policy_value_network import DisjointPolicyValueNetwork
@@ -19,6 +18,7 @@ from alf.algorithms.ppg.ppg_utils import (
     ppg_network_forward,
 )
 from alf.algorithms.ppo_loss import PPOLoss
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, make_experience
 from alf.networks.encoding_networks import EncodingNetwork

@@ -10,13 +10,13 @@ import torch
 from absl import logging
 from torch import nn
 
-from alf.algorithms import _gradient_step, _offline_training
 from alf.algorithms._reachable import check_reachable
-from alf.algorithms._unroll import Unroller
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.algorithm_interface import AlgorithmInterface
 from alf.algorithms.async_unroller import QueuedUnroller
 from alf.algorithms.config import TrainerConfig
+from alf.algorithms.training import gradient_step, offline_training
+from alf.algorithms.unrolling.unroll import Unroller
 from alf.config_util import configurable
 from alf.data_structures import (
     AlgStep,
@@ -270,7 +270,7 @@ class RLAlgorithm(Algorithm):
                 f"TrainerConfig.offline_buffer_dir={self._config.offline_buffer_dir!r}: "
                 f"{self._name} does not train from one replay buffer of its own"
             )
-        self._offline_replay_buffer = _offline_training.load(self, untransformed_observation_spec)
+        self._offline_replay_buffer = offline_training.load(self, untransformed_observation_spec)
 
     def offline_rollout_info(self, action: Nest) -> Nest:
         """The rollout info which `train_step_offline()` gets for a stored action."""
@@ -377,7 +377,7 @@ class RLAlgorithm(Algorithm):
     def _unroll(self, unroll_length: int, keep: bool) -> Experience | None:
         if self._unroller is None:
             raise ValueError(f"{self._name} was made without env, so it cannot be unrolled")
-        mixed = _gradient_step.autocast(self) if self.on_policy else contextlib.nullcontext()
+        mixed = gradient_step.autocast(self) if self.on_policy else contextlib.nullcontext()
         with record_time("time/unroll"), mixed:
             return self._unroller.unroll(unroll_length, keep)
 
@@ -444,7 +444,7 @@ class RLAlgorithm(Algorithm):
         if not config.update_counter_every_mini_batch:
             summary.increment_global_counter()
         self._ensure_rollout_summary.tick()
-        pre_train = _offline_training.is_pretraining(self)
+        pre_train = offline_training.is_pretraining(self)
         length = self._next_unroll_length()
         unrolls = length > 0 or config.unroll_length == 0
         unrolls = unrolls and not pre_train and not self._is_interaction_over()

@@ -14,7 +14,6 @@ from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_representation as sac_representation
 from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._sac_data import (
     ActionType,
     SacActionState,
@@ -30,6 +29,7 @@ from alf.algorithms._sac_losses import set_target_entropy as _set_target_entropy
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
 from alf.nest import nest

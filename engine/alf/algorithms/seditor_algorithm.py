@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms._sac_data import SacCriticInfo, SacInfo
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.td_loss import TDLoss
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.nest.utils import NestConcat

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from alf.algorithms import _sac_losses as sac_losses
 from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._own_optimizers import own_optimizers
-from alf.algorithms._taac_data import (
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.sac_algorithm import LOG_ALPHA_LIMIT
+from alf.algorithms.taac.data import (
     ActPredOutput,
     Distributions,
     Mode,
@@ -26,15 +28,13 @@ from alf.algorithms._taac_data import (
     TaacState,
     Tau,
 )
-from alf.algorithms._taac_loss import TAACTDLoss
-from alf.algorithms._taac_trajectories import (
+from alf.algorithms.taac.loss import TAACTDLoss
+from alf.algorithms.taac.trajectories import (
     ConstantTrajectory,
     LinearTrajectory,
     QuadraticTrajectory,
 )
-from alf.algorithms.config import TrainerConfig
-from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.algorithms.sac_algorithm import LOG_ALPHA_LIMIT
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
 from alf.layers import FC, Detach

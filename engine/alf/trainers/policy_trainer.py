@@ -16,10 +16,10 @@ from torch import nn
 
 from alf import config_helpers
 from alf._global_env import set_transformed_observation_spec
-from alf.algorithms._gradient_step import LossScales
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
+from alf.algorithms.training.gradient_step import LossScales
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.metrics.metric import StepMetric
 from alf.summary import summary_ops as summary

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._own_optimizers import own_optimizers
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.ppg.disjoint_policy_value_network import DisjointPolicyValueNetwork
 from alf.algorithms.ppg.ppg_aux_phase_loss import PPGAuxPhaseLoss
 from alf.algorithms.ppg.ppg_utils import PPGRolloutInfo, PPGTrainInfo, evaluate
+from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep, namedtuple
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._data_transformer_base import DataTransformer
+from alf.algorithms.transformers.base import DataTransformer
 from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep
 from alf.nest import nest

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from absl import logging
 
-from alf.algorithms import _gradient_step, _minari_data, _replay_training
-from alf.algorithms._replay_training import Method
+from alf.algorithms import _minari_data
+from alf.algorithms.training import gradient_step, replay_training
+from alf.algorithms.training.replay_training import Method
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.nest import nest
@@ -193,18 +194,18 @@ def train(alg: Any, update_global_counter: bool) -> int:
     with record_time("time/replay"):
         offline = _offline_batches(alg, method)
         own = None
-        if not pre_train and _is_turn_of_own(config) and _replay_training.is_ready(alg):
+        if not pre_train and _is_turn_of_own(config) and replay_training.is_ready(alg):
             own = _own_batches(alg)
     count = config.update_counter_every_mini_batch and update_global_counter
     num_updates = config.num_updates_per_train_iter
     steps = 0
     mode = pretrain_context() if pre_train else replay_context()
     with record_time("time/train"), mode:
-        for batch in _replay_training.summarized_at_end(offline, num_updates, count):
+        for batch in replay_training.summarized_at_end(offline, num_updates, count):
             own_batch = None if own is None else next(own)
             steps += _update(alg, batch, own_batch, method)
     if own is not None and config.clear_replay_buffer:
-        _replay_training.clear(alg)
+        replay_training.clear(alg)
     return steps
 
 
@@ -224,17 +225,17 @@ def _offline(alg: Any, pre_train: bool) -> Method:
 
 def _offline_batches(alg: Any, method: Method) -> Any:
     buffer = alg._offline_replay_buffer
-    experience, batch_info = _replay_training.sample(alg, buffer)
+    experience, batch_info = replay_training.sample(alg, buffer)
     experience = experience._replace(rollout_info=alg.offline_rollout_info(experience.action))
-    prepared = _replay_training.prepare(alg, experience, batch_info, buffer, (), method)
-    return _replay_training.mini_batches(*prepared, _replay_training.mini_batch_size(alg, buffer))
+    prepared = replay_training.prepare(alg, experience, batch_info, buffer, (), method)
+    return replay_training.mini_batches(*prepared, replay_training.mini_batch_size(alg, buffer))
 
 
 def _own_batches(alg: Any) -> Any:
-    buffer, method = alg._replay_buffer, _replay_training.online(alg)
-    sampled = _replay_training.sample(alg, buffer)
-    prepared = _replay_training.prepare(alg, *sampled, buffer, alg.experience_spec, method)
-    return _replay_training.mini_batches(*prepared, _replay_training.mini_batch_size(alg, buffer))
+    buffer, method = alg._replay_buffer, replay_training.online(alg)
+    sampled = replay_training.sample(alg, buffer)
+    prepared = replay_training.prepare(alg, *sampled, buffer, alg.experience_spec, method)
+    return replay_training.mini_batches(*prepared, replay_training.mini_batch_size(alg, buffer))
 
 
 def _update(alg: Any, offline: Any, own: Any, method: Method) -> int:
@@ -246,25 +247,25 @@ def _update(alg: Any, offline: Any, own: Any, method: Method) -> int:
 
 def _gradient_from(alg: Any, offline: Any, own: Any, method: Method) -> int:
     experience, batch_info, weight = offline
-    with _gradient_step.autocast(alg):
-        info, loss = _replay_training.train_info_and_loss(alg, experience, method)
-    masks = _replay_training.valid_masks(alg, experience)
+    with gradient_step.autocast(alg):
+        info, loss = replay_training.train_info_and_loss(alg, experience, method)
+    masks = replay_training.valid_masks(alg, experience)
     steps = experience.step_type.numel()
     if own is None:
         reduced, params = alg.update_with_gradient(loss, masks, weight, batch_info)
-        _replay_training.conclude(alg, experience, info, reduced, params, method)
+        replay_training.conclude(alg, experience, info, reduced, params, method)
         return steps
     experience, batch_info, weight = own
-    with _gradient_step.autocast(alg):
+    with gradient_step.autocast(alg):
         info, own_loss = alg._compute_train_info_and_loss_info(experience)
     full_own_loss = own_loss
-    loss = _gradient_step.mean_loss(loss, masks)
+    loss = gradient_step.mean_loss(loss, masks)
     with summary.scope("offline"):
         summary_utils.summarize_loss(loss)
-    own_loss = _gradient_step.with_scalar_loss(own_loss, loss)
-    masks = _replay_training.valid_masks(alg, experience)
+    own_loss = gradient_step.with_scalar_loss(own_loss, loss)
+    masks = replay_training.valid_masks(alg, experience)
     reduced, params = alg.update_with_gradient(own_loss, masks, weight, batch_info)
-    _replay_training.update_priorities(alg, batch_info, full_own_loss)
-    online = _replay_training.online(alg)
-    _replay_training.conclude(alg, experience, info, reduced, params, online)
+    replay_training.update_priorities(alg, batch_info, full_own_loss)
+    online = replay_training.online(alg)
+    replay_training.conclude(alg, experience, info, reduced, params, online)
     return steps + experience.step_type.numel()

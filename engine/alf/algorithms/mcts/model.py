@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alf.algorithms._mcts_tuples import ModelOutput, ModelState, ModelTarget
+from alf.algorithms.mcts.tuples import ModelOutput, ModelState, ModelTarget
 from alf.config_util import configurable
 from alf.data_structures import LossInfo
 from alf.nest import nest

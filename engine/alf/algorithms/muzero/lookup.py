@@ -1,6 +1,6 @@
 """Looks up in a replay buffer what followed stored steps: what a MuZero model is to say of them.
 
-Axis letters as in `_muzero_targets`: N spans, S their records, R steps that are unrolled.
+Axis letters as in `targets`: N spans, S their records, R steps that are unrolled.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms._mcts_tuples import ModelTarget
-from alf.algorithms._muzero_reanalyze import Reanalyzer
-from alf.algorithms._muzero_targets import (
+from alf.algorithms.data_transformer import (
+    DataTransformer,
+    HindsightExperienceTransformer,
+    IdentityDataTransformer,
+    SequentialDataTransformer,
+)
+from alf.algorithms.mcts.tuples import ModelTarget
+from alf.algorithms.muzero.reanalyze import Reanalyzer
+from alf.algorithms.muzero.targets import (
     Spans,
     find_spans,
     inside,
     n_step_values,
     outcome_values,
     read,
-)
-from alf.algorithms.data_transformer import (
-    DataTransformer,
-    HindsightExperienceTransformer,
-    IdentityDataTransformer,
-    SequentialDataTransformer,
 )
 from alf.data_structures import Experience, TimeStep
 from alf.experience_replayers.replay_buffer import BatchInfo

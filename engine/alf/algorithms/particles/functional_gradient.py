@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms._inverse_mvp import InverseMVPAlgorithm
+from alf.algorithms.particles.inverse_mvp import InverseMVPAlgorithm
 from alf.data_structures import LossInfo
 from alf.networks.network import Network
 from alf.networks.relu_mlp import ReluMLP

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from alf.algorithms._data_transformer_base import (
+from alf.algorithms.transformers.base import (
     SimpleDataTransformer,
     check_fields,
     transform_fields,

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from alf.algorithms import _gradient_step, _row_layout
+from alf.algorithms import _row_layout
+from alf.algorithms.training import gradient_step
 from alf.config_util import is_configured
 from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, clear_batch_info
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
@@ -294,7 +295,7 @@ def _with_distributions(params: Nest, spec: Nest) -> Nest:
 def _update(alg: Any, experience: Experience, batch_info: BatchInfo, weight: float) -> None:
     """One gradient step from a mini batch [T, B, ...], distributions as parameters."""
     with finite_updates.watch_of(alg).on(alg, experience, batch_info):
-        with _gradient_step.autocast(alg):
+        with gradient_step.autocast(alg):
             train_info, loss = alg._compute_train_info_and_loss_info(experience)
         loss_info, params = alg.update_with_gradient(
             loss, valid_masks(alg, experience), weight, batch_info

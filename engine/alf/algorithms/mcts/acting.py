@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms._mcts_policy import (
+from alf.algorithms.mcts.policy import (
     UNEXPANDED_SCORES,
     calculate_exploration_policy,
     calculate_kl_exploration_policy,
 )
-from alf.algorithms._mcts_search import Search
-from alf.algorithms._mcts_settings import SearchSettings
-from alf.algorithms._mcts_tree import CHILD, VISITS
+from alf.algorithms.mcts.search import Search
+from alf.algorithms.mcts.settings import SearchSettings
+from alf.algorithms.mcts.tree import CHILD, VISITS
 from alf.algorithms.mcts_models import MCTSModel, ModelOutput
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.config_util import configurable

@@ -3,7 +3,7 @@
 A simulation goes down from the roots to leaves, lets the model look one step beyond, and hands the
 values up again (Schrittwieser et al. 2020, "Mastering Atari, Go, chess and shogi by planning with a
 learned model", appendix B). Python loops over simulations, and over depth as long as some path
-goes on. Axis letters as in `_mcts_tree`.
+goes on. Axis letters as in `tree`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from alf.algorithms import _mcts_policy as policies
-from alf.algorithms._mcts_settings import SearchSettings
-from alf.algorithms._mcts_tree import CHILD, FORBIDDEN, PRIOR, VISITS, Q, Tree, plant
+from alf.algorithms.mcts import policy as policies
+from alf.algorithms.mcts.settings import SearchSettings
+from alf.algorithms.mcts.tree import CHILD, FORBIDDEN, PRIOR, VISITS, Q, Tree, plant
 from alf.nest import nest
 
 

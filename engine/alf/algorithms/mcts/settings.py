@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from alf.algorithms._mcts_policy import ExplorationPolicy, calculate_exploration_policy
+from alf.algorithms.mcts.policy import ExplorationPolicy, calculate_exploration_policy
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from alf._global_env import get_reward_spec
-from alf.algorithms._data_transformer_base import SimpleDataTransformer
-from alf.algorithms._observation_transformers import check_update_mode, is_update_time
+from alf.algorithms.transformers.base import SimpleDataTransformer
+from alf.algorithms.transformers.observations import check_update_mode, is_update_time
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
 from alf.utils.normalizers import AdaptiveNormalizer, Normalizer

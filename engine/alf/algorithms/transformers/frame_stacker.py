@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alf.algorithms._data_transformer_base import DataTransformer, check_fields, transform_fields
+from alf.algorithms.transformers.base import DataTransformer, check_fields, transform_fields
 from alf.config_util import configurable
 from alf.data_structures import Experience, TimeStep, namedtuple
 from alf.nest import nest

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alf.algorithms._taac_data import Tau
+from alf.algorithms.taac.data import Tau
 from alf.tensor_specs import BoundedTensorSpec
 from alf.utils import spec_utils
 

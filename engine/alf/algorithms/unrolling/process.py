@@ -16,9 +16,9 @@ import torch
 from alf import _run_environment
 from alf._global_env import set_transformed_observation_spec
 from alf._run_environment import ConfSource
-from alf.algorithms._unroll import Interacted, Interaction
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
+from alf.algorithms.unrolling.unroll import Interacted, Interaction
 from alf.data_structures import namedtuple
 from alf.device_ctx import get_default_device, set_default_device
 from alf.nest import nest

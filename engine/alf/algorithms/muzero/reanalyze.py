@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms._muzero_targets import inside, read
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.mcts_models import MCTSModel
+from alf.algorithms.muzero.targets import inside, read
 from alf.config_util import configurable
 from alf.data_structures import TimeStep
 from alf.nest import nest
-from alf.utils import common, schedulers
+from alf.utils import schedulers
+from alf.utils._policy_state import reset_state_if_necessary
 
 PUBLIC_MODULE = "alf.algorithms.muzero_representation_learner"  # under which names are configured
 
@@ -169,9 +170,7 @@ class Reanalyzer:
     def _search(self, inputs: tuple[TimeStep, Any]) -> Any:
         time_step, stored = inputs
         initial = self._algorithm.get_initial_predict_state(len(time_step.step_type))
-        state = common.reset_state_if_necessary(
-            _resumed(initial, stored), initial, time_step.is_first()
-        )
+        state = reset_state_if_necessary(_resumed(initial, stored), initial, time_step.is_first())
         return self._algorithm.predict_step(time_step, state).info
 
     def _value(self, observation: Any) -> Tensor:

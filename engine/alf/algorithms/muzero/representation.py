@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms._muzero_lookup import Lookup, LookupSettings
-from alf.algorithms._muzero_reanalyze import Reanalyzer, ReanalyzeSettings, call_with_offered
-from alf.algorithms._muzero_targets import inside, read
-from alf.algorithms._own_optimizers import own_optimizers
-from alf.algorithms._priority_function import priority_function
 from alf.algorithms.algorithm import Algorithm
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.data_transformer import create_data_transformer
 from alf.algorithms.mcts_models import MCTSModel, ModelOutput, ModelState
+from alf.algorithms.muzero.lookup import Lookup, LookupSettings
+from alf.algorithms.muzero.reanalyze import Reanalyzer, ReanalyzeSettings, call_with_offered
+from alf.algorithms.muzero.targets import inside, read
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.training.own_optimizers import own_optimizers
+from alf.algorithms.training.priority_function import priority_function
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.device_ctx import get_default_device

@@ -1,0 +1,1 @@
+"""Parts of MuZero: targets, reanalyze, representation."""

@@ -1,0 +1,1 @@
+"""Parts of particle-based variational inference."""

@@ -1,0 +1,1 @@
+"""Parts of temporally abstract actor-critic."""

@@ -1,0 +1,1 @@
+"""Data transformers, one file for each kind."""

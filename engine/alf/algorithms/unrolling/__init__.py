@@ -1,0 +1,1 @@
+"""How an algorithm acts in an environment to learn from it."""
