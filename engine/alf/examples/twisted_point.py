@@ -13,7 +13,7 @@ EPISODE_LENGTH = 8
 class TwistedPoint(gymnasium.Env):
     """x' = clip(x + 0.3 (-a_2, a_1), -1, 1); the reward is minus the distance from the middle.
 
-    `success` is 1 at the end of an episode within 0.3 of the middle; at random 0.09 of them are.
+    `success` is 1 at the end of an episode within 0.3 of the middle; at random 0.07 of them are.
     """
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
