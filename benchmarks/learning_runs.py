@@ -164,6 +164,7 @@ LEARNERS = {
     "ac_cart_pole": _flat("ac_cart_pole", 195),
     "ac_entropy_target_cart_pole": _flat("ac_entropy_target_cart_pole", 195),
     "trac_cart_pole": _flat("trac_cart_pole", 195),
+    "merlin_cart_pole": _flat("merlin_cart_pole", 195),
     "ppo_cart_pole": _flat("ppo_cart_pole", 475),
     "ppg_cart_pole": _flat("ppg_cart_pole", 475),
     "dqn_cart_pole": _flat("dqn_cart_pole", 400),

@@ -61,7 +61,7 @@ def _train(name: str, root_dir: Path, num_iterations: int) -> RLTrainer:
 
 
 def _is_on_policy(name: str) -> bool:
-    return name.startswith(("ac_", "ppo_", "ppg_", "trac_"))
+    return name.startswith(("ac_", "merlin_", "ppo_", "ppg_", "trac_"))
 
 
 def _is_offline(name: str) -> bool:
@@ -88,7 +88,7 @@ def _updates(trainer: RLTrainer) -> int:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_trains_and_resumes(name: str, tmp_path: Path) -> None:
     # The first iteration of PPO trains nothing: its newest step has no outcome yet.
-    before = 6 if name.startswith(("ac_", "ppo_", "ppg_", "trac_", "muzero_")) else 50
+    before = 6 if name.startswith(("ac_", "merlin_", "ppo_", "ppg_", "trac_", "muzero_")) else 50
     first = _train(name, tmp_path, before)
     updates = _updates(first)
     assert updates >= 5
@@ -127,6 +127,7 @@ def test_there_is_an_example_of_each_kind() -> None:
         "frame_stack",
         "priority",
         "her",
+        "merlin",
         "seditor",
         "lagrangian",
         "latent_mbrl",
