@@ -9,8 +9,9 @@ it would have decided.
 """
 
 import alf
-from alf_configs.parts import iql, reach_level, run_subgoals, subgoal_level
+from alf_configs.parts import iql, reach_level, run_hierarchy, subgoal_level
 from alf_configs.tasks.maze2d import sparse_umaze
+from alf_layered import Goal, ObservationMap, select, subgoal
 
 # root_dir of the earlier run, or its replay buffer's file
 data_dir = alf.define_config("data_dir", "runs/data")
@@ -21,11 +22,17 @@ sparse_umaze(steps=20_000, evals=None)
 
 shared = {"gamma": 0.98, "lr": 1e-3, "target_update_tau": 0.05, "expectile": 0.9}
 online = {"random_warm_up": False, "offline_updates": 4}
+# Told goals are near: who returned control when one is reached would hardly be asked for more.
+whole_interval = Goal(radius=0.3, returns_control=False)
+# As in `iql_maze2d_conf.py`, values of coordinates around 0 leak less through walls.
+centred = ObservationMap(lambda seen: seen["observation"] - 2.5)
 
-run_subgoals(
+run_hierarchy(
     # One subgoal changes a value by about 0.1, one step towards it by 1.
     subgoal_level(iql(temperature=0.03, **shared), **online),
-    reach_level(iql(temperature=0.3, **shared), **online),
+    reach_level(iql(temperature=0.3, **shared), goal=whole_interval, **online),
+    joints=[subgoal("achieved_goal", minimum=1.0, maximum=4.0)],
+    observation_maps=[centred, select("observation")],
     offline_buffer_dir=data_dir,
     rl_train_after_update_steps=offline_iterations,
     eval_interval=100,

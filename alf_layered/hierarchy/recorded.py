@@ -19,6 +19,7 @@ import torch
 import alf
 from alf.data_structures import Experience, StepType
 from alf.experience_replayers.replay_buffer import ReplayBuffer
+from alf.nest.utils import convert_device
 from alf_layered.hierarchy.level import Level
 from alf_layered.hierarchy.replay import LevelReplayBuffer
 from alf_layered.hierarchy.rows import take_rows
@@ -64,9 +65,8 @@ def episodes_in(buffer: ReplayBuffer) -> Episodes:
     step_type = torch.full_like(padded.time_step.step_type, int(StepType.MID))
     step_type[0] = int(StepType.FIRST)
     step_type[at_TE >= length - 1] = int(StepType.LAST)
-    return Episodes(
-        padded._replace(time_step=padded.time_step._replace(step_type=step_type)), length
-    )
+    time_step = padded.time_step._replace(step_type=step_type)
+    return convert_device(Episodes(padded._replace(time_step=time_step), length))
 
 
 def level_buffers(agent: Any, episodes: Episodes) -> list[LevelReplayBuffer | None]:
