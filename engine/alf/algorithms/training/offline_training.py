@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from absl import logging
 
-from alf.algorithms import _minari_data
-from alf.algorithms.training import gradient_step, replay_training
+from alf.algorithms.training import gradient_step, minari_data, replay_training
 from alf.algorithms.training.replay_training import Method
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.experience_replayers.replay_buffer import ReplayBuffer
@@ -50,8 +49,8 @@ def load(alg: Any, observation_spec: Nest) -> ReplayBuffer:
     shortest = (config.mini_batch_length or 1) + alg._num_earliest_frames_ignored
     rings = []
     for path in paths:
-        is_minari = path.startswith(_minari_data.PREFIX)
-        read = _minari_data.read if is_minari else _read
+        is_minari = path.startswith(minari_data.PREFIX)
+        read = minari_data.read if is_minari else _read
         found = read(path, spec, config.offline_buffer_length)
         kept = [ring for ring in found if len(ring[0]) >= shortest]
         logging.info(
@@ -78,7 +77,7 @@ def load(alg: Any, observation_spec: Nest) -> ReplayBuffer:
 
 def _find(path: str) -> str:
     """The file meant by an entry of `offline_buffer_dir`, a Minari data set as it is."""
-    if path.startswith(_minari_data.PREFIX):
+    if path.startswith(minari_data.PREFIX):
         return path
     path = abs_path(path)
     if os.path.isfile(path):
@@ -91,7 +90,7 @@ def _find(path: str) -> str:
     raise FileNotFoundError(
         f"TrainerConfig.offline_buffer_dir: {path!r} is no replay buffer of a checkpoint, no "
         "directory with a file ckpt-<number>-replay_buffer (or root_dir of a run that has one), "
-        f"and no Minari data set, which would be {_minari_data.PREFIX}NAME"
+        f"and no Minari data set, which would be {minari_data.PREFIX}NAME"
     )
 
 
