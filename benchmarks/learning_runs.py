@@ -174,6 +174,8 @@ LEARNERS = {
     "doac_pendulum": _flat("doac_pendulum", -250),
     "oac_pendulum": _flat("oac_pendulum", -250),
     "taac_pendulum": _flat("taac_pendulum", -250),
+    "taac_l_pendulum": _flat("taac_l_pendulum", -250),
+    "taac_q_pendulum": _flat("taac_q_pendulum", -250),
     "sac_pendulum": _flat("sac_pendulum", -250),
     "sarsa_pendulum": _flat("sarsa_pendulum", -250),
     "mdq_pendulum": _flat("mdq_pendulum", -250),
