@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from alf.utils.finite_checks import NotFiniteError
 from alf_layered.planners.finite_scores import check_scores
 from benchmarks.torture import not_finite
 from benchmarks.torture.smoke import fresh, trainer_of
@@ -69,6 +70,29 @@ def test_planners_with_a_broken_value_name_the_parameter(
     with pytest.raises(ValueError, match=words) as caught:
         _train(algorithm, 8)
     assert part in str(caught.value)
+
+
+def test_an_error_before_the_update_names_the_parameter_too(tmp_path: Path) -> None:
+    """MuZero searches anew in what it has stored, before its loss."""
+    trainer: Any = trainer_of("muzero_over_sac_maze2d", tmp_path, 40)
+    injected = not_finite._injected(trainer, not_finite.last_parameter, 20)
+    with injected, pytest.raises(NotFiniteError, match=r"update at .* not finite: parameter"):
+        trainer.train()
+    assert not_finite.newest_is_finite(tmp_path)
+
+
+@pytest.mark.parametrize("conf", ["sac_maze2d", "sac_over_sac_maze2d"])
+def test_env_info_may_be_nan_and_the_run_is_saved_and_goes_on(conf: str, tmp_path: Path) -> None:
+    trainer: Any = trainer_of(conf, tmp_path, 6)
+    with not_finite._injected(trainer, not_finite.nan_env_info, 2):
+        trainer.train()
+    saved = tmp_path / "train" / "algorithm" / "ckpt-6"
+    leaves = torch.load(saved, weights_only=True)["continuation"]["interaction"]["time_step"]
+    assert any(bool(leaf.isnan().any()) for leaf in leaves if leaf.is_floating_point())
+    fresh()
+    again = trainer_of(conf, tmp_path, 8)
+    again.train()
+    assert again.current_iterations() == 8
 
 
 def _train(algorithm: Any, iterations: int) -> None:

@@ -51,13 +51,25 @@ def _parameter(algorithm: Any, env: Any) -> None:
         parameter.view(-1)[0] = math.nan
 
 
+def last_parameter(algorithm: Any, env: Any) -> None:
+    """Of the upper level: of MuZero that of its policy, with which it samples."""
+    parameter = [p for p in _top(algorithm).parameters() if p.requires_grad and p.ndim > 1][-1]
+    with torch.no_grad():
+        parameter.view(-1)[0] = math.nan
+
+
+def nan_env_info(algorithm: Any, env: Any) -> None:
+    """What may be NaN: it is told, and nothing learns from it."""
+    _time_step(algorithm, env, "env_info")
+
+
 def _time_step(algorithm: Any, env: Any, field: str) -> None:
     step = env.step
 
     def broken(action: Any) -> Any:
         time_step = step(action)
         # a copy: what the environment keeps stays as it is
-        value = nest.map_structure(torch.clone, getattr(time_step, field))
+        value = nest.map_structure(lambda x: x.float().clone(), getattr(time_step, field))
         nest.flatten(value)[0].view(-1)[0] = math.nan
         return time_step._replace(**{field: value})
 

@@ -15,7 +15,8 @@ from alf.summary import summary_ops as summary
 from alf.utils.finite_checks import NotFiniteError, listed, skipped
 
 _MOST_DUMPS = 5
-_REPORTS = ("metrics", "rng", "continuation.running_metrics")
+# The time step that a run goes on from has been looked at when it came; its env_info is a report.
+_REPORTS = ("metrics", "rng", "continuation.running_metrics", "continuation.interaction.time_step")
 
 
 class SkippedCounts:

@@ -19,6 +19,7 @@ from alf.summary import summary_ops as summary
 from alf.utils import dist_utils, finite_updates
 from alf.utils._messages import warning_once
 from alf.utils._policy_state import reset_state_if_necessary
+from alf.utils.finite_checks import explained
 from alf.utils.schedulers import as_scheduler
 from alf.utils.summary_utils import record_time
 
@@ -178,7 +179,9 @@ def prepare(
         Preprocessed experience `[T, B, ...]`, time first, distributions as parameters, in sequences
         of `mini_batch_length`.
     """
-    with record_time("time/preprocess_experience"):
+    env_ids = batch_info.env_ids if isinstance(batch_info.env_ids, torch.Tensor) else None
+    watched = explained(alg, "update", env_ids=env_ids, experience=experience)
+    with record_time("time/preprocess_experience"), watched:
         experience = _preprocess(alg, experience, batch_info, buffer, spec, method)
     experience, batch_info = _cut(experience, batch_info, alg._config.mini_batch_length)
     return nest.map_structure(lambda x: x.transpose(0, 1), experience), batch_info
