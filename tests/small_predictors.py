@@ -69,7 +69,7 @@ class Line:
             reward=1 - (x - goal).abs(),
             discount=torch.full(shape, self._gamma),
             step_type=torch.full(shape, MID, dtype=torch.int32),
-            passage=torch.full(shape, self._gamma),
+            time_discount=torch.full(shape, self._gamma),
         )
 
 

@@ -96,7 +96,7 @@ class WildLevel(Level):
 
 
 class CostlyWildLevel(WildLevel):
-    costly = True
+    active_rows_only = True
 
 
 class Arena(gymnasium.Env):

@@ -18,7 +18,7 @@ from alf_layered.hierarchy.replay import LevelReplayBuffer
 FIRST, MID, LAST = (int(k) for k in (StepType.FIRST, StepType.MID, StepType.LAST))
 
 
-def _step(kind: Any, where: Any, goal: Any, passage: Any = 1.0) -> TimeStep:
+def _step(kind: Any, where: Any, goal: Any, time_discount: Any = 1.0) -> TimeStep:
     """A time step at points `(where, 0)` with goals `(goal, 0)`; any batch shape."""
 
     def point(x: Any) -> torch.Tensor:
@@ -34,7 +34,9 @@ def _step(kind: Any, where: Any, goal: Any, passage: Any = 1.0) -> TimeStep:
         prev_action=torch.zeros(*where.shape, 1),
         env_id=torch.arange(where.shape[0], dtype=torch.int32),
         env_info={
-            "passage": torch.as_tensor(passage, dtype=torch.float32).expand(where.shape),
+            "time_discount": torch.as_tensor(time_discount, dtype=torch.float32).expand(
+                where.shape
+            ),
             "steps": torch.ones_like(where, dtype=torch.int64),
         },
     )
@@ -51,14 +53,16 @@ def test_rewards_by_hand() -> None:
 
 
 def test_arriving_ends_the_task_and_the_environments_end_does_not() -> None:
-    step = _step([MID, LAST], where=[1.0, 5.0], goal=[1.2, 1.0], passage=0.81)
+    step = _step([MID, LAST], where=[1.0, 5.0], goal=[1.2, 1.0], time_discount=0.81)
     arrived = Goal(radius=0.3).arrive(step._replace(discount=torch.tensor([1.0, 0.0])))
     assert arrived.reward.tolist() == [0, -1]
     assert arrived.discount.tolist() == pytest.approx([0, 0.81])
 
 
 def test_the_environments_end_can_end_the_task_too() -> None:
-    step = _step([MID, LAST, LAST, MID], where=[1.0, 5.0, 1.1, 5.0], goal=[1.2] * 4, passage=0.81)
+    step = _step(
+        [MID, LAST, LAST, MID], where=[1.0, 5.0, 1.1, 5.0], goal=[1.2] * 4, time_discount=0.81
+    )
     step = step._replace(discount=torch.tensor([0.81, 0.0, 0.0, 0.81]))
     arrived = Goal(radius=0.3, env_termination=True).arrive(step)
     assert arrived.reward.tolist() == [0, -1, 0, -1]

@@ -406,4 +406,4 @@ def test_a_level_that_no_input_reaches_stores_none() -> None:
     low = partial(AlgorithmLevel, algorithm_ctor=sac, training=TRAINING)
     agent = _agent([low], [], "continue", None)
     Points(agent, [7]).live(3)
-    assert set(_spans(agent.levels[0])[0].env_info) == {"passage", "steps", "returned"}
+    assert set(_spans(agent.levels[0])[0].env_info) == {"time_discount", "steps", "returned"}

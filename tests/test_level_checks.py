@@ -27,6 +27,7 @@ from alf_layered import (
     TrainingOptions,
     option,
 )
+from alf_layered.hierarchy.level import Level
 from alf_layered.tdmpc2.skill_tdmpc2 import SkillTDMPC2Algorithm
 from alf_layered.tdmpc2.tdmpc2_algorithm import TDMPC2Algorithm
 from tests.planning_points import ACTION, known_predictor
@@ -138,3 +139,9 @@ def test_the_contract_covers_all_public_levels_that_learn() -> None:
     bases = {"Level", "SkillLevel"}
     stores_nothing = {"RandomLevel", "ConstantLevel", "ActionSequenceLevel"}
     assert levels - bases - stores_nothing == {*BY_ALGORITHM, *OTHERS}
+
+
+def test_former_names_of_class_attributes_hold_for_one_release_and_warn() -> None:
+    with pytest.warns(DeprecationWarning, match=r"Old\.costly is active_rows_only now"):
+        kind = type("Old", (Level,), {"costly": True})
+    assert kind.active_rows_only

@@ -186,7 +186,7 @@ def test_spans_come_from_a_levels_replay_buffer() -> None:
             observation={"position": torch.tensor([[p]])},
             prev_action=torch.zeros(1, 1),
             env_id=torch.zeros(1, dtype=torch.int32),
-            env_info={"passage": torch.tensor([0.25])},
+            env_info={"time_discount": torch.tensor([0.25])},
         )
         return Experience(time_step=step, action=torch.tensor([[100 * p]]))
 
@@ -206,7 +206,7 @@ def test_spans_come_from_a_levels_replay_buffer() -> None:
     torch.testing.assert_close(batch.reward, 10 * position)
     torch.testing.assert_close(batch.action.squeeze(-1), 100 * position)
     torch.testing.assert_close(batch.discount, torch.full((32, 3), 0.45))
-    torch.testing.assert_close(batch.passage, torch.full((32, 3), 0.225))
+    torch.testing.assert_close(batch.time_discount, torch.full((32, 3), 0.225))
 
 
 def test_a_predictor_without_value_scores_by_its_rewards() -> None:

@@ -188,8 +188,8 @@ def test_durations_are_learned_from_state_and_action() -> None:
         def sample(self, batch_size: int, batch_length: int) -> PredictorBatch:
             batch = super().sample(batch_size, batch_length)
             long = torch.where(batch.action[:, :-1, 0] > 0, 0.9**10, 0.9)
-            passage = torch.cat([torch.ones(batch_size, 1), long], dim=1)
-            return batch._replace(passage=passage, discount=passage)
+            time_discount = torch.cat([torch.ones(batch_size, 1), long], dim=1)
+            return batch._replace(time_discount=time_discount, discount=time_discount)
 
     predictor.learn(Lasting(), 400, 64, 16)
     state, context = predictor.encode(torch.zeros(2, 2))

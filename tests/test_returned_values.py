@@ -172,7 +172,11 @@ ARRIVALS: dict[str, tuple[Any, Any, str]] = {
         ValueError,
         r"discount.*\[4, 1\]",
     ),
-    "less to know": (lambda s: s._replace(env_info={}), ValueError, r"\['passage', 'steps'\]"),
+    "less to know": (
+        lambda s: s._replace(env_info={}),
+        ValueError,
+        r"\['steps', 'time_discount'\]",
+    ),
 }
 
 

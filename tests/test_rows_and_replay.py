@@ -142,3 +142,27 @@ def test_a_buffer_that_does_not_fit_into_memory_says_so(monkeypatch: pytest.Monk
         LevelReplayBuffer.in_place_of(stock, prioritized=False, name="low_replay_buffer")
     monkeypatch.undo()
     assert 1e8 < replay._host_memory() < 1e15
+
+
+def test_records_of_a_release_that_called_the_time_discount_passage_are_taken() -> None:
+    kind = TensorSpec((), torch.int32)
+    data_spec = Experience(
+        time_step=TimeStep(step_type=kind, env_info={"time_discount": TensorSpec(())})
+    )
+    buffers = [
+        LevelReplayBuffer.in_place_of(ReplayBuffer(data_spec, 2, 5), prioritized=False, name="low")
+        for _ in range(2)
+    ]
+    for t in range(3):
+        given = torch.tensor([t, 10.0 + t])
+        kinds = torch.ones(2, dtype=torch.int32)
+        step = TimeStep(step_type=kinds, env_info={"time_discount": given})
+        buffers[0].add_batch(Experience(time_step=step))
+    former = {
+        key.replace("time_discount", "passage"): x for key, x in buffers[0].state_dict().items()
+    }
+    assert any(key.endswith("passage") for key in former)
+    buffers[1].load_state_dict(former)
+    held, _ = buffers[1].gather_all()
+    found = held.time_step.env_info["time_discount"].flatten()
+    assert found.tolist() == [0, 1, 2, 10, 11, 12]

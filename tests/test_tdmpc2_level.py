@@ -67,7 +67,7 @@ def _record(kind: int, where: float, environments: int = 1) -> TimeStep:
         prev_action=torch.zeros(environments, 1),
         env_id=torch.arange(environments, dtype=torch.int32),
         env_info={
-            "passage": torch.full((environments,), 0.5),
+            "time_discount": torch.full((environments,), 0.5),
             "steps": torch.ones(environments, dtype=torch.int64),
         },
     )

@@ -127,7 +127,7 @@ class Goal:
     def _judged(self, step: TimeStep) -> TimeStep:
         """With the reward and the discount that belong to the goal in the observation."""
         reward = self.reward or ShortestPath(self.radius)
-        goes_on = step.env_info["discount" if self.env_termination else "passage"]
+        goes_on = step.env_info["discount" if self.env_termination else "time_discount"]
         return step._replace(
             reward=reward(self.achieved_goal(step.observation), step.observation.input),
             discount=torch.where(self.reached(step.observation), 0.0, goes_on),

@@ -63,7 +63,7 @@ def step_discount(clock: Clock, gamma: float) -> torch.Tensor:
     return clock.discount / gamma
 
 
-def passage(clock: Clock, gamma: float) -> torch.Tensor:
+def time_discount(clock: Clock, gamma: float) -> torch.Tensor:
     """`step_discount` `[B]` as it were had the environment not terminated: `gamma^(k-1)`."""
     return gamma ** (clock.steps - 1).to(clock.discount.dtype)
 

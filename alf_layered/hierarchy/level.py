@@ -1,10 +1,11 @@
-"""What a level of a hierarchy is: an ALF off-policy algorithm on a semi-MDP of its own."""
+"""The interface of a level: an ALF off-policy algorithm on a semi-MDP of its own."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 
@@ -43,7 +44,7 @@ class Level(OffPolicyAlgorithm):
     gets an input, LAST where the input's time is over or the environment's episode ends, and
     `prev_action` is its last decision. `reward` and `discount` are such that ALF's usual `gamma *
     discount` is `gamma^k` for a decision of k environment steps. `env_info["steps"]` is k, and
-    `env_info["passage"]` the discount for time alone: as `discount`, had nothing terminated;
+    `env_info["time_discount"]` the discount for time alone: as `discount`, had nothing terminated;
     `env_info["returned"]` says where control goes back to the level above. With
     `joint_end="continue"` a MID step may have a new input; `transitions.reached` tells the old.
 
@@ -58,14 +59,28 @@ class Level(OffPolicyAlgorithm):
         training: how it learns from its replay buffer; None for a level that stores nothing.
     """
 
-    costly: bool = False
-    """Whether a step of this level is worth gathering the rows that need one."""
+    active_rows_only: bool = False
+    """If True, only the environments that must decide are passed to the step."""
     asks_for_steps_below: bool = False
     """Whether the constructor takes `steps_below`: the product of the control intervals that the
     constructors of the levels below declare, 1 if one declares none."""
     sees_above: bool = False
     """Whether the level gets to know the level above: as the argument `above` of its constructor,
     and what that one observes as `LevelObservation.above`."""
+
+    _FORMER_NAMES: ClassVar[dict[str, str]] = {
+        "costly": "active_rows_only",
+        "made_up_start": "symmetry_breaking_steps",
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Takes the former names of class attributes for one release."""
+        super().__init_subclass__(**kwargs)
+        for former, now in cls._FORMER_NAMES.items():
+            if former in vars(cls):
+                text = f"{cls.__name__}.{former} is {now} now"
+                warnings.warn(text, DeprecationWarning, stacklevel=2)
+                setattr(cls, now, vars(cls)[former])
 
     def __init__(
         self,

@@ -76,6 +76,13 @@ class LevelReplayBuffer(ReplayBuffer):
         made.draws_by_priority = prioritized
         return made
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Takes records of releases in which the time discount was `env_info["passage"]`, too."""
+        for key in [k for k in state_dict if k.startswith(prefix) and k.endswith("passage")]:
+            now = f"{key.removesuffix('passage')}time_discount"
+            state_dict.setdefault(now, state_dict.pop(key))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def has_spans(self, length: int) -> bool:
         """Whether some environment holds a span of `length` records."""
         return bool((self._current_size >= length).any())

@@ -152,10 +152,10 @@ class Stepping:
         level = self._levels[index]
         if self._averages_reward:
             reward, discount = clocks.mean_reward(clock), clock.discount
-            passage = torch.ones_like(discount)
+            time_discount = torch.ones_like(discount)
         else:
             reward, discount = clock.reward, clocks.step_discount(clock, level.gamma)
-            passage = clocks.passage(clock, level.gamma)
+            time_discount = clocks.time_discount(clock, level.gamma)
         last = torch.full_like(inputs.step_type, int(StepType.LAST))
         step = TimeStep(
             step_type=torch.where(inputs.is_last(), last, int(StepType.MID)),
@@ -164,7 +164,7 @@ class Stepping:
             observation=self._observation(index, inputs, held),
             prev_action=state.decision,
             env_id=inputs.env_id,
-            env_info={"passage": passage, "steps": clock.steps},
+            env_info={"time_discount": time_discount, "steps": clock.steps},
         )
         arrived = level.arrive(step)
         if index not in self._has_arrived:
@@ -290,7 +290,7 @@ class Stepping:
                 )
                 self._record_infos[index, method] = info
             otherwise = AlgStep(output=state.decision, state=state.algorithm, info=info)
-            if level.costly:
+            if level.active_rows_only:
                 return on_rows(
                     mask,
                     lambda rows: self._bounded(index, function(*rows)),

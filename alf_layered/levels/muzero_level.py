@@ -59,7 +59,7 @@ class MuzeroLevel(AlgorithmLevel):
         goal: must be without hindsight: what was found by a search was found for its goal.
     """
 
-    costly = True
+    active_rows_only = True
     _discounts_search = True
     asks_for_steps_below = True
 

@@ -55,8 +55,8 @@ class Model(nn.Module, ABC):
         self.register_buffer("n_total_env_steps", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def break_symmetry(self, duration: int) -> None:
-        """Starts with made-up skill dynamics, if the model was made to be asked; otherwise nothing
-        happens.
+        """Starts with symmetry-breaking skill dynamics, if the model was made to be asked;
+        otherwise nothing happens.
 
         Args:
             duration: environment steps of that start, of all environments together.

@@ -59,8 +59,8 @@ class ProbabilisticEnsemble(Model):
             weights to give.
         beta_nll: from 0, the likelihood, to 1: how far means are learned as by squared errors, see
             `mixture.beta_nll`. Where outcomes jump, as at walls, 0.5 fits better. Needs one mode.
-        symmetry_breaking_start: whether to start with made-up skill dynamics; None: only if
-            `break_symmetry` asks.
+        symmetry_breaking_start: whether to start with symmetry-breaking skill dynamics; None: only
+            if `break_symmetry` asks.
         sb_start_duration: until when, in environment steps of all environments together.
         sb_start_factor: length of the push of a unit action there.
         partition_batch: whether each member learns from rows of its own: i, i + N, ...
@@ -118,7 +118,7 @@ class ProbabilisticEnsemble(Model):
         self.targets = (
             RunningMoments(state_dim, momentum=target_bn_momentum) if normalize_targets else None
         )
-        self._made_up_start = partial(
+        self._make_symmetry_breaking = partial(
             SymmetryBreaking,
             state_dim,
             width(as_spec(action_space)),
@@ -126,7 +126,7 @@ class ProbabilisticEnsemble(Model):
             factor=sb_start_factor,
         )
         self._may_break_symmetry = symmetry_breaking_start is None
-        self.symmetry_breaking = self._made_up_start() if symmetry_breaking_start else None
+        self.symmetry_breaking = self._make_symmetry_breaking() if symmetry_breaking_start else None
         register_constant(self, "_unit", torch.ones(state_dim))
         if device is not None:
             self.to(device)
@@ -182,7 +182,7 @@ class ProbabilisticEnsemble(Model):
     def break_symmetry(self, duration: int) -> None:
         if self._may_break_symmetry:
             self._may_break_symmetry = False
-            made_up = self._made_up_start(duration=duration)
+            made_up = self._make_symmetry_breaking(duration=duration)
             self.symmetry_breaking = made_up.to(self._unit.device)
 
     def set_skill_transform(self, to_change: torch.Tensor) -> None:

@@ -79,7 +79,7 @@ class PlannerLevel(Level):
             gradients are in the thousands, decide how fast the value is learned.
     """
 
-    costly = True
+    active_rows_only = True
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class PlannerLevel(Level):
         return self._predictor
 
     def break_symmetry(self, duration: int) -> None:
-        """Lets the model start with made-up skills; see `Model.break_symmetry`."""
+        """Lets the model start with skills that break the symmetry; see `Model.break_symmetry`."""
         self._predictor.model.break_symmetry(duration)
 
     def encode(self, observation: LevelObservation) -> tuple[torch.Tensor, torch.Tensor]:
@@ -304,9 +304,9 @@ class PlannerLevel(Level):
 
     def train_step(self, inputs: TimeStep, state: Nest, rollout_info: PlannerInfo) -> AlgStep:
         """Hands on what the predictor learns from; the action is the next step's `prev_action`."""
-        passage = ()
-        if isinstance(inputs.env_info, dict) and "passage" in inputs.env_info:
-            passage = self.gamma * inputs.env_info["passage"]
+        time_discount = ()
+        if isinstance(inputs.env_info, dict) and "time_discount" in inputs.env_info:
+            time_discount = self.gamma * inputs.env_info["time_discount"]
         led_to = reached_vector(inputs, self.observation_spec)
         info = PlannerTrainInfo(
             observation=as_vector(inputs.observation, self.observation_spec),
@@ -314,7 +314,7 @@ class PlannerLevel(Level):
             reward=inputs.reward,
             discount=self.gamma * inputs.discount,
             step_type=inputs.step_type,
-            passage=passage,
+            time_discount=time_discount,
             planned=rollout_info.planned if self._value_from_planned else (),
             reached=() if led_to is None else led_to,
         )

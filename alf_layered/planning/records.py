@@ -30,7 +30,16 @@ Fields:
 
 PlannerTrainInfo = namedtuple(
     "PlannerTrainInfo",
-    ["observation", "action", "reward", "discount", "step_type", "passage", "planned", "reached"],
+    [
+        "observation",
+        "action",
+        "reward",
+        "discount",
+        "step_type",
+        "time_discount",
+        "planned",
+        "reached",
+    ],
     default_value=(),
 )
 PlannerTrainInfo.__doc__ = "The fields of `PredictorBatch`, or `()` for those that are not known."

@@ -26,7 +26,7 @@ class PredictorBatch(NamedTuple):
         reward: `[B, T]`, of the decision before.
         discount: `[B, T]`, after the decision before: gamma^k, and 0 where it terminated.
         step_type: `[B, T]`.
-        passage: `[B, T]`, gamma^k alone, had nothing terminated; None: not known.
+        time_discount: `[B, T]`, gamma^k alone, had nothing terminated; None: not known.
         planned: `[B, T]`, whether the decision is the planner's, whose value is learned; None: all.
         weight: `[B, T]`, of the transition from each record; None: 1.
         reached: `[B, T, O]`, what was observed when the decision before ended, with the input that
@@ -38,7 +38,7 @@ class PredictorBatch(NamedTuple):
     reward: torch.Tensor
     discount: torch.Tensor
     step_type: torch.Tensor
-    passage: torch.Tensor | None = None
+    time_discount: torch.Tensor | None = None
     planned: torch.Tensor | None = None
     weight: torch.Tensor | None = None
     reached: torch.Tensor | None = None
@@ -90,14 +90,14 @@ def spans_of(
         planned: `[B, T]`, see `PredictorBatch`.
     """
     step = experience.time_step
-    passage = step.env_info.get("passage") if isinstance(step.env_info, dict) else None
+    time_discount = step.env_info.get("time_discount") if isinstance(step.env_info, dict) else None
     return PredictorBatch(
         observation=as_vector(step.observation, observation_spec),
         action=experience.action,
         reward=step.reward,
         discount=gamma * step.discount,
         step_type=step.step_type,
-        passage=None if passage is None else gamma * passage,
+        time_discount=None if time_discount is None else gamma * time_discount,
         planned=planned,
         reached=reached_vector(step, observation_spec),
     )

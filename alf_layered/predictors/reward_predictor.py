@@ -251,17 +251,19 @@ class RewardPredictor(Predictor):
     def _discount_loss(
         self, batch: PredictorBatch, real: torch.Tensor, first: tuple[torch.Tensor, ...]
     ) -> torch.Tensor:
-        if batch.passage is None:
+        if batch.time_discount is None:
             return batch.reward.new_zeros(())
-        passage = batch.passage[:, 1 : self._k_steps + 1]
+        time_discount = batch.time_discount[:, 1 : self._k_steps + 1]
         if self.discount_func is not None:
             # Cross entropy with a soft target: least where the prediction is the target's mean.
             predicted = self.discount_func(*first)
-            return masked_mean(F.binary_cross_entropy(predicted, passage, reduction="none"), real)
+            return masked_mean(
+                F.binary_cross_entropy(predicted, time_discount, reduction="none"), real
+            )
         if self.training:
             with torch.no_grad():
                 rate = torch.where(self._discount_seen, 0.01, 1.0) * real.any()
-                self.mean_discount.lerp_(masked_mean(passage, real), rate)
+                self.mean_discount.lerp_(masked_mean(time_discount, real), rate)
                 self._discount_seen.logical_or_(real.any())
         return batch.reward.new_zeros(())
 

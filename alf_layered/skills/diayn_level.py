@@ -26,8 +26,10 @@ from alf_layered.skills.skill_level import SkillLevel
 
 Nest = Any
 
-Told = namedtuple("Told", ["algorithm", "state", "skill", "valid"], default_value=())
-Told.__doc__ = """What the discriminator learns from, with the algorithm's own info.
+DiscriminatorInfo = namedtuple(
+    "DiscriminatorInfo", ["algorithm", "state", "skill", "valid"], default_value=()
+)
+DiscriminatorInfo.__doc__ = """What the discriminator learns from, with the algorithm's own info.
 
 Fields:
     algorithm: the algorithm's info.
@@ -49,7 +51,7 @@ class DIAYNLevel(SkillLevel):
         discriminator_ctor: called with the number of dimensions of the state and the skills' spec.
     """
 
-    made_up_start = 0  # the discriminator tells skills apart, not the planner's model
+    symmetry_breaking_steps = 0  # the discriminator tells skills apart, not the planner's model
 
     def __init__(
         self,
@@ -94,24 +96,24 @@ class DIAYNLevel(SkillLevel):
     @torch.no_grad()
     def preprocess_experience(
         self, root_inputs: TimeStep, rollout_info: SkillInfo, batch_info: Nest
-    ) -> tuple[TimeStep, Told]:
+    ) -> tuple[TimeStep, DiscriminatorInfo]:
         led_to = reached(root_inputs)
         state, _ = self.above.encode(led_to.above)
         valid = is_outcome(root_inputs.step_type)
         self.discriminator.observe(state, valid)
         steps, info = super().preprocess_experience(root_inputs, rollout_info, batch_info)
-        return steps, Told(info, state, led_to.input, valid)
+        return steps, DiscriminatorInfo(info, state, led_to.input, valid)
 
-    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: Told) -> AlgStep:
+    def train_step(self, inputs: TimeStep, state: Nest, rollout_info: DiscriminatorInfo) -> AlgStep:
         step = super().train_step(inputs, state, rollout_info.algorithm)
         return step._replace(info=rollout_info._replace(algorithm=step.info))
 
-    def calc_loss(self, info: Told) -> LossInfo:
+    def calc_loss(self, info: DiscriminatorInfo) -> LossInfo:
         """With the cross entropy of the discriminator; they train different parameters."""
         found = super().calc_loss(info.algorithm)
         error = -self.discriminator.log_prob(info.state, info.skill)
         error = torch.where(info.valid, error, 0.0)
         return found._replace(loss=found.loss + (error if found.loss.ndim else error.mean()))
 
-    def after_update(self, root_inputs: Nest, info: Told) -> None:
+    def after_update(self, root_inputs: Nest, info: DiscriminatorInfo) -> None:
         super().after_update(root_inputs, info.algorithm)

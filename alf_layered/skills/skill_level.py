@@ -1,4 +1,5 @@
-"""Skills: a level whose reward is what its states tell of its input, by the predictor above it.
+"""Skill level: the reward is the information that a state carries about the skill, under the
+parent's predictor.
 
 Axis letters: B environments or spans, T records of a span, R rows, S state and C context of the
 level above, N skills from the prior.
@@ -69,10 +70,10 @@ class SkillLevel(LearnerLevel):
     """
 
     sees_above = True
-    costly = True
-    made_up_start: int = 100_000
-    """Environment steps for which a planner whose predictor is the default one expects made-up
-    skills at first, so that skills differ before any is learned; 0: none."""
+    active_rows_only = True
+    symmetry_breaking_steps: int = 100_000
+    """Environment steps for which a planner with the default predictor starts with
+    symmetry-breaking skill dynamics, so that skills differ before any is learned; 0: none."""
     usual_std: float = 1.0
     """What `SkillOptions.fixed_std` is where it is "usual"."""
 
@@ -147,8 +148,8 @@ class SkillLevel(LearnerLevel):
             debug_summaries=debug_summaries,
             name=name,
         )
-        if self.made_up_start > 0 and freeze_after != 0:
-            above.break_symmetry(self.made_up_start)
+        if self.symmetry_breaking_steps > 0 and freeze_after != 0:
+            above.break_symmetry(self.symmetry_breaking_steps)
         self._above = (above,)  # in a tuple it is no part of this module
         self._options = options
         self._prior = prior or prior_of(input_spec)

@@ -42,7 +42,7 @@ class TDMPC2Level(LearnerLevel):
         training: spans are always of `horizon + 1` records, whatever `mini_batch_length` is.
     """
 
-    costly = True
+    active_rows_only = True
 
     def __init__(
         self,
