@@ -9,6 +9,7 @@ it would have decided.
 """
 
 import alf
+from alf.utils.schedulers import LinearScheduler
 from alf_configs.parts import iql, reach_level, run_hierarchy, subgoal_level
 from alf_configs.tasks.maze2d import sparse_umaze
 from alf_layered import Goal, ObservationMap, select, subgoal
@@ -20,7 +21,8 @@ offline_iterations = alf.define_config("offline_iterations", 500)
 
 sparse_umaze(steps=20_000, evals=None)
 
-shared = {"gamma": 0.98, "lr": 1e-3, "target_update_tau": 0.05, "expectile": 0.9}
+slowing = LinearScheduler("percent", [(0, 1e-3), (1, 1e-4)])
+shared = {"gamma": 0.98, "lr": slowing, "target_update_tau": 0.05, "expectile": 0.9}
 online = {"random_warm_up": False, "offline_updates": 4}
 # Told goals are near: who returned control when one is reached would hardly be asked for more.
 whole_interval = Goal(radius=0.3, returns_control=False)

@@ -18,10 +18,11 @@ import alf
 from alf.algorithms.bc_algorithm import BcAlgorithm
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm
-from alf.data_structures import StepType
+from alf.data_structures import StepType, TimeStep
 from alf.networks import ActorDistributionNetwork, ActorNetwork, CriticNetwork
 from alf.optimizers import Adam
 from alf.summary import summary_ops as summary
+from alf.tensor_specs import BoundedTensorSpec
 from alf.utils.checkpoint_utils import Checkpointer, enable_checkpoint
 from alf_layered import (
     AlgorithmLevel,
@@ -425,3 +426,84 @@ def test_a_joined_buffer_looks_up_what_its_parts_hold(tmp_path: Path) -> None:
     assert torch.equal(left_over, alone)
     odd = [int((joined.get_batch(3, 2)[1].env_ids >= 2).sum()) for _ in range(3)]
     assert odd == [2, 2, 2]
+
+
+# ---- learning ----
+
+
+def _leave_random_walks(path: Path, episodes: int = 512) -> str:
+    """x' = clip(x + 0.3 a, -1, 1), 8 steps at random; the reward is minus the distance from 0."""
+    steps = 8
+    action = 2 * torch.rand(episodes, steps + 1, 2) - 1
+    x = [2 * torch.rand(episodes, 2) - 1]
+    for t in range(steps):
+        x.append((x[-1] + 0.3 * action[:, t]).clamp(-1, 1))
+    step_type = torch.full((episodes, steps + 1), MID, dtype=torch.int32)
+    step_type[:, 0], step_type[:, -1] = FIRST, LAST
+    position = torch.stack(x, dim=1)
+    fields = {
+        "action": action,
+        "time_step/step_type": step_type,
+        "time_step/reward": -position.norm(dim=-1),
+        "time_step/discount": torch.ones(episodes, steps + 1),
+        "time_step/observation": position,
+        "time_step/prev_action": torch.zeros(episodes, steps + 1, 2),
+        "time_step/env_id": torch.zeros(episodes, steps + 1, dtype=torch.int32),
+    }
+    content = {f"_replay_buffer._buffer/{name}": value for name, value in fields.items()}
+    for name in ("size", "pos"):
+        content[f"_replay_buffer._current_{name}"] = torch.full((episodes,), steps + 1)
+    torch.save({"algorithm": content}, path)
+    return str(path)
+
+
+@torch.no_grad()
+def _final_distance(agent: HierarchyAgent, rows: int = 128) -> float:
+    """The mean distance from 0 after 8 greedy steps."""
+    x, state = 2 * torch.rand(rows, 2) - 1, agent.get_initial_predict_state(rows)
+    for t in range(8):
+        step = TimeStep(
+            step_type=torch.full((rows,), MID if t else FIRST, dtype=torch.int32),
+            reward=torch.zeros(rows),
+            discount=torch.ones(rows),
+            observation=x,
+            prev_action=torch.zeros(rows, 2),
+            env_id=torch.arange(rows, dtype=torch.int32),
+            env_info=(),
+        )
+        decided = agent.predict_step(step, state)
+        x, state = (x + 0.3 * decided.output).clamp(-1, 1), decided.state
+    return float(x.norm(dim=-1).mean())
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
+def test_a_hierarchy_learns_from_random_walks_alone(seed: int, tmp_path: Path) -> None:
+    """It ends within 0.3 of 0, which a random walk leaves for 0.81, without a step of its own."""
+    torch.manual_seed(seed)
+    position = BoundedTensorSpec((2,), minimum=-1.0, maximum=1.0)
+    training = _training(mini_batch_size=64, offline_updates=8)
+    goal = Goal(radius=0.1, returns_control=False)
+    agent = HierarchyAgent(
+        position,
+        position,
+        levels=[
+            partial(AlgorithmLevel, algorithm_ctor=iql(), training=training, name="top"),
+            partial(
+                AlgorithmLevel,
+                algorithm_ctor=iql(),
+                training=training,
+                control_interval=2,
+                goal=goal,
+                name="low",
+            ),
+        ],
+        joints=[position],
+        config=_config(
+            offline_buffer_dir=_leave_random_walks(tmp_path / "walks"),
+            rl_train_after_update_steps=1000,
+        ),
+    )
+    agent.load_offline_replay_buffer(position)
+    for _ in range(40):
+        agent.train_iter()
+    assert _final_distance(agent) < 0.3
