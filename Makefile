@@ -45,14 +45,13 @@ test: $(READY)
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(FAST)
 
-# The plugin's tests with the lines that they miss, those of child processes included.
-coverage: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term-missing:skip-covered \
-		--cov-fail-under=95 tests
-
 # The plugin's tests with the engine narrowed to what ALF itself allows.
 test-rules: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow or configurations" --alf-rules tests
+	$(BIN)/python -m pytest -n 2 -m "not slow or configurations" --alf-rules $(COVER) tests
+
+# The same, and the lines of the plugin that no test runs, in child processes neither.
+coverage: COVER := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+coverage: test-rules
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --alf-rules tests
