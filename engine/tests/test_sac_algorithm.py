@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.distributions as td
 
-from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms._row_layout import rows_of
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.prior_actor import SameActionPriorActor, UniformPriorActor
+from alf.algorithms.sac import critics as sac_critics
 from alf.algorithms.sac_algorithm import SacAlgorithm, SacInfo
 from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import Experience, StepType, TimeStep

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 import torch
 
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_values as sac_values
 from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac_algorithm import SacCriticInfo, SacInfo
 from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import StepType

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from alf.algorithms import _action_noise as action_noise
 from alf.algorithms import _row_layout
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_values as sac_values
 from alf.algorithms._ddpg_data import (
     DdpgActorState,
     DdpgCriticInfo,
@@ -20,10 +18,12 @@ from alf.algorithms._ddpg_data import (
     DdpgLossInfo,
     DdpgState,
 )
-from alf.algorithms._sac_data import SacCriticInfo, SacInfo
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import SacCriticInfo, SacInfo
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from alf.algorithms import _row_layout
-from alf.algorithms import _sac_critics as sac_critics
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import (
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.sac import critics as sac_critics
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import (
     SacActionState,
     SacActorInfo,
     SacCriticInfo,
@@ -21,7 +22,6 @@ from alf.algorithms._sac_data import (
     SacLossInfo,
     SacState,
 )
-from alf.algorithms.config import TrainerConfig
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep

@@ -9,17 +9,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import (
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.one_step_loss import OneStepTDQRLoss
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import (
     SacActorInfo,
     SacCriticInfo,
     SacCriticState,
     SacInfo,
     SacState,
 )
-from alf.algorithms.config import TrainerConfig
-from alf.algorithms.one_step_loss import OneStepTDQRLoss
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple

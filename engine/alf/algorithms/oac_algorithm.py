@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms import _sac_critics as sac_critics
 from alf.algorithms._optimistic_exploration import (
     apply_transforms,
     optimistic_policy,
     upper_bound,
 )
-from alf.algorithms._sac_data import SacActionState
 from alf.algorithms.config import TrainerConfig
+from alf.algorithms.sac import critics as sac_critics
+from alf.algorithms.sac.data import SacActionState
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.config_util import configurable
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork

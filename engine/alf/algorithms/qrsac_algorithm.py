@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms import _sac_values as sac_values
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDQRLoss
+from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.config_util import configurable
 from alf.nest import nest

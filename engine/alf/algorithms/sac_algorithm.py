@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from alf.algorithms import _row_layout
-from alf.algorithms import _sac_critics as sac_critics
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_representation as sac_representation
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import (
+from alf.algorithms.config import TrainerConfig
+from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.sac import critics as sac_critics
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import representation as sac_representation
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import (
     ActionType,
     SacActionState,
     SacActorInfo,
@@ -24,11 +27,8 @@ from alf.algorithms._sac_data import (
     SacLossInfo,
     SacState,
 )
-from alf.algorithms._sac_kinds import kind_of_actions
-from alf.algorithms._sac_losses import set_target_entropy as _set_target_entropy
-from alf.algorithms.config import TrainerConfig
-from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
-from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.sac.losses import set_target_entropy as _set_target_entropy
+from alf.algorithms.sac.policies import kind_of_actions
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from alf.algorithms import _action_noise as action_noise
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import SacCriticInfo, SacInfo
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.rl_algorithm import RLAlgorithm
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import SacCriticInfo, SacInfo
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple

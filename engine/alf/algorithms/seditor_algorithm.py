@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import SacCriticInfo, SacInfo
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import SacCriticInfo, SacInfo
 from alf.algorithms.td_loss import TDLoss
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms import _sac_losses as sac_losses
-from alf.algorithms import _sac_values as sac_values
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
+from alf.algorithms.sac import losses as sac_losses
+from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac_algorithm import LOG_ALPHA_LIMIT
 from alf.algorithms.taac.data import (
     ActPredOutput,

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms._sac_data import SacInfo
+from alf.algorithms.sac.data import SacInfo
 from alf.data_structures import StepType
 from alf.nest import nest
 from alf.utils import dist_utils

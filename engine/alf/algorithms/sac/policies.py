@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from alf.algorithms import _sac_critics as sac_critics
-from alf.algorithms import _sac_values as sac_values
-from alf.algorithms._sac_data import ActionType, SacActionState, SacCriticState, SacState
+from alf.algorithms.sac import critics as sac_critics
+from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.data import ActionType, SacActionState, SacCriticState, SacState
 from alf.nest import nest
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alf.algorithms import _row_layout
-from alf.algorithms._sac_data import ActionType, SacCriticInfo, SacCriticState, SacState
+from alf.algorithms.sac.data import ActionType, SacCriticInfo, SacCriticState, SacState
 from alf.nest import nest
 from alf.utils._policy_state import detach
 

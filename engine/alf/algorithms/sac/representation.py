@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from alf.algorithms._sac_data import SacInfo, SacState
+from alf.algorithms.sac.data import SacInfo, SacState
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.utils import math_ops
 from alf.utils._policy_state import detach

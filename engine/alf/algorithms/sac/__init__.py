@@ -1,0 +1,1 @@
+"""Parts of soft actor-critic and its relatives: critics, policies, losses, representation."""
