@@ -196,6 +196,16 @@ def test_records_of_another_kind_are_refused_with_what_differs(tmp_path: Path) -
         _goals(low={"name": "reach"}, offline_buffer_dir=path)
 
 
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive"])
+def test_a_file_that_cannot_be_read_is_named(damage: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "ckpt-1-replay_buffer"
+    file.write_bytes(damage)
+    with pytest.raises(ValueError, match=f"{file} cannot be read"):
+        _goals(offline_buffer_dir=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="no replay buffer of a checkpoint"):
+        _goals(offline_buffer_dir=str(tmp_path / "nothing"))
+
+
 # ---- records made of flat episodes ----
 
 

@@ -89,6 +89,15 @@ def _read(
     ]
 
 
+def _saved(file: str) -> Mapping[str, Any]:
+    """What the file holds; nothing if it is damaged or no checkpoint, as ALF's loader will say."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        return content["algorithm"]
+    except Exception:  # whatever foreign bytes may lead to
+        return {}
+
+
 def _uses(level: Level) -> bool:
     return level.training_options is not None and level.training_options.uses_offline_data
 
