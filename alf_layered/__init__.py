@@ -7,11 +7,11 @@ import importlib.util
 from typing import Any
 
 _PUBLIC = {
-    "ActionSequenceLevel": "levels.action_sequence_level",
+    "ActionSequenceLevel": "levels.fixed_levels",
     "AlgorithmLevel": "levels.algorithm_level",
     "CEM": "planners.cem",
     "CategoricalCEM": "planners.categorical_cem",
-    "ConstantLevel": "levels.constant_level",
+    "ConstantLevel": "levels.fixed_levels",
     "DADSLevel": "skills.dads_level",
     "DIAYNLevel": "skills.diayn_level",
     "Disagreement": "planning.objective",
@@ -39,7 +39,7 @@ _PUBLIC = {
     "PredictorFactory": "predictors.predictor_factory",
     "ProbFCDynamics": "networks.prob_dynamics",
     "ProbabilisticEnsemble": "models.probabilistic_ensemble",
-    "RandomLevel": "levels.random_level",
+    "RandomLevel": "levels.fixed_levels",
     "RewardNet": "networks.reward_net",
     "RewardPredictor": "predictors.reward_predictor",
     "SPlaTESLevel": "skills.splates_level",

@@ -17,7 +17,7 @@ from alf_layered import DADSLevel, Goal, OnPolicyOptions, SkillOptions, Training
 from alf_layered.allowed import allowed_arguments
 from alf_layered.encoders import EncoderNet
 from alf_layered.environments import gymnasium_loader, maze2d_alf
-from alf_layered.levels.constant_level import ConstantLevel
+from alf_layered.levels.fixed_levels import ConstantLevel
 from alf_layered.planners.icem import ICEM
 from alf_layered.planning.exploration import Exploration
 from alf_layered.planning.objective import PlanObjective

@@ -1,8 +1,7 @@
 """Goal reaching: the input of a level is a point that its observation should get to.
 
-The reward is a function of the achieved and the desired goal, and hindsight relabelling
-(Andrychowicz et al., 2017, arXiv 1707.01495, "future" strategy) swaps the desired goal for one
-that was reached later.
+The reward is a function of the achieved and the desired goal; hindsight swaps the desired goal for
+one that was reached later.
 
 Axis letters: B spans or environments, T records of a span, G goal dimensions.
 """
@@ -19,6 +18,7 @@ import torch
 from alf.data_structures import TimeStep
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import FINITE, POSITIVE, UNIT, check_fields
+from alf_layered.goals.hindsight import draw_later
 from alf_layered.hierarchy.joints import field_path, field_spec, field_value
 from alf_layered.hierarchy.transitions import is_outcome, with_input
 
@@ -146,15 +146,11 @@ class Goal:
             steps: `[B, T, ...]`, as sampled.
             batch_info: where they lie in the replay buffer.
         """
-        buffer, env_B, first_B = batch_info.replay_buffer, batch_info.env_ids, batch_info.positions
-        left_B = buffer.steps_to_episode_end(first_B, env_B).to(first_B.device)
-        ahead_B = 1 + (torch.rand(left_B.shape, device=left_B.device) * left_B).long()
-        ahead_B = torch.minimum(ahead_B, left_B)  # single precision may round up
-        later_BG = self._stored_goals(steps.observation, buffer, env_B, first_B + ahead_B)
-        swapped_B = (torch.rand(left_B.shape, device=left_B.device) < self.hindsight) & (left_B > 0)
-
-        offset_T = torch.arange(steps.step_type.shape[1], device=left_B.device)
-        swapped_BT = swapped_B[:, None] & (offset_T <= left_B[:, None])
+        later = draw_later(batch_info, steps.step_type.shape[1], proportion=self.hindsight)
+        later_BG = self._stored_goals(
+            steps.observation, batch_info.replay_buffer, batch_info.env_ids, later.position
+        )
+        swapped_BT = later.swapped
         goal_BTG = later_BG.to(steps.observation.input)[:, None].expand_as(steps.observation.input)
         steps = with_input(steps, goal_BTG, swapped_BT)
         # What keeps its goals was judged on arrival, by the goal that held then; the first step of
