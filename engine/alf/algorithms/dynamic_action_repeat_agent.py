@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,12 +34,15 @@ ActionRepeatState = namedtuple(
 
     rl: state (or info) of the RL algorithm.
     action: [B, ...], the action that is repeated.
-    steps: [B], int64, environment steps since it was chosen.
-    k: [B], int64, how many steps it was chosen for.
-    rl_discount: [B], gamma^steps times the environment's discounts since then.
+    steps: [B], int64, for how many more environment steps it is repeated; counts down to 0.
+    k: [B], int64, environment steps since it was chosen.
+    rl_discount: [B], gamma^k times the environment's discounts since then.
     rl_reward: [B] or [B, n], discounted sum of the rewards since then.
     sample_rewards: [B] or [B, n], one of those rewards, each with the same probability.
     repr: state (or info) of the representation learner.
+
+While it only predicts, the agent gathers no rewards: ``k``, ``rl_discount``, ``rl_reward`` and
+``sample_rewards`` are absent.
 """
 
 ActionRepeatInfo = namedtuple(
@@ -54,6 +57,29 @@ ActionRepeatInfo = namedtuple(
 """
 
 
+class _Choice(NamedTuple):
+    """Where a decision is made, and what comes of it.
+
+    decides: [B], bool.
+    action: the RL algorithm's, of all rows.
+    state: the agent's next one.
+    info: infos of both parts.
+    """
+
+    decides: Tensor
+    action: Any
+    state: ActionRepeatState
+    info: ActionRepeatState
+
+    def where(self, new: Any, old: Any) -> Any:
+        """Rows of ``new`` where a decision is made, else of ``old``."""
+
+        def row(x: Tensor, y: Tensor) -> Tensor:
+            return torch.where(self.decides.reshape(-1, *(1,) * (y.dim() - 1)), x, y)
+
+        return nest.map_structure(row, new, old)
+
+
 @configurable
 class DynamicActionRepeatAgent(OffPolicyAlgorithm):
     """An RL algorithm on the semi-MDP whose actions are pairs (repetitions - 1, action).
@@ -61,7 +87,8 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
     A decision of k steps has the reward ``sum_{j<k} gamma^j r_j``, and a discount for which the
     critic loss's ``gamma * discount`` is gamma^k. The replay buffer has one record for each
     decision, with the reward as ``TrainerConfig.data_transformer_ctor`` makes it. Training waits
-    until every environment has enough of them.
+    until every environment has enough of them. In ``predict_step()`` the RL algorithm's time step
+    has neither reward, discount nor previous action.
     """
 
     def __init__(
@@ -116,29 +143,27 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
         rl = rl_algorithm_cls(observation_spec=rl_observation_spec, **common_arguments)
         count = TensorSpec((), torch.int64)
 
-        def spec_of(kind: str) -> ActionRepeatState:
+        def spec_of(kind: str, **more: Any) -> ActionRepeatState:
+            learner = representation_learner
             return ActionRepeatState(
-                rl=getattr(rl, kind),
-                action=action_spec,
-                steps=count,
-                k=count,
-                rl_discount=TensorSpec(()),
-                rl_reward=reward_spec,
-                sample_rewards=reward_spec,
-                repr=()
-                if representation_learner is None
-                else getattr(representation_learner, kind),
+                rl=getattr(rl, kind), repr=() if learner is None else getattr(learner, kind), **more
             )
 
-        train_spec = spec_of("train_state_spec")
+        repeated = {"action": action_spec, "steps": count}
+        gathered = {
+            "k": count,
+            "rl_discount": TensorSpec(()),
+            "rl_reward": reward_spec,
+            "sample_rewards": reward_spec,
+        }
         (optimizer,) = own_optimizers(optimizer)
         super().__init__(
             observation_spec=observation_spec,
             action_spec=action_spec,
             reward_spec=reward_spec,
-            train_state_spec=ActionRepeatState(rl=train_spec.rl, repr=train_spec.repr),
-            rollout_state_spec=spec_of("rollout_state_spec"),
-            predict_state_spec=spec_of("predict_state_spec"),
+            train_state_spec=spec_of("train_state_spec"),
+            rollout_state_spec=spec_of("rollout_state_spec", **repeated, **gathered),
+            predict_state_spec=spec_of("predict_state_spec", **repeated),
             env=env,
             config=config,
             optimizer=optimizer,
@@ -171,69 +196,84 @@ class DynamicActionRepeatAgent(OffPolicyAlgorithm):
     # Acting
 
     def predict_step(self, time_step: TimeStep, state: ActionRepeatState) -> AlgStep:
-        return self._step(time_step, state, "predict_step")._replace(info=())
+        """The chosen action for as long as it was chosen; rewards do not count."""
+        decision = time_step._replace(reward=(), discount=(), prev_action=())
+        choice = self._choose(time_step, decision, state, "predict_step")
+        return AlgStep(output=choice.state.action, state=choice.state)
 
     def rollout_step(self, time_step: TimeStep, state: ActionRepeatState) -> AlgStep:
-        return self._step(time_step, state, "rollout_step")
+        """The same, with what the replay buffer needs of a decision that is over."""
+        ended = self._gather(time_step, state)
+        decision = time_step._replace(
+            reward=ended.rl_reward,
+            discount=ended.rl_discount / self._gamma,
+            prev_action=(state.steps + state.k, state.action),  # their sum never changes
+        )
+        choice = self._choose(time_step, decision, ended, "rollout_step")
+        new_state = choice.state._replace(
+            k=choice.where(torch.zeros_like(ended.k), ended.k),
+            rl_discount=choice.where(torch.ones_like(ended.rl_discount), ended.rl_discount),
+            rl_reward=choice.where(torch.zeros_like(ended.rl_reward), ended.rl_reward),
+            sample_rewards=choice.where(
+                torch.zeros_like(ended.sample_rewards), ended.sample_rewards
+            ),
+        )
+        info = ActionRepeatInfo(
+            decides=choice.decides,
+            time_step=decision._replace(observation=(), untransformed=(), env_info=()),
+            action=choice.action,
+            info=choice.info._replace(sample_rewards=ended.sample_rewards),
+        )
+        return AlgStep(output=new_state.action, state=new_state, info=info)
 
-    def _step(self, time_step: TimeStep, state: ActionRepeatState, method: str) -> AlgStep:
-        state = self._tick(time_step, state)
-        decides = (state.steps >= state.k) | time_step.is_first() | time_step.is_last()
-        seen = time_step.observation
+    def _choose(
+        self, time_step: TimeStep, decision: TimeStep, state: ActionRepeatState, method: str
+    ) -> _Choice:
+        """The next state where ``method`` of the RL algorithm decides; else one step less to go.
+
+        Args:
+            time_step: the environment's.
+            decision: the RL algorithm's, with the environment's observation.
+            state: only ``rl``, ``action``, ``steps`` and ``repr`` change.
+        """
+        decides = (state.steps <= 0) | decision.is_first() | decision.is_last()
         repr_step = AlgStep(state=state.repr)
         if self._representation_learner is not None:
             # It follows every step of the environment, so that its memory has no gaps.
             repr_step = getattr(self._representation_learner, method)(time_step, state.repr)
-            seen = repr_step.output
-        rl_time_step = time_step._replace(
-            observation=seen,
-            reward=state.rl_reward,
-            discount=state.rl_discount / self._gamma,
-            prev_action=((state.k - 1).clamp(min=0), state.action),
-        )
-        rl_step = getattr(self._rl, method)(rl_time_step, state.rl)
+            decision = decision._replace(observation=repr_step.output)
+        rl_step = getattr(self._rl, method)(decision, state.rl)
         repeat, action = rl_step.output
-
-        def where(new: Any, old: Any) -> Any:
-            return nest.map_structure(
-                lambda x, y: torch.where(decides.reshape(-1, *(1,) * (y.dim() - 1)), x, y), new, old
-            )
-
-        new_state = ActionRepeatState(
-            rl=where(rl_step.state, state.rl),
-            action=where(action, state.action),
-            steps=where(torch.zeros_like(state.steps), state.steps),
-            k=where(repeat.to(state.k.dtype) + 1, state.k),
-            rl_discount=where(torch.ones_like(state.rl_discount), state.rl_discount),
-            rl_reward=where(torch.zeros_like(state.rl_reward), state.rl_reward),
-            sample_rewards=where(torch.zeros_like(state.sample_rewards), state.sample_rewards),
-            repr=repr_step.state,
-        )
-        info = ActionRepeatInfo(
+        choice = _Choice(
             decides=decides,
-            time_step=rl_time_step._replace(observation=(), untransformed=(), env_info=()),
             action=rl_step.output,
-            info=ActionRepeatState(
-                rl=rl_step.info, sample_rewards=state.sample_rewards, repr=repr_step.info
-            ),
+            state=state,
+            info=ActionRepeatState(rl=rl_step.info, repr=repr_step.info),
         )
-        return AlgStep(output=new_state.action, state=new_state, info=info)
+        return choice._replace(
+            state=state._replace(
+                rl=choice.where(rl_step.state, state.rl),
+                action=choice.where(action, state.action),
+                steps=choice.where(repeat.to(state.steps.dtype), state.steps - 1),
+                repr=repr_step.state,
+            )
+        )
 
-    def _tick(self, time_step: TimeStep, state: ActionRepeatState) -> ActionRepeatState:
-        """The clock of the present decision, one environment step later; 0 steps at FIRST."""
+    def _gather(self, time_step: TimeStep, state: ActionRepeatState) -> ActionRepeatState:
+        """What the present decision has brought, one environment step later; nothing at FIRST."""
         is_first = time_step.is_first()
-        reward, steps = time_step.reward, state.steps + 1
+        reward, k = time_step.reward, state.k + 1
 
         def like_reward(x: Tensor) -> Tensor:
             return x.reshape(-1, *(1,) * (reward.dim() - 1))
 
         total = state.rl_reward + like_reward(state.rl_discount) * reward
-        drawn = torch.rand(steps.shape, device=steps.device) * steps < 1
+        drawn = torch.rand(k.shape, device=k.device) * k < 1
         sample = torch.where(like_reward(drawn), reward, state.sample_rewards)
         discount = state.rl_discount * time_step.discount * self._gamma
         nothing = torch.zeros_like(total)
         return state._replace(
-            steps=torch.where(is_first, 0, steps),
+            k=torch.where(is_first, 0, k),
             rl_reward=torch.where(like_reward(is_first), nothing, total),
             sample_rewards=torch.where(like_reward(is_first), nothing, sample),
             rl_discount=torch.where(is_first, self._gamma, discount),
