@@ -9,9 +9,11 @@ import small_learners as small
 import torch
 
 from alf.algorithms._row_layout import rows_of
+from alf.algorithms.agent import Agent
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm, DdpgInfo
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.data_structures import StepType
+from alf.environments.suite_unittest import ActionType
 from alf.nest import nest
 from alf.networks.actor_networks import ActorRNNNetwork
 from alf.networks.critic_networks import CriticRNNNetwork
@@ -184,6 +186,47 @@ def test_recurrent_networks_keep_their_states():
     state = alg.get_initial_train_state(2)
     trained = alg.train_step(step, state, rollout_info).state
     nest.assert_same_structure(trained, alg.train_state_spec)
+
+
+def test_training_passes_the_noise_on():
+    alg = small.ddpg()(observation_spec=OBSERVATION, action_spec=ACTION)
+    time_step, rollout_info = _steps()
+    noise = torch.tensor([[0.5], [-0.25]])
+    state = alg.get_initial_train_state(2)
+    assert state.noise.tolist() == [[0.0], [0.0]]
+    trained = alg.train_step(time_step, state._replace(noise=noise), rollout_info).state
+    assert trained.noise is noise
+    predicting = alg.convert_train_state_to_predict_state(trained)
+    nest.assert_same_structure(predicting, alg.predict_state_spec)
+    assert predicting.noise is noise
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["zero states", "stored states"])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in an Agent"])
+@pytest.mark.parametrize("recurrent", [False, True], ids=["flat", "recurrent"])
+def test_the_noise_makes_no_training_step_wait_for_another(recurrent, inside, stored):
+    """Two steps of eight sequences are one train step, unless networks have states."""
+    actor = {"actor_network_ctor": partial(ActorRNNNetwork, lstm_hidden_size=4)}
+    ctor = small.ddpg(**actor if recurrent else {})
+    if inside:
+        ctor = partial(Agent, rl_algorithm_cls=ctor)
+    config = small.replayed(
+        mini_batch_size=8,
+        num_updates_per_train_iter=1,
+        initial_collect_steps=0,
+        use_rollout_state=stored,
+    )
+    alg = small.make(ctor, small.bandit(ActionType.Continuous), config)
+    rows, train_step = [], alg.train_step
+
+    def counted(inputs, *arguments):
+        rows.append(len(inputs.step_type))
+        return train_step(inputs, *arguments)
+
+    alg.train_step = counted
+    alg.train_iter()
+    assert rows == ([8, 8] if recurrent else [16])
+    assert alg.need_full_rollout_state() == (recurrent and stored)
 
 
 def test_a_vector_reward_has_critics_of_its_own():

@@ -16,6 +16,7 @@ from alf.algorithms.encoding_algorithm import EncodingAlgorithm
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, LossInfo, StepType, TimeStep, namedtuple
 from alf.environments.suite_unittest import ActionType
+from alf.nest import nest
 from alf.nest.utils import NestConcat
 from alf.networks.encoding_networks import EncodingNetwork
 from alf.networks.q_networks import QNetwork
@@ -42,6 +43,8 @@ class Counting(OffPolicyAlgorithm):
         repeat = torch.full(state.shape, 2)
         action = (repeat, state.unsqueeze(-1))
         return AlgStep(output=action, state=state + 1, info=Info(action=action))
+
+    predict_step = rollout_step
 
     def train_step(self, inputs: TimeStep, state: Any, rollout_info: Any) -> AlgStep:
         return AlgStep(state=state, info=LossInfo(loss=torch.zeros_like(inputs.reward)))
@@ -86,7 +89,8 @@ def test_a_decision_gathers_discounted_rewards_and_a_discount():
     assert t == 5
     assert float(last.time_step.reward) == 4 + 5 / 2
     assert float(last.time_step.discount) == 0.0
-    assert float(second.time_step.prev_action[0]) == 2
+    # three steps were chosen each time, though the episode ended after two of the last
+    assert [float(d.time_step.prev_action[0]) for d in (second, last)] == [2, 2]
 
 
 def test_an_episode_begins_with_a_decision_and_nothing_gathered():
@@ -94,6 +98,22 @@ def test_an_episode_begins_with_a_decision_and_nothing_gathered():
     assert actions == [0, 0, 1, 0, 0]
     assert [t for t, _ in decisions] == [0, 2, 3]
     assert float(decisions[-1][1].time_step.reward) == 0
+
+
+def test_it_predicts_the_same_without_rewards():
+    agent = DynamicActionRepeatAgent(OBSERVATION, ACTION, rl_algorithm_cls=Counting, K=3)
+    state, seen = agent.get_initial_predict_state(1), []
+    step = small.in_time(reward=torch.zeros(1), observation=torch.zeros(1, 1))
+    for step_type in [FIRST, MID, MID, MID, MID, LAST]:
+        step = step._replace(step_type=torch.tensor([step_type], dtype=torch.int32))
+        result = agent.predict_step(step, state)
+        state = result.state
+        seen.append((float(result.output), int(state.steps)))
+    assert seen == [(0, 2), (0, 1), (0, 0), (1, 2), (1, 1), (2, 2)]
+    nest.assert_same_structure(state, agent.predict_state_spec)
+    assert (state.k, state.rl_reward, state.rl_discount, state.sample_rewards) == ((), (), (), ())
+    (rl,) = agent._child_algorithms()
+    assert {(x.reward, x.discount, x.prev_action) for x in rl.seen} == {((), (), ())}
 
 
 def test_only_decisions_are_stored_with_the_raw_observation():

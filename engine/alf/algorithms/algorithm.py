@@ -11,6 +11,7 @@ from alf.algorithms._module_modes import ModuleModes
 from alf.algorithms._trained_module import TrainedModule
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.training import gradient_step, offline_training, replay_training
+from alf.algorithms.training.carried_spec import links_steps
 from alf.algorithms.training.optimizer_tree import flatten_module as _flatten_module
 from alf.algorithms.training.optimizer_tree import params_of as _get_optimizer_params
 from alf.config_util import configurable
@@ -83,7 +84,7 @@ class Algorithm(TrainedModule):
         self._predict_state_spec = (
             self._rollout_state_spec if predict_state_spec is None else predict_state_spec
         )
-        self._is_rnn = len(nest.flatten(train_state_spec)) > 0
+        self._is_rnn = links_steps(train_state_spec)
         self._use_rollout_state = False
 
         self._replay_buffer: Any = None

@@ -51,7 +51,7 @@ class TrainerConfig:
             other process gets the parameters.
         use_rollout_state: store the rollout state in the replay buffer, and start training from it.
         temporally_independent_train_step: call ``train_step()`` once with `[T * B]` rows instead of
-            once per step; None: if there is no train state.
+            once per step; None: if training needs no state.
         mask_out_loss_for_last_step: the loss of LAST steps counts as 0.
         sync_progress_to_envs: tell environments in other processes each iteration how far the
             training is, for schedulers there.

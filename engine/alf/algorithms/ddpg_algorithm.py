@@ -24,6 +24,7 @@ from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticInfo, SacInfo
+from alf.algorithms.training.carried_spec import carried
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
@@ -53,7 +54,9 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
 
     All replicas of the critic are one batched network; the least of their values counts, for the
     targets and for the actor. The actor loss is computed at every time step of a mini batch, the
-    critic loss at all but the last.
+    critic loss at all but the last. Training has no noise: the state of the noise is passed on, and
+    all time steps of a mini batch are trained at once where networks have no state. A subclass
+    whose ``train_step()`` reads it sets ``TrainerConfig.temporally_independent_train_step=False``.
     """
 
     def __init__(
@@ -126,7 +129,6 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         actor_state_spec = DdpgActorState(
             actor=actor_network.state_spec, critics=critic_networks.state_spec
         )
-        # Training has no noise: a train state would make it go step by step.
         train_state_spec = DdpgState(
             actor=actor_state_spec,
             critics=DdpgCriticState(
@@ -134,15 +136,15 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
                 target_actor=actor_network.state_spec,
                 target_critics=critic_networks.state_spec,
             ),
+            noise=carried(action_spec),
         )
         super().__init__(
             observation_spec=observation_spec,
             action_spec=action_spec,
             reward_spec=reward_spec,
             train_state_spec=train_state_spec,
-            rollout_state_spec=train_state_spec._replace(noise=action_spec),
             predict_state_spec=DdpgState(
-                actor=actor_state_spec, critics=DdpgCriticState(), noise=action_spec
+                actor=actor_state_spec, critics=DdpgCriticState(), noise=train_state_spec.noise
             ),
             reward_weights=reward_weights,
             env=env,
@@ -250,7 +252,9 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
             critic=critic,
         )
         state = DdpgState(
-            actor=DdpgActorState(actor=actor_state, critics=critics_state), critics=critic_state
+            actor=DdpgActorState(actor=actor_state, critics=critics_state),
+            critics=critic_state,
+            noise=state.noise,
         )
         return AlgStep(output=action, state=state, info=info)
 

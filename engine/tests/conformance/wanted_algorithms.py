@@ -1,10 +1,7 @@
 """Cases of ``algorithms`` where the engine differs from ALF on purpose: case -> reason."""
 
-_NO_NOISE = "training has no exploration noise; as a train state it would train step by step"
 _WHOLE = "states keep the structure of their specs where no critic state is computed"
 _STRICT = "a state that does not fit is an error, not a list that nobody reads"
-
-_COUNTS_UP = "its state counts the steps of a decision up, not down; actions and rewards are equal"
 _PRUNED = "what predict_step() does not need is left out instead of refused"
 _OWN_FIELDS = "the engine has settings of its own besides those of ALF"
 _NAMED = "parameters that ALF passes on by **kwargs have names"
@@ -14,9 +11,6 @@ _WIDTH = "ALF's kernel gradient also goes through the median of one row; SVGD's 
 _BLOCK = "the block form solves J^T y = v exactly; ALF's leaves an inverse out of the coupling term"
 
 CASES: dict[str, str] = {
-    "agent.action_repeat.predict_sequence": _COUNTS_UP,
-    "agent.action_repeat.rollout_accumulates_reward": _COUNTS_UP,
-    "agent.action_repeat.state_specs": _COUNTS_UP,
     "bayes.generator.conditional.svgd": _WIDTH,
     "bayes.generator.gpvi_plus_block.train_step": _BLOCK,
     "bayes.generator.gpvi_plus_direct_block.train_step": _BLOCK,
@@ -25,12 +19,6 @@ CASES: dict[str, str] = {
     "bayes.generator.svgd.update": _WIDTH,
     "core.convert_train_state_to_predict_state": _PRUNED,
     "core.load_state_dict.strict_reports_instead_of_raising": _STRICT,
-    "rl.ddpg.default.state_specs": _NO_NOISE,
-    "rl.ddpg.default.train_step": _NO_NOISE,
-    "rl.ddpg.two_critics.state_specs": _NO_NOISE,
-    "rl.ddpg.two_critics.train_step": _NO_NOISE,
-    "rl.ddpg.two_rewards.train_step": _NO_NOISE,
-    "rl.ddpg.two_rewards_weighted.train_step": _NO_NOISE,
     "rl.mdq.default.calc_loss": _ONE_CRITIC,
     "rl.mdq.default.calc_loss.extra": _ONE_CRITIC,
     "rl.mdq.default.predict_step": _ONE_CRITIC,
@@ -56,8 +44,6 @@ CASES: dict[str, str] = {
     "rl.mdq.target_tau.target_update": _ONE_CRITIC,
     "rl.rnn.ddpg.predict_step": _WHOLE,
     "rl.rnn.ddpg.rollout_step": _WHOLE,
-    "rl.rnn.ddpg.state_specs": _NO_NOISE,
-    "rl.rnn.ddpg.train_step": _NO_NOISE,
     "rl.rnn.iql.state_specs": _VALUE_STATE,
     "signature.config.TrainerConfig": _OWN_FIELDS,
     "signature.mcts_models.create_simple_dynamics_net": _NAMED,

@@ -11,6 +11,7 @@ import torch
 
 from alf.algorithms import _row_layout
 from alf.algorithms.training import gradient_step
+from alf.algorithms.training.carried_spec import links_steps
 from alf.config_util import is_configured
 from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, clear_batch_info
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
@@ -351,7 +352,7 @@ def train_info_and_loss(alg: Any, experience: Experience, method: Method) -> tup
     """Infos and loss of a mini batch `[T, B, ...]`, distributions as parameters."""
     independent = alg._config.temporally_independent_train_step
     if independent is None:
-        independent = len(nest.flatten(alg.train_state_spec)) == 0
+        independent = not links_steps(alg.train_state_spec)
     if independent or experience.step_type.shape[0] == 1:
         info = _train_steps_at_once(alg, experience, method)
     else:
