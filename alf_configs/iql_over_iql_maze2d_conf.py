@@ -23,6 +23,8 @@ sparse_umaze(steps=20_000, evals=None)
 
 slowing = LinearScheduler("percent", [(0, 1e-3), (1, 1e-4)])
 shared = {"gamma": 0.98, "lr": slowing, "target_update_tau": 0.05, "expectile": 0.9}
+# The mean of good subgoals may just miss the goal's edge: evaluated is what the policies sample.
+shared["epsilon_greedy"] = 1.0
 online = {"random_warm_up": False, "offline_updates": 4}
 # Told goals are near: who returned control when one is reached would hardly be asked for more.
 whole_interval = Goal(radius=0.3, returns_control=False)
