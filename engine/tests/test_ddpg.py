@@ -8,10 +8,10 @@ import pytest
 import small_learners as small
 import torch
 
-from alf.algorithms._row_layout import rows_of
 from alf.algorithms.agent import Agent
 from alf.algorithms.ddpg_algorithm import DdpgAlgorithm, DdpgInfo
 from alf.algorithms.one_step_loss import OneStepTDLoss
+from alf.algorithms.training.row_layout import rows_are
 from alf.data_structures import StepType
 from alf.environments.suite_unittest import ActionType
 from alf.nest import nest
@@ -165,7 +165,7 @@ def test_leaving_out_steps_that_do_not_count_changes_no_loss():
     time_step, rollout_info = _steps()
     state = alg.get_initial_train_state(2)
     every = alg.calc_loss(_in_time(alg.train_step(time_step, state, rollout_info).info))
-    with rows_of(2, 1):
+    with rows_are(alg, 2, 1):
         info = alg.train_step(time_step, state, rollout_info).info
     assert info.critic.q_values[1].eq(0).all()
     torch.testing.assert_close(alg.calc_loss(_in_time(info)).loss, every.loss)

@@ -182,8 +182,8 @@ def test_the_temperature_is_bounded_where_its_target_cannot_be_reached() -> None
                 sac._log_alpha.fill_(value)
             sac.after_update((), ())
             assert abs(sac._log_alpha.item()) == LOG_ALPHA_LIMIT
-            assert sac._alphas()[0].isfinite()
-            assert sac._alphas()[0] > 0
+            assert sac._temperatures.alphas()[0].isfinite()
+            assert sac._temperatures.alphas()[0] > 0
 
 
 @pytest.mark.parametrize("x", [-1e8, -1e4, -50.0, -10.1, -9.9, -1.0, 0.0, 2.0, 1e4])

@@ -9,13 +9,12 @@ import pytest
 import torch
 import torch.distributions as td
 
-from alf.algorithms._row_layout import rows_of
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.prior_actor import SameActionPriorActor, UniformPriorActor
-from alf.algorithms.sac import critics as sac_critics
 from alf.algorithms.sac_algorithm import SacAlgorithm, SacInfo
 from alf.algorithms.td_loss import TDLoss
+from alf.algorithms.training.row_layout import rows_are
 from alf.data_structures import Experience, StepType, TimeStep
 from alf.nest import nest
 from alf.nest.utils import NestConcat
@@ -114,7 +113,7 @@ def train_info(
     inputs = random_time_step(sac, time * batch)
     taken = nest.map_structure(lambda s: s.sample((time * batch,)), sac.action_spec)
     state = sac.get_initial_train_state(time * batch)
-    with rows_of(time, batch) if knows_layout else contextlib.nullcontext():
+    with rows_are(sac, time, batch) if knows_layout else contextlib.nullcontext():
         info = sac.train_step(inputs, state, SacInfo(action=taken)).info
     spec = dist_utils.extract_spec(info)
     params = dist_utils.distributions_to_params(info)
@@ -124,7 +123,10 @@ def train_info(
 
 def gradients(sac: SacAlgorithm) -> dict[str, bool]:
     """For each part of the algorithm whether any / all of its parameters got a gradient."""
-    parts = {"critic": list(sac._critic_networks.parameters()), "alpha": list(sac._log_alphas())}
+    parts = {
+        "critic": list(sac._critic_networks.parameters()),
+        "alpha": list(sac._temperatures.log_alphas),
+    }
     if sac._actor_network is not None:
         parts["actor"] = list(sac._actor_network.parameters())
     has = {name: [p.grad is not None for p in params] for name, params in parts.items()}
@@ -317,9 +319,9 @@ def test_reward_weights_decide_what_the_policy_wants():
     spec = TensorSpec((2,))
     sac = make_sac(DISCRETE, reward_spec=spec, reward_weights=[2.0, -1.0])
     values = torch.tensor([[[[1.0, 0.0]], [[3.0, 4.0]]]]).transpose(1, 2)  # [B=1, R=1, A=2, n=2]
-    assert sac_critics.policy_values(sac, values).tolist() == [[2.0, 2.0]]
+    assert sac._critics.policy_values(values).tolist() == [[2.0, 2.0]]
     sac.set_reward_weights(torch.tensor([1.0, 0.0]))
-    assert sac_critics.policy_values(sac, values).tolist() == [[1.0, 3.0]]
+    assert sac._critics.policy_values(values).tolist() == [[1.0, 3.0]]
 
 
 def test_greedy_evaluation_takes_the_mode():
@@ -403,7 +405,7 @@ def test_the_target_critics_follow_slowly():
 def test_log_alpha_is_capped():
     sac = make_sac(MIXED, initial_log_alpha=2.0, max_log_alpha=0.5)
     sac.after_update((), ())
-    assert [p.item() for p in sac._log_alphas()] == [0.5, 0.5]
+    assert [p.item() for p in sac._temperatures.log_alphas] == [0.5, 0.5]
 
 
 def test_networks_start_anew_every_reset_period_of_iterations():
@@ -475,7 +477,7 @@ def test_the_actor_has_no_graph_at_first_steps_where_it_is_known_which_rows_they
     def gradients(log_pi):
         return torch.autograd.grad(log_pi.sum(), actor, retain_graph=True)
 
-    with rows_of(2, n):
+    with rows_are(sac, 2, n):
         info = learned(slice(2 * n))
         of_other_rows = learned(slice(1, 2 * n))
     last_alone = learned(slice(n, 2 * n))

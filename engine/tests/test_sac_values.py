@@ -11,6 +11,7 @@ import torch
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.temperatures import target_entropies
 from alf.algorithms.sac_algorithm import SacCriticInfo, SacInfo
 from alf.algorithms.td_loss import TDLoss
 from alf.data_structures import StepType
@@ -197,7 +198,7 @@ CONTINUOUS = BoundedTensorSpec((2,), torch.float32, -1.0, 1.0)
 
 def test_target_entropies_are_one_for_each_part():
     def given(target, kld=None):
-        return sac_losses.target_entropies(
+        return target_entropies(
             [DISCRETE, CONTINUOUS], target_entropy=target, target_kld_per_dim=kld
         )
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from alf.algorithms import _action_noise as action_noise
-from alf.algorithms import _row_layout
 from alf.algorithms._ddpg_data import (
     DdpgActorState,
     DdpgCriticInfo,
@@ -26,6 +25,7 @@ from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticInfo, SacInfo
 from alf.algorithms.training.carried_spec import carried
 from alf.algorithms.training.own_optimizers import own_optimizers
+from alf.algorithms.training.row_layout import ReadsRowLayout
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.nest import nest
@@ -49,7 +49,7 @@ __all__ = [
 
 
 @configurable
-class DdpgAlgorithm(OffPolicyAlgorithm):
+class DdpgAlgorithm(ReadsRowLayout, OffPolicyAlgorithm):
     """A deterministic actor, critics Q(s, a), and slowly following targets of both.
 
     All replicas of the critic are one batched network; the least of their values counts, for the
@@ -282,9 +282,9 @@ class DdpgAlgorithm(OffPolicyAlgorithm):
         later = observation
         layout = None
         if not self._has_state:
-            layout = _row_layout.sequences_of(nest.flatten(taken)[0].shape[0])
+            layout = self.sequences_of(nest.flatten(taken)[0].shape[0])
         if layout is not None:
-            B = layout[1]
+            B = layout.batch_size
             observation, taken = nest.map_structure(lambda x: x[:-B], (observation, taken))
             later = nest.map_structure(lambda x: x[B:], later)
         values, critics_state = self._values(

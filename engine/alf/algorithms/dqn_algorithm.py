@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms import _row_layout
 from alf.algorithms.config import TrainerConfig
-from alf.algorithms.sac import critics as sac_critics
 from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import (
     SacActionState,
@@ -22,6 +20,7 @@ from alf.algorithms.sac.data import (
     SacLossInfo,
     SacState,
 )
+from alf.algorithms.sac.policies import rows_of
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
@@ -114,8 +113,8 @@ class DqnAlgorithm(SacAlgorithm):
     ) -> tuple[Any, Any, Any, SacActionState]:
         """The best action, or with probability ``epsilon_greedy`` any; as in ``SacAlgorithm``."""
         with torch.no_grad():
-            values, critic_state = sac_critics.values_of(self, observation, state.critic)
-            best = sac_critics.policy_values(self, values).argmax(-1)
+            values, critic_state = self._critics.values(observation, state.critic)
+            best = self._critics.policy_values(values).argmax(-1)
         epsilon = epsilon_greedy or 0.0
         distribution = self._epsilon_greedy_distribution(best, epsilon)
         action = best if epsilon == 0 else distribution.sample()
@@ -142,14 +141,14 @@ class DqnAlgorithm(SacAlgorithm):
         )
         state = state._replace(action=action_state)
         if self.need_full_rollout_state():
-            state = sac_critics.carry_states(self, inputs.observation, action, state)
+            state = self._policy.carry_states(inputs.observation, action, state)
         info = SacInfo(action=action, action_distribution=distribution)
         return AlgStep(output=action, state=state, info=info)
 
     # Training
 
     def train_step(self, inputs: TimeStep, state: SacState, rollout_info: SacInfo) -> AlgStep:
-        """What the loss needs, as ``sac_critics.critics_of_steps`` says, with the greedy policy."""
+        """What the loss needs, as ``Policy.evaluate()`` says, with the greedy policy."""
         taken = rollout_info.action
         info = SacInfo(
             reward=inputs.reward,
@@ -159,15 +158,15 @@ class DqnAlgorithm(SacAlgorithm):
         )
         layout = None
         if not self._has_critic_state:
-            layout = _row_layout.sequences_of(inputs.step_type.shape[0])
+            layout = self.sequences_of(inputs.step_type.shape[0])
         if layout is not None:
-            critic = self._values_of_sequences(inputs.observation, taken, layout[1])
+            critic = self._values_of_sequences(inputs.observation, taken, layout.batch_size)
             state = SacState(action=SacActionState(), critic=SacCriticState())
             return AlgStep(output=taken, state=state, info=info._replace(critic=critic))
         distribution, action, _, _ = self._predict_action(inputs.observation, state.action)
         critic, critic_state = self._values(inputs.observation, taken, state.critic)
         state = SacState(action=SacActionState(critic=critic_state.critics), critic=critic_state)
-        log_pi = self._kind.log_pi(distribution, action)
+        log_pi = self._policy.log_pi(distribution, action)
         info = info._replace(
             action_distribution=distribution,
             actor=LossInfo(extra=SacActorInfo(neg_entropy=log_pi)),
@@ -181,10 +180,10 @@ class DqnAlgorithm(SacAlgorithm):
         self, observation: Any, action: Any, state: SacCriticState
     ) -> tuple[SacCriticInfo, SacCriticState]:
         """Values [B, R, ...] of the actions taken, target values [B, ...] of the best ones."""
-        values, critics_state = sac_critics.values_of(self, observation, state.critics)
-        target, target_state = sac_critics.target_values(self, observation, state.target_critics)
+        values, critics_state = self._critics.values(observation, state.critics)
+        target, target_state = self._critics.target_values(observation, state.target_critics)
         info = SacCriticInfo(
-            critics=self._kind.value_of_taken(values, action),
+            critics=self._policy.value_of_taken(values, action),
             target_critic=self._value_of_best(target, values),
         )
         return info, SacCriticState(critics_state, target_state)
@@ -193,23 +192,23 @@ class DqnAlgorithm(SacAlgorithm):
     def _value_of_best(self, target: Tensor, values: Tensor) -> Tensor:
         """Of target values [B, A, ...] the best action's; ``values`` [B, R, A, ...] are online."""
         if self._target_net_target_action:
-            best = sac_critics.scalarize(self, target).argmax(-1)
+            best = self._critics.scalarize(target).argmax(-1)
         else:
-            best = sac_critics.policy_values(self, values).argmax(-1)
+            best = self._critics.policy_values(values).argmax(-1)
         return sac_values.values_of_actions(target.unsqueeze(1), best).squeeze(1)
 
     def _values_of_sequences(self, observation: Any, taken: Any, batch: int) -> SacCriticInfo:
         """As ``_values()``, of all rows but only where the answers matter."""
         earlier, later = slice(-batch), slice(batch, None)
-        first, rest = (sac_critics.rows_of(rows, observation) for rows in (earlier, later))
-        values, _ = sac_critics.values_of(self, first, ())
-        values = self._kind.value_of_taken(values, sac_critics.rows_of(earlier, taken))
-        target, _ = sac_critics.target_values(self, rest, ())
+        first, rest = (rows_of(rows, observation) for rows in (earlier, later))
+        values, _ = self._critics.values(first, ())
+        values = self._policy.value_of_taken(values, rows_of(earlier, taken))
+        target, _ = self._critics.target_values(rest, ())
         online = target.unsqueeze(1)  # not looked at
         if not self._target_net_target_action:
             with torch.no_grad():
-                online, _ = sac_critics.values_of(self, rest, ())
-        own = sac_critics.pessimistic(self, values[:batch].detach())
+                online, _ = self._critics.values(rest, ())
+        own = self._critics.pessimistic(values[:batch].detach())
         return SacCriticInfo(
             critics=torch.cat([values, torch.zeros_like(values[:batch])]),
             target_critic=torch.cat([own, self._value_of_best(target, online)]),

@@ -169,7 +169,7 @@ class DSacAlgorithm(SacAlgorithm):
         self._min_critic_by_critic_mean = min_critic_by_critic_mean and not is_epistemic
         self._is_epistemic = is_epistemic
         if is_epistemic:
-            constant = self._log_alphas()[0].detach()
+            constant = self._log_alpha.detach()
             del self._log_alpha
             self.register_buffer("_log_alpha", constant)
         self._taus = TauInfo()  # of the train step that is being made
@@ -251,7 +251,7 @@ class DSacAlgorithm(SacAlgorithm):
         quantiles = self._quantiles(self._critic_networks, inputs.observation, action, tau)
         q = self._mean_of(self._pessimistic(quantiles, delta), delta)
         loss = sac_values.action_gradient_loss(q, nest.flatten(action), self._dqda_clipping)
-        alpha = self._alphas()[0]
+        alpha = self._temperatures.alphas()[0]
         if self._is_epistemic:
             spread = quantiles.detach().std(1) * self._signs()
             alpha = alpha * self._mean_of(spread, delta)

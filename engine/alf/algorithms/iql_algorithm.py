@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alf.algorithms import _row_layout
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
@@ -19,6 +18,7 @@ from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticInfo, SacInfo
 from alf.algorithms.training.own_optimizers import own_optimizers
+from alf.algorithms.training.row_layout import ReadsRowLayout
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.nest import nest
@@ -57,7 +57,7 @@ IqlLossInfo = namedtuple("IqlLossInfo", ["actor", "critic"], default_value=())
 
 
 @configurable
-class IqlAlgorithm(OffPolicyAlgorithm):
+class IqlAlgorithm(ReadsRowLayout, OffPolicyAlgorithm):
     """A value V(s), critics Q(s, a) and a policy that imitates the actions better than V says.
 
     With d = min_r Q'_r(s, a) - V(s), where a is the action of the data and Q'_r are the slowly
@@ -255,12 +255,12 @@ class IqlAlgorithm(OffPolicyAlgorithm):
         """
         layout = None
         if not self._has_critic_state:
-            layout = _row_layout.sequences_of(nest.flatten(taken)[0].shape[0])
+            layout = self.sequences_of(nest.flatten(taken)[0].shape[0])
         if layout is None:
             return self._critic_networks((observation, taken), state)
-        earlier = nest.map_structure(lambda x: x[: -layout[1]], (observation, taken))
+        earlier = nest.map_structure(lambda x: x[: -layout.batch_size], (observation, taken))
         values, state = self._critic_networks(earlier, state)
-        return torch.cat([values, torch.zeros_like(values[: layout[1]])]), state
+        return torch.cat([values, torch.zeros_like(values[: layout.batch_size])]), state
 
     def _actor_loss(self, distribution: Any, taken: Any, advantage: Tensor) -> Tensor:
         """Equation 7: log likelihood [B] of the data, weighted by how good it is.

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms import _row_layout
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticInfo, SacInfo
+from alf.algorithms.sac.temperatures import set_target_entropy
 from alf.algorithms.training.own_optimizers import own_optimizers
+from alf.algorithms.training.row_layout import ReadsRowLayout
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep, namedtuple
 from alf.nest import nest
@@ -60,7 +61,7 @@ MdqLossInfo = namedtuple("MdqLossInfo", ["critic", "distill", "alpha"])
 
 
 @configurable
-class MdqAlgorithm(OffPolicyAlgorithm):
+class MdqAlgorithm(ReadsRowLayout, OffPolicyAlgorithm):
     """Soft Q learning with a policy that is drawn exactly, one action dimension after another.
 
     The critic has two forms, see :mod:`alf.networks.mdq_critic_networks`. The free form learns by
@@ -143,9 +144,7 @@ class MdqAlgorithm(OffPolicyAlgorithm):
             target_entropy = functools.partial(
                 dist_utils.calc_default_target_entropy_quantized, num_bins=bins
             )
-        self._target_entropy = sac_losses.set_target_entropy(
-            name, target_entropy, nest.flatten(action_spec)
-        )
+        self._target_entropy = set_target_entropy(name, target_entropy, nest.flatten(action_spec))
         self._log_alpha = nn.Parameter(torch.tensor(float(initial_log_alpha)))
         maximum = torch.as_tensor(action_spec.maximum, dtype=torch.float32)
         self.register_buffer("_action_maximum", maximum, persistent=False)
@@ -228,10 +227,10 @@ class MdqAlgorithm(OffPolicyAlgorithm):
         Where it is known which time steps the rows are, those of the last step, which is not
         trained, are 0.
         """
-        layout = _row_layout.sequences_of(taken.shape[0])
+        layout = self.sequences_of(taken.shape[0])
         if layout is None:
             return self._critic_network((observation, taken), 1.0, free_form=True)[0]
-        B = layout[1]
+        B = layout.batch_size
         earlier = nest.map_structure(lambda x: x[:-B], (observation, taken))
         values, _ = self._critic_network(earlier, 1.0, free_form=True)
         return torch.cat([values, torch.zeros_like(values[:B])])

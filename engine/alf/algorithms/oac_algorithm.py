@@ -14,7 +14,6 @@ from alf.algorithms._optimistic_exploration import (
     upper_bound,
 )
 from alf.algorithms.config import TrainerConfig
-from alf.algorithms.sac import critics as sac_critics
 from alf.algorithms.sac.data import SacActionState
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.config_util import configurable
@@ -151,8 +150,8 @@ class OacAlgorithm(SacAlgorithm):
         return policy, dist_utils.sample_action_distribution(policy), values, state
 
     def _upper_bound(self, observation: Any, action: Tensor) -> Tensor:
-        values = sac_critics.values_of(self, (observation, action), ())[0]
-        return sac_critics.scalarize(self, upper_bound(values, self._beta_ub, unbiased=False))
+        values = self._critics.values((observation, action), ())[0]
+        return self._critics.scalarize(upper_bound(values, self._beta_ub, unbiased=False))
 
 
 def prepare_critic_action(action: Tensor) -> Tensor:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from alf.algorithms import _row_layout
 from alf.algorithms.config import TrainerConfig
-from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.one_step_loss import OneStepTDLoss
-from alf.algorithms.sac import critics as sac_critics
 from alf.algorithms.sac import losses as sac_losses
-from alf.algorithms.sac import representation as sac_representation
-from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.acting import SacActing
 from alf.algorithms.sac.data import (
     ActionType,
     SacActionState,
@@ -27,11 +22,16 @@ from alf.algorithms.sac.data import (
     SacLossInfo,
     SacState,
 )
-from alf.algorithms.sac.losses import set_target_entropy as _set_target_entropy
-from alf.algorithms.sac.policies import kind_of_actions
+from alf.algorithms.sac.kinds import kind_of_actions
+from alf.algorithms.sac.policies import ContinuousPolicy
+from alf.algorithms.sac.representation import Representation
+from alf.algorithms.sac.targets import make_periodic_reset, make_target_updater
+from alf.algorithms.sac.temperatures import LOG_ALPHA_LIMIT, parts_of, target_entropies
+from alf.algorithms.sac.temperatures import set_target_entropy as _set_target_entropy
 from alf.algorithms.training.own_optimizers import own_optimizers
+from alf.algorithms.training.row_layout import ReadsRowLayout
 from alf.config_util import configurable
-from alf.data_structures import AlgStep, Experience, LossInfo, TimeStep
+from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.nest import nest
 from alf.networks.actor_distribution_networks import ActorDistributionNetwork
 from alf.networks.critic_networks import CriticNetwork
@@ -40,7 +40,6 @@ from alf.networks.q_networks import QNetwork
 from alf.summary import summary_ops as summary
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
 from alf.utils import dist_utils, math_ops
-from alf.utils._periodic import PeriodicReset, TargetUpdater
 from alf.utils._run_numbers import get_epsilon_greedy
 from alf.utils.normalizers import ScalarAdaptiveNormalizer
 
@@ -57,13 +56,9 @@ __all__ = [
     "_set_target_entropy",
 ]
 
-# Where the target entropy cannot be reached log alpha moves on for ever: alpha would be 0, by which
-# discrete actions divide, or infinite.
-LOG_ALPHA_LIMIT = 40.0
-
 
 @configurable
-class SacAlgorithm(OffPolicyAlgorithm):
+class SacAlgorithm(ReadsRowLayout, SacActing):
     """Soft actor-critic with automatic temperature, for all kinds of actions and vector rewards.
 
     * Continuous: an actor network and critics Q(s, a).
@@ -80,19 +75,10 @@ class SacAlgorithm(OffPolicyAlgorithm):
     ``_alpha_train_step()``) and ``_calc_critic_loss()``.
     """
 
-    # These two are None where there are none, and then nobody calls them.
-    _actor_network: Any
-    _critic_networks: Any
-    _training_started: Tensor
     _critic_losses: Any
 
     # Its train_step() asks nothing of the distribution in the rollout's info.
     _ignores_rollout_policy = True
-
-    # How the critics' output is read, and what of it counts; a variant can put others here.
-    _split_heads = staticmethod(sac_values.split_heads)
-    _least_replica = staticmethod(sac_values.least_replica)
-    _scalarize = staticmethod(sac_values.scalarize)
 
     def __init__(
         self,
@@ -177,10 +163,10 @@ class SacAlgorithm(OffPolicyAlgorithm):
         actor_optimizer, critic_optimizer, alpha_optimizer = own_optimizers(
             actor_optimizer, critic_optimizer, alpha_optimizer
         )
-        representation, target_representation = sac_representation.make(
+        representation = Representation.make(
             repr_alg_ctor, observation_spec, action_spec, reward_spec, config, debug_summaries
         )
-        encoding_spec = observation_spec if representation is None else representation.output_spec
+        encoding_spec = representation.spec(observation_spec)
         actor_network = kind.make_actor(actor_network_cls, encoding_spec)
         critic = kind.make_critic(critic_network_cls, q_network_cls, encoding_spec)
         can_learn = critic is not None
@@ -189,11 +175,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
             actor_network.state_spec if actor_network is not None else (),
             critic_networks.state_spec if can_learn else (),
         )
-        predict_state_spec = SacState(action=state_spec.action)
-        if representation is not None:
-            repr_spec = representation.train_state_spec
-            state_spec = state_spec._replace(repr=repr_spec, target_repr=repr_spec)
-            predict_state_spec = predict_state_spec._replace(repr=representation.predict_state_spec)
+        state_spec, predict_state_spec = representation.add_states(state_spec)
         super().__init__(
             observation_spec=observation_spec,
             action_spec=action_spec,
@@ -220,9 +202,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         self._dqda_clipping = dqda_clipping
         self._max_log_alpha = LOG_ALPHA_LIMIT if max_log_alpha is None else max_log_alpha
         self._reproduce_locomotion = reproduce_locomotion
-        self._has_trained = False
-        self._periodic_reset = None
-        self._target_entropies = sac_losses.target_entropies(
+        self._target_entropies = target_entropies(
             kind.parts(),
             target_entropy=target_entropy,
             target_kld_per_dim=None if prior_actor_ctor is None else target_kld_per_dim,
@@ -230,170 +210,43 @@ class SacAlgorithm(OffPolicyAlgorithm):
 
         self._actor_network = actor_network
         self._critic_networks = critic_networks
-        self._repr_alg = representation
-        self._target_repr_alg = target_representation if can_learn else None
+        self._target_critic_networks = None
+        self._repr_alg = representation.online
+        self._target_repr_alg = representation.target if can_learn else None
         log_alphas = [
             nn.Parameter(torch.tensor(float(initial_log_alpha))) for _ in self._target_entropies
         ]
         self._log_alpha = log_alphas[0] if len(log_alphas) == 1 else nn.ParameterList(log_alphas)
-        self.register_buffer("_training_started", torch.zeros((), dtype=torch.bool))
-        if prior_actor_ctor is None:
-            self._prior_actor = None
-        else:
-            self._prior_actor = prior_actor_ctor(
-                observation_spec, action_spec, debug_summaries=debug_summaries
-            )
-
+        self._init_training_started()
+        self._prior_actor = prior_actor_ctor and prior_actor_ctor(
+            observation_spec, action_spec, debug_summaries=debug_summaries
+        )
         if actor_optimizer is not None and actor_network is not None:
             self.add_optimizer(actor_optimizer, [actor_network])
         if critic_optimizer is not None and critic_networks is not None:
             self.add_optimizer(critic_optimizer, [critic_networks])
         if alpha_optimizer is not None:
             self.add_optimizer(alpha_optimizer, log_alphas)
-        if can_learn:
-            self._build_learning(
-                critic_loss_ctor or OneStepTDLoss,
-                normalize_entropy_reward=use_entropy_reward and normalize_entropy_reward,
-                tau=target_update_tau,
-                period=target_update_period,
-                reset_period=parameter_reset_period,
-            )
-
-    def _build_learning(
-        self,
-        critic_loss_ctor: Callable,
-        *,
-        normalize_entropy_reward: bool,
-        tau: float,
-        period: int,
-        reset_period: int,
-    ) -> None:
+        self._periodic_reset = None
+        if not can_learn:
+            return
         self._critic_losses = sac_losses.CriticLosses(
-            critic_loss_ctor, self._num_critic_replicas, self._debug_summaries
+            critic_loss_ctor or OneStepTDLoss, num_critic_replicas, debug_summaries
         )
-        self._entropy_normalizer = (
-            ScalarAdaptiveNormalizer(unit_std=True) if normalize_entropy_reward else None
+        normalizes = use_entropy_reward and normalize_entropy_reward
+        self._entropy_normalizer = ScalarAdaptiveNormalizer(unit_std=True) if normalizes else None
+        self._target_critic_networks = targets = critic_networks.copy()
+        self._update_target = make_target_updater(
+            [(critic_networks, targets), (self._repr_alg, self._target_repr_alg)],
+            tau=target_update_tau,
+            period=target_update_period,
         )
-        self._target_critic_networks = self._critic_networks.copy()
-        models, targets = [self._critic_networks], [self._target_critic_networks]
-        if self._repr_alg is not None:
-            models, targets = [*models, self._repr_alg], [*targets, self._target_repr_alg]
-        self._update_target = TargetUpdater(
-            models=models,
-            target_models=targets,
-            tau=tau,
-            period=period,
+        self._periodic_reset = make_periodic_reset(
+            actor_network, critic_networks, targets, period=parameter_reset_period
         )
-        if reset_period > 0:
-            copy_to_target = TargetUpdater(
-                models=[self._critic_networks], target_models=[self._target_critic_networks]
-            )
-            networks = [self._actor_network, self._critic_networks]
-            self._periodic_reset = PeriodicReset(
-                models=[network for network in networks if network is not None],
-                period=reset_period,
-                post_processings=[copy_to_target],
-            )
 
     def _trainable_attributes_to_ignore(self) -> list[str]:
         return ["_target_critic_networks", "_target_repr_alg"]
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # Checkpoints of earlier versions lack it; they hold an algorithm that was trained.
-        started = torch.ones((), dtype=torch.bool)
-        super()._load_from_state_dict(
-            {f"{prefix}_training_started": started, **state_dict}, prefix, *args
-        )
-
-    # Acting
-
-    def _predict_action(
-        self,
-        observation: Any,
-        state: SacActionState,
-        epsilon_greedy: float | None = None,
-        eps_greedy_sampling: bool = False,
-        rollout: bool = False,
-    ) -> tuple[Any, Any, Any, SacActionState]:
-        """The policy's distribution and action.
-
-        Args:
-            observation: [B, ...].
-            epsilon_greedy: share of sampled instead of greedy actions, with
-                ``eps_greedy_sampling``; None is that of evaluation.
-            eps_greedy_sampling: act; otherwise learn: actions are drawn with their gradients.
-            rollout: whether the action goes to an environment to be learned from.
-
-        Returns:
-            distribution, action, the critics' values [B, R, A, ...] of all discrete actions (None
-            without any), and the next state.
-        """
-        choose: Callable = _draw
-        if eps_greedy_sampling:
-            eps = self._epsilon_greedy if epsilon_greedy is None else epsilon_greedy
-            choose = functools.partial(dist_utils.epsilon_greedy_sample, eps=eps)
-        return self._kind.act(self, observation, state, choose)
-
-    def predict_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
-        inputs, repr_step = sac_representation.encode(self._repr_alg, "predict_step", inputs, state)
-        distribution, action, _, action_state = self._predict_action(
-            inputs.observation,
-            state=state.action,
-            epsilon_greedy=self._epsilon_greedy,
-            eps_greedy_sampling=True,
-        )
-        return AlgStep(
-            output=action,
-            state=SacState(action=action_state, repr=repr_step.state),
-            info=SacInfo(action_distribution=distribution),
-        )
-
-    def rollout_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
-        """Sample an action; if states are stored, recurrent critics go along."""
-        raw = inputs
-        inputs, repr_step = sac_representation.encode(self._repr_alg, "rollout_step", inputs, state)
-        distribution, action, _, action_state = self._predict_action(
-            inputs.observation,
-            state=state.action,
-            epsilon_greedy=1.0,
-            eps_greedy_sampling=True,
-            rollout=True,
-        )
-        if self._reproduce_locomotion and not self._is_training_known_to_have_started():
-            action = nest.map_structure(self._uniform_before_training, action, self.action_spec)
-        state = state._replace(action=action_state, repr=repr_step.state)
-        if self.need_full_rollout_state():
-            _, target = sac_representation.encode_for_targets(self, raw, inputs, state)
-            state = sac_critics.carry_states(self, inputs.observation, action, state)
-            state = state._replace(target_repr=target)
-        info = SacInfo(action=action, action_distribution=distribution, repr=repr_step.info)
-        return AlgStep(output=action, state=state, info=info)
-
-    def observe_for_replay(self, exp: Experience) -> None:
-        """Store a record, without the policy it was drawn from where nobody will look at that."""
-        if not self._sees_rollout_policy():
-            exp = exp._replace(rollout_info=exp.rollout_info._replace(action_distribution=()))
-        super().observe_for_replay(exp)
-
-    def _sees_rollout_policy(self) -> bool:
-        """Whether what a variant overrides is given the policy of the rollout."""
-        for cls in type(self).__mro__:
-            if "train_step" in cls.__dict__ or "preprocess_experience" in cls.__dict__:
-                return not cls.__dict__.get("_ignores_rollout_policy", False)
-        return True
-
-    def _is_training_known_to_have_started(self) -> bool:
-        """Looked up where that does not mean to wait for an accelerator."""
-        started = self._training_started
-        return started.device.type == "cpu" and bool(started)
-
-    def _has_started_training(self) -> bool:
-        """Asks an accelerator only until training starts."""
-        return self._has_trained or bool(self._training_started)
-
-    def _uniform_before_training(self, action: Tensor, spec: BoundedTensorSpec) -> Tensor:
-        uniform = spec.sample(outer_dims=(action.shape[0],)).to(action.device)
-        return torch.where(self._training_started, action, uniform)
 
     # Training
 
@@ -403,14 +256,11 @@ class SacAlgorithm(OffPolicyAlgorithm):
             self._has_trained = True
             self._training_started.fill_(True)
         raw = inputs
-        inputs, repr_step = sac_representation.encode(
-            self._repr_alg, "train_step", inputs, state, rollout_info
-        )
-        target_observation, target_repr = sac_representation.encode_for_targets(
-            self, raw, inputs, state
-        )
-        distribution, action, values, action_state = self._policy(inputs.observation, state)
-        log_pi: Any = self._kind.log_pi(distribution, action)
+        representation = self._representation
+        inputs, repr_step = representation.encode("train_step", inputs, state, rollout_info)
+        target_observation, target_repr = representation.encode_for_targets(raw, inputs, state)
+        distribution, action, values, action_state = self._act_to_learn(inputs.observation, state)
+        log_pi: Any = self._policy.log_pi(distribution, action)
         if self._prior_actor is not None:
             prior = self._prior_actor.train_step(raw, ()).output
             log_pi = log_pi - dist_utils.compute_log_probability(prior, action)
@@ -439,28 +289,22 @@ class SacAlgorithm(OffPolicyAlgorithm):
         """How many rows, the first ones, are known not to train the policy."""
         if not self._reproduce_locomotion or self._kind.type is not ActionType.Continuous:
             return 0
-        layout = _row_layout.sequences_of(num_rows)
-        return 0 if layout is None else layout[1]
+        layout = self.sequences_of(num_rows)
+        return 0 if layout is None else layout.batch_size
 
-    def _policy(self, observation: Any, state: SacState) -> tuple[Any, Any, Any, SacActionState]:
+    def _act_to_learn(
+        self, observation: Any, state: SacState
+    ) -> tuple[Any, Any, Any, SacActionState]:
         """``_predict_action()`` for training, without gradients where none are wanted."""
         first = self._rows_without_policy(nest.flatten(observation)[0].shape[0])
-        is_own = type(self)._predict_action is not SacAlgorithm._predict_action
-        if first == 0 or is_own or nest.flatten(state.action):
+        policy = self._policy
+        overridden = type(self)._predict_action is not SacAlgorithm._predict_action
+        if overridden or not isinstance(policy, ContinuousPolicy) or nest.flatten(state.action):
+            first = 0
+        if first == 0:
             return self._predict_action(observation, state=state.action)
-
-        def policy(rows: slice) -> Any:
-            return self._actor_network(sac_critics.rows_of(rows, observation), ())[0]
-
-        with torch.no_grad():
-            head = policy(slice(first))
-        tail = policy(slice(first, None))
-        params = map(dist_utils.distributions_to_params, (head, tail))
-        joined = nest.map_structure(lambda *parts: torch.cat(parts), *params)
-        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(tail))
-        # One draw from all of it: what was drawn remembers from what, which keeps its log
-        # probability exact.
-        return distribution, _draw(distribution), None, state.action
+        distribution, action = policy.act_trained_by(slice(first, None), observation)
+        return distribution, action, None, state.action
 
     def _actor_train_step(
         self,
@@ -479,21 +323,20 @@ class SacAlgorithm(OffPolicyAlgorithm):
             critics: what ``_predict_action()`` says of them.
             log_pi: [B]; for mixed actions a pair.
         """
-        parts = sac_losses.parts_of(log_pi)
+        parts = parts_of(log_pi)
         neg_entropy = math_ops.add_n(list(parts))
         if self._kind.type is ActionType.Discrete:
             return (), LossInfo(extra=SacActorInfo(neg_entropy=neg_entropy))
-        observation, learned = inputs.observation, action
-        first = self._rows_without_policy(neg_entropy.shape[0])
-        if first:
-            rows = slice(first, None)
-            observation, learned = (sac_critics.rows_of(rows, x) for x in (observation, action))
-        q, continuous, state = self._kind.value_to_climb(self, observation, learned, critics, state)
-        loss = sac_values.action_gradient_loss(q, nest.flatten(continuous), self._dqda_clipping)
-        if first:
-            loss = torch.cat([loss.new_zeros(first), loss])
+        loss, state = self._policy.climb(
+            inputs.observation,
+            action,
+            critics,
+            state,
+            num_fixed=self._rows_without_policy(neg_entropy.shape[0]),
+            clipping=self._dqda_clipping,
+        )
         return state, LossInfo(
-            loss=loss + self._alphas()[-1] * parts[-1],
+            loss=loss + self._temperatures.alphas()[-1] * parts[-1],
             extra=SacActorInfo(actor_loss=loss, neg_entropy=neg_entropy),
         )
 
@@ -506,7 +349,7 @@ class SacAlgorithm(OffPolicyAlgorithm):
         action_distribution: Any,
         target_observation: Any = None,
     ) -> tuple[SacCriticState, SacCriticInfo]:
-        """Next state of the critics, and their values as ``sac_critics.critics_of_steps`` says.
+        """Next state of the critics, and their values as ``Policy.evaluate()`` says.
 
         ``target_observation`` is what the target critics see; None is ``inputs.observation``.
         """
@@ -514,23 +357,18 @@ class SacAlgorithm(OffPolicyAlgorithm):
         observations = (observation, observation)
         if target_observation is not None:
             observations = (observation, target_observation)
-        info, state = sac_critics.critics_of_steps(
-            self, observations, rollout_info.action, action, action_distribution, state
+        taken = rollout_info.action
+        layout = None
+        if not self._has_critic_state:
+            layout = self.sequences_of(nest.flatten(taken)[0].shape[0])
+        info, state = self._policy.evaluate(
+            observations, taken, action, action_distribution, state, layout
         )
         return state, info
 
     def _alpha_train_step(self, log_pi: Any) -> Tensor:
         """The loss [B] of the temperatures."""
-        losses = [
-            sac_values.temperature_loss(*part)
-            for part in zip(
-                self._log_alphas(),
-                sac_losses.parts_of(log_pi),
-                self._target_entropies,
-                strict=True,
-            )
-        ]
-        return sum(losses[1:], losses[0])
+        return self._temperatures.loss(log_pi)
 
     # The loss
 
@@ -540,20 +378,21 @@ class SacAlgorithm(OffPolicyAlgorithm):
         if self._reproduce_locomotion:
             policy_loss = torch.cat([torch.zeros_like(policy_loss[:1]), policy_loss[1:]])
         if self._debug_summaries and summary.should_record_summaries():
-            self._summarize_alphas()
+            with summary.scope(self._name):
+                self._temperatures.summarize()
         loss = LossInfo(
             loss=policy_loss + critic.loss,
             priority=critic.priority,
             extra=SacLossInfo(actor=info.actor.extra, critic=critic.extra, alpha=info.alpha),
         )
-        return loss if self._repr_alg is None else sac_representation.add_loss(self, loss, info)
+        return self._representation.add_loss(loss, info)
 
     def _calc_critic_loss(self, info: SacInfo) -> LossInfo:
         """The sum [T, B] of the losses of all replicas, priorities, and the mean as ``extra``."""
         if self._use_entropy_reward:
             gamma = self._critic_losses[0].gamma
             reward = sac_losses.reward_with_entropy(
-                info, self._alphas(), gamma, self._entropy_normalizer
+                info, self._temperatures.alphas(), gamma, self._entropy_normalizer
             )
             info = info._replace(reward=reward)
         loss = self._loss_of_replicas(info)
@@ -565,20 +404,12 @@ class SacAlgorithm(OffPolicyAlgorithm):
     def _loss_of_replicas(self, info: SacInfo) -> Tensor:
         return sac_losses.loss_of_replicas(self._critic_losses, info)
 
-    def _summarize_alphas(self) -> None:
-        names = ["alpha/discrete", "alpha/continuous"]
-        alphas = self._alphas()
-        with summary.scope(self._name):
-            for name, alpha in zip(names if len(alphas) > 1 else ["alpha"], alphas, strict=True):
-                summary.scalar(name, alpha)
-
     @torch.no_grad()
     def after_update(self, root_inputs: Any, info: Any) -> None:
         if self._repr_alg is not None:
             self._repr_alg.after_update(root_inputs, info.repr)
         self._update_target()
-        for log_alpha in self._log_alphas():
-            log_alpha.clamp_(-LOG_ALPHA_LIMIT, self._max_log_alpha)
+        self._temperatures.clamp()
 
     def after_train_iter(self, inputs: Any, info: Any) -> None:
         if self._repr_alg is not None:
@@ -592,17 +423,3 @@ class SacAlgorithm(OffPolicyAlgorithm):
         if own or self._repr_alg is not None:
             return super()._looks_at_unroll()
         return summary.should_record_summaries()
-
-    # For the kinds of actions
-
-    def _log_alphas(self) -> Sequence[Tensor]:
-        log_alpha = self._log_alpha
-        return list(log_alpha) if isinstance(log_alpha, nn.ParameterList) else [log_alpha]
-
-    def _alphas(self) -> list[Tensor]:
-        return [log_alpha.detach().exp() for log_alpha in self._log_alphas()]
-
-
-def _draw(distributions: Any) -> Any:
-    """A sample of each distribution, with its gradients where there are any."""
-    return nest.map_structure(lambda d: d.rsample() if d.has_rsample else d.sample(), distributions)

@@ -16,6 +16,7 @@ from alf.algorithms.rl_algorithm import RLAlgorithm
 from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticInfo, SacInfo
+from alf.algorithms.sac.temperatures import set_target_entropy
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, StepType, TimeStep, namedtuple
@@ -218,7 +219,7 @@ class SarsaAlgorithm(RLAlgorithm):
         self._log_alpha = None
         if initial_alpha is None or not self._is_stochastic:
             return
-        self._target_entropy = sac_losses.set_target_entropy(
+        self._target_entropy = set_target_entropy(
             self._name, target_entropy, nest.flatten(self.action_spec)
         )
         log_alpha = torch.tensor(math.log(initial_alpha))

@@ -14,6 +14,7 @@ from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticInfo, SacInfo
+from alf.algorithms.sac.temperatures import set_target_entropy
 from alf.algorithms.td_loss import TDLoss
 from alf.algorithms.training.own_optimizers import own_optimizers
 from alf.config_util import configurable
@@ -186,7 +187,7 @@ class SEditorAlgorithm(OffPolicyAlgorithm):
                 f"{name}.target_entropy is {target_entropy}; allowed: one for both actors, or two"
             )
         self._target_entropies = [
-            sac_losses.set_target_entropy(name, target, [action_spec]) for target in targets
+            set_target_entropy(name, target, [action_spec]) for target in targets
         ]
         self._num_critic_replicas = num_critic_replicas
         self._critic_losses = sac_losses.CriticLosses(

@@ -16,6 +16,7 @@ from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.sac import losses as sac_losses
 from alf.algorithms.sac import values as sac_values
+from alf.algorithms.sac.temperatures import set_target_entropy
 from alf.algorithms.sac_algorithm import LOG_ALPHA_LIMIT
 from alf.algorithms.taac.data import (
     ActPredOutput,
@@ -522,8 +523,7 @@ def _target_entropies(given: Any, action_spec: BoundedTensorSpec, name: str) -> 
         )
     specs = (_CHOICE_SPEC, action_spec)
     return [
-        sac_losses.set_target_entropy(name, target, [spec])
-        for target, spec in zip(pair, specs, strict=True)
+        set_target_entropy(name, target, [spec]) for target, spec in zip(pair, specs, strict=True)
     ]
 
 

@@ -1,31 +1,26 @@
-"""The losses of soft actor-critic on time-major tensors, and the entropies they aim at.
+"""The losses of soft actor-critic's critics on time-major tensors.
 
 T time, B batch rows, R critic replicas, n reward dimensions.
 """
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alf.algorithms.sac.data import SacInfo
+from alf.algorithms.sac.temperatures import parts_of
 from alf.data_structures import StepType
 from alf.nest import nest
-from alf.utils import dist_utils
-from alf.utils.schedulers import ConstantScheduler, Scheduler
 
 __all__ = [
     "CriticLosses",
     "loss_of_replicas",
-    "parts_of",
     "priority_of",
     "reward_with_entropy",
-    "set_target_entropy",
-    "target_entropies",
 ]
 
 
@@ -50,11 +45,6 @@ def reward_with_entropy(
     if info.reward.dim() == 3:
         entropy = entropy.unsqueeze(-1)
     return info.reward + gamma * entropy
-
-
-def parts_of(log_pi: Any) -> Sequence[Tensor]:
-    """The log probabilities of the parts of an action: a pair for mixed actions, else one."""
-    return [log_pi] if isinstance(log_pi, Tensor) else log_pi
 
 
 def loss_of_replicas(
@@ -115,55 +105,3 @@ def priority_of(step_type: Tensor, critic_loss: Tensor) -> Tensor:
     """The root of the mean critic loss [B] over the steps that are not LAST."""
     valid = (step_type != StepType.LAST).to(critic_loss.dtype)
     return ((critic_loss.detach() * valid).sum(0) / valid.sum(0).clamp(min=1.0)).sqrt()
-
-
-def target_entropies(
-    parts: Sequence,
-    *,
-    target_entropy: float | Callable | tuple | list | None,
-    target_kld_per_dim: float | None,
-) -> list[float]:
-    """The entropy wanted of each part (a spec nest) of the action.
-
-    With a prior (``target_kld_per_dim`` given) the "entropy" is minus the divergence from it.
-
-    Raises:
-        ValueError: the number of given entropies is not that of the parts, or one is a scheduler.
-    """
-    if target_kld_per_dim is not None:
-        dims = [sum(spec.numel for spec in nest.flatten(part)) for part in parts]
-        return [-target_kld_per_dim * dim for dim in dims]
-    given: Sequence[Any] = [target_entropy] * len(parts)
-    if isinstance(target_entropy, tuple | list):
-        given = target_entropy
-    if len(given) != len(parts):
-        raise ValueError(
-            "SacAlgorithm.target_entropy must be one number or callable for each part of the "
-            f"action, here {len(parts)}; got {target_entropy!r}."
-        )
-    return [_target_entropy(target, part) for target, part in zip(given, parts, strict=True)]
-
-
-def _target_entropy(target: Any, part: Any) -> float:
-    return set_target_entropy("SacAlgorithm", target, nest.flatten(part))
-
-
-def set_target_entropy(
-    name: str, target_entropy: float | Callable | None, flat_action_spec: Sequence
-) -> float:
-    """A number as it is; else the sum over the specs of the function given, or the default one."""
-    if target_entropy is None:
-        target_entropy = dist_utils.calc_default_target_entropy
-    if isinstance(target_entropy, Scheduler | ConstantScheduler):
-        raise ValueError(
-            f"{name}.target_entropy is {target_entropy!r}; allowed are numbers and callables on an "
-            "action's spec. Agent's EntropyTargetAlgorithm takes a scheduler."
-        )
-    if callable(target_entropy):
-        entropy_of = cast("Callable[[Any], float]", target_entropy)
-        return float(sum(map(entropy_of, flat_action_spec)))
-    if isinstance(target_entropy, bool | str) or not isinstance(target_entropy, numbers.Real):
-        raise TypeError(
-            f"{name}.target_entropy must be a number or a function, got {target_entropy!r}."
-        )
-    return float(target_entropy)

@@ -1,154 +1,232 @@
-"""The three kinds of actions of soft actor-critic: how each acts and how its policy learns.
+"""The policies of soft actor-critic: how each acts, and what it learns from.
 
-A kind has no state of its own: networks and temperatures belong to the algorithm (``sac``) that is
-passed in.
+B batch rows, R critic replicas, A discrete actions.
 """
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from alf.algorithms.sac import critics as sac_critics
 from alf.algorithms.sac import values as sac_values
-from alf.algorithms.sac.data import ActionType, SacActionState, SacCriticState, SacState
+from alf.algorithms.sac.critics import Critics
+from alf.algorithms.sac.data import SacActionState, SacCriticInfo, SacCriticState, SacState
+from alf.algorithms.sac.temperatures import Temperatures
+from alf.algorithms.training.row_layout import RowLayout
 from alf.nest import nest
-from alf.networks.network import Network
-from alf.tensor_specs import BoundedTensorSpec
 from alf.utils import dist_utils
+from alf.utils._policy_state import detach
 
-if TYPE_CHECKING:
-    from alf.algorithms.sac_algorithm import SacAlgorithm
-
-__all__ = ["ContinuousActions", "DiscreteActions", "MixedActions", "kind_of_actions"]
+__all__ = ["ContinuousPolicy", "DiscretePolicy", "MixedPolicy", "Policy", "draw", "rows_of"]
 
 
-class ContinuousActions:
-    """An actor network and critics Q(s, a)."""
+@dataclass(frozen=True)
+class Policy(abc.ABC):
+    """A policy with its critics and temperatures.
 
-    type = ActionType.Continuous
-    has_actor = True
+    Attributes:
+        action_spec: of the whole action.
+        actor_network: draws continuous actions; None without any.
+    """
 
-    def __init__(self, action_spec: Any) -> None:
-        self._action_spec = action_spec
+    action_spec: Any
+    actor_network: Any
+    critics: Critics
+    temperatures: Temperatures
 
-    def parts(self) -> list:
-        """The specs of the parts of the action, each with its own temperature."""
-        return [self._action_spec]
-
-    def make_actor(
-        self, actor_network_cls: Callable[..., Network] | None, observation_spec: Any
-    ) -> Network:
-        return _required_actor(actor_network_cls)(
-            input_tensor_spec=observation_spec, action_spec=self._action_spec
-        )
-
-    def make_critic(
-        self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
-    ) -> Network | None:
-        """One critic; None if there is no constructor, then the algorithm can only act."""
-        if critic_cls is None:
-            return None
-        return critic_cls(input_tensor_spec=(obs_spec, self._action_spec))
-
-    def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
-        return SacState(
-            action=SacActionState(actor_network=actor_spec),
-            actor=critic_spec,
-            critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
-        )
-
+    @abc.abstractmethod
     def act(
-        self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
+        self, observation: Any, state: SacActionState, choose: Callable
     ) -> tuple[Any, Any, Any, SacActionState]:
         """Distribution, action (``choose(distribution)``), critics' values and next state.
 
         The values [B, R, A, ...] are those of all discrete actions; None without any.
         """
-        distribution, actor_state = sac._actor_network(observation, state.actor_network)
-        action = choose(distribution)
-        return distribution, action, None, SacActionState(actor_network=actor_state)
 
+    @abc.abstractmethod
     def log_pi(self, distribution: Any, action: Any) -> Any:
         """The log probability [B] of the action; a pair of them for mixed actions."""
-        return dist_utils.compute_log_probability(distribution, action)
 
+    @abc.abstractmethod
     def value_to_climb(
-        self, sac: SacAlgorithm, observation: Any, action: Any, values: Any, state: Any
+        self, observation: Any, action: Any, values: Any, state: Any
     ) -> tuple[Tensor, Any, Any]:
         """What the actor maximizes [B], its continuous actions, and the state of its critics.
 
         Args:
             values: what ``act()`` gave.
         """
-        values, state = sac_critics.values_of(sac, (observation, action), state)
-        return sac_critics.policy_values(sac, values), action, state
 
+    @abc.abstractmethod
     def critic_inputs(self, observation: Any, action: Any) -> Any:
         """Observation and action as the critics take them."""
-        return observation, action
 
+    @abc.abstractmethod
     def value_of_taken(self, values: Tensor, action: Any) -> Tensor:
         """From the critics' answer [B, R, ...] the value of ``action``."""
-        return values
 
+    @abc.abstractmethod
     def discrete_probs(self, distribution: Any) -> Tensor | tuple:
         """The probabilities [..., A] of the discrete actions; () without any."""
-        return ()
 
+    @abc.abstractmethod
     def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
         """From the critics' pessimistic answer [B, ...] the value of the policy.
 
         ``probs`` is what ``discrete_probs`` gives.
         """
+
+    def climb(
+        self,
+        observation: Any,
+        action: Any,
+        values: Any,
+        state: Any,
+        *,
+        num_fixed: int,
+        clipping: float | None,
+    ) -> tuple[Tensor, Any]:
+        """A loss [B] whose gradient for the action is that of its value, and the critics' state.
+
+        Args:
+            action: with the policy's graph.
+            values: what ``act()`` gave.
+            num_fixed: the first rows, which do not train the policy: their loss is 0.
+            clipping: as in ``values.action_gradient_loss``.
+        """
+        if num_fixed:
+            observation, action = rows_of(slice(num_fixed, None), (observation, action))
+        q, continuous, state = self.value_to_climb(observation, action, values, state)
+        loss = sac_values.action_gradient_loss(q, nest.flatten(continuous), clipping)
+        if num_fixed:
+            loss = torch.cat([loss.new_zeros(num_fixed), loss])
+        return loss, state
+
+    def carry_states(self, observation: Any, action: Any, state: SacState) -> SacState:
+        """The state with that of all critics after ``action`` was taken."""
+        if not self.critics.has_state:
+            return state
+        inputs = self.critic_inputs(observation, action)
+        return state._replace(critic=self.critics.next_states(inputs, state.critic))
+
+    def evaluate(
+        self,
+        observations: tuple[Any, Any],
+        taken: Any,
+        action: Any,
+        distribution: Any,
+        state: SacCriticState,
+        layout: RowLayout | None,
+    ) -> tuple[SacCriticInfo, SacCriticState]:
+        """Values [B, R, ...] of the actions taken, target values [B, ...] of the policy, state.
+
+        Where the layout of rows is known, only those that matter are computed: the last step is
+        not trained, its values are 0; the first step's target value counts only if that step is
+        LAST, after which there is nothing to learn: its own value stands in.
+
+        Args:
+            observations: what the critics see, and what the target critics see.
+        """
+        taken_inputs = self.critic_inputs(observations[0], taken)
+        policy_inputs = detach(self.critic_inputs(observations[1], action))
+        probs = self.discrete_probs(distribution)
+        if layout is not None:
+            earlier, later = slice(-layout.batch_size), slice(layout.batch_size, None)
+            taken, taken_inputs = (rows_of(earlier, x) for x in (taken, taken_inputs))
+            policy_inputs, probs = (rows_of(later, x) for x in (policy_inputs, probs))
+        critics, critics_state = self.critics.values(taken_inputs, state.critics)
+        critics = self.value_of_taken(critics, taken)
+        target, target_state = self.critics.target_values(policy_inputs, state.target_critics)
+        target = self.value_of_policy(target, probs)
+        if layout is not None:
+            first = critics[: layout.batch_size]
+            own = self.critics.pessimistic(first.detach())
+            critics = torch.cat([critics, torch.zeros_like(first)])
+            target = torch.cat([own, target])
+        info = SacCriticInfo(critics=critics, target_critic=target)
+        return info, SacCriticState(critics_state, target_state)
+
+
+class ContinuousPolicy(Policy):
+    """An actor network and critics Q(s, a)."""
+
+    def act(
+        self, observation: Any, state: SacActionState, choose: Callable
+    ) -> tuple[Any, Any, Any, SacActionState]:
+        distribution, actor_state = self.actor_network(observation, state.actor_network)
+        action = choose(distribution)
+        return distribution, action, None, SacActionState(actor_network=actor_state)
+
+    def act_trained_by(self, later: slice, observation: Any) -> tuple[Any, Any]:
+        """Distribution and action of all rows; only the ``later`` ones have gradients.
+
+        The actor must have no state.
+        """
+        with torch.no_grad():
+            head = self.actor_network(rows_of(slice(later.start), observation), ())[0]
+        tail = self.actor_network(rows_of(later, observation), ())[0]
+        params = map(dist_utils.distributions_to_params, (head, tail))
+        joined = nest.map_structure(lambda *parts: torch.cat(parts), *params)
+        distribution = dist_utils.params_to_distributions(joined, dist_utils.extract_spec(tail))
+        # One draw from all of it: what was drawn remembers from what, which keeps its log
+        # probability exact.
+        return distribution, draw(distribution)
+
+    def log_pi(self, distribution: Any, action: Any) -> Any:
+        return dist_utils.compute_log_probability(distribution, action)
+
+    def value_to_climb(
+        self, observation: Any, action: Any, values: Any, state: Any
+    ) -> tuple[Tensor, Any, Any]:
+        values, state = self.critics.values((observation, action), state)
+        return self.critics.policy_values(values), action, state
+
+    def critic_inputs(self, observation: Any, action: Any) -> Any:
+        return observation, action
+
+    def value_of_taken(self, values: Tensor, action: Any) -> Tensor:
         return values
 
+    def discrete_probs(self, distribution: Any) -> Tensor | tuple:
+        return ()
 
-class DiscreteActions:
+    def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
+        return values
+
+    def carry_states(self, observation: Any, action: Any, state: SacState) -> SacState:
+        if self.critics.has_state:
+            inputs = self.critic_inputs(observation, action)
+            state = state._replace(actor=self.critics.online(inputs, state.actor)[1])
+        return super().carry_states(observation, action, state)
+
+
+class DiscretePolicy(Policy):
     """No actor: the policy follows from the values, pi(a|s) ~ exp(Q(s, a) / alpha)."""
-
-    type = ActionType.Discrete
-    has_actor = False
-
-    def __init__(self, action_spec: Any) -> None:
-        self._action_spec = action_spec
-        self._dtype = nest.flatten(action_spec)[0].dtype
-
-    def parts(self) -> list:
-        return [self._action_spec]
-
-    def make_actor(
-        self, actor_network_cls: Callable[..., Network] | None, observation_spec: Any
-    ) -> None:
-        return None
-
-    def make_critic(
-        self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
-    ) -> Network:
-        (spec,) = nest.flatten(self._action_spec)
-        return _required(q_cls)(input_tensor_spec=obs_spec, action_spec=spec)
-
-    def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
-        return SacState(
-            action=SacActionState(critic=critic_spec),
-            critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
-        )
 
     @torch.no_grad()
     def act(
-        self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
+        self, observation: Any, state: SacActionState, choose: Callable
     ) -> tuple[Any, Any, Tensor, SacActionState]:
-        values, critic_state = sac_critics.values_of(sac, observation, state.critic)
-        policy = sac_values.boltzmann(sac_critics.policy_values(sac, values), sac._alphas()[0])
-        action = choose(policy).to(self._dtype)
+        values, critic_state = self.critics.values(observation, state.critic)
+        alpha = self.temperatures.alphas()[0]
+        policy = sac_values.boltzmann(self.critics.policy_values(values), alpha)
+        (spec,) = nest.flatten(self.action_spec)
+        action = choose(policy).to(spec.dtype)
         return self._pack(policy), self._pack(action), values, SacActionState(critic=critic_state)
 
     @torch.no_grad()
     def log_pi(self, distribution: Any, action: Any) -> Tensor:
         return dist_utils.compute_log_probability(distribution, action)
+
+    def value_to_climb(
+        self, observation: Any, action: Any, values: Any, state: Any
+    ) -> tuple[Tensor, Any, Any]:
+        raise TypeError("A policy of discrete actions alone has no actor that could climb.")
 
     def critic_inputs(self, observation: Any, action: Any) -> Any:
         return observation
@@ -163,57 +241,27 @@ class DiscreteActions:
         return sac_values.expected_value(values, probs)
 
     def _pack(self, action: Any) -> Any:
-        return nest.pack_sequence_as(self._action_spec, [action])
+        return nest.pack_sequence_as(self.action_spec, [action])
 
 
-class MixedActions:
+class MixedPolicy(Policy):
     """A pair (discrete, continuous): Q(s, c) with one output for each discrete action.
 
     The actor draws c, then the discrete action is drawn from exp(Q(s, c) / alpha).
     """
 
-    type = ActionType.Mixed
-    has_actor = True
-
-    def __init__(self, action_spec: Any) -> None:
-        self._discrete_spec, self._continuous_spec = action_spec
-        self._pair = type(action_spec)
-
-    def parts(self) -> list:
-        return [self._discrete_spec, self._continuous_spec]
-
-    def make_actor(
-        self, actor_network_cls: Callable[..., Network] | None, observation_spec: Any
-    ) -> Network:
-        return _required_actor(actor_network_cls)(
-            input_tensor_spec=observation_spec, action_spec=self._continuous_spec
-        )
-
-    def make_critic(
-        self, critic_cls: Callable | None, q_cls: Callable | None, obs_spec: Any
-    ) -> Network:
-        return _required(q_cls)(
-            input_tensor_spec=(obs_spec, self._continuous_spec), action_spec=self._discrete_spec
-        )
-
-    def state_spec(self, actor_spec: Any, critic_spec: Any) -> SacState:
-        return SacState(
-            action=SacActionState(actor_network=actor_spec, critic=critic_spec),
-            critic=SacCriticState(critics=critic_spec, target_critics=critic_spec),
-        )
-
     def act(
-        self, sac: SacAlgorithm, observation: Any, state: SacActionState, choose: Callable
+        self, observation: Any, state: SacActionState, choose: Callable
     ) -> tuple[Any, Any, Tensor, SacActionState]:
-        actor, actor_state = sac._actor_network(observation, state.actor_network)
+        actor, actor_state = self.actor_network(observation, state.actor_network)
         continuous = choose(actor)
-        values, critic_state = sac_critics.values_of(sac, (observation, continuous), state.critic)
-        q = sac_critics.policy_values(sac, values).detach()
-        policy = sac_values.boltzmann(q, sac._alphas()[0])
-        discrete = choose(policy).to(self._discrete_spec.dtype)
+        values, critic_state = self.critics.values((observation, continuous), state.critic)
+        policy = self._discrete(self.critics.policy_values(values))
+        discrete = choose(policy).to(self.action_spec[0].dtype)
+        pair = type(self.action_spec)
         return (
-            self._pair([policy, actor]),
-            self._pair([discrete, continuous]),
+            pair([policy, actor]),
+            pair([discrete, continuous]),
             values,
             SacActionState(actor_network=actor_state, critic=critic_state),
         )
@@ -223,12 +271,11 @@ class MixedActions:
         return discrete, continuous
 
     def value_to_climb(
-        self, sac: SacAlgorithm, observation: Any, action: Any, values: Any, state: Any
+        self, observation: Any, action: Any, values: Any, state: Any
     ) -> tuple[Tensor, Any, Any]:
-        q = sac_critics.policy_values(sac, values)
+        q = self.critics.policy_values(values)
         # The discrete policy is optimal for Q, so its dependence on c adds no gradient.
-        probs = sac_values.boltzmann(q.detach(), sac._alphas()[0]).probs
-        return sac_values.expected_value(q, probs), action[1], state
+        return sac_values.expected_value(q, self._discrete(q).probs), action[1], state
 
     def critic_inputs(self, observation: Any, action: Any) -> Any:
         return observation, action[1]
@@ -242,53 +289,15 @@ class MixedActions:
     def value_of_policy(self, values: Tensor, probs: Any) -> Tensor:
         return sac_values.expected_value(values, probs)
 
-
-ActionKind = ContinuousActions | DiscreteActions | MixedActions
-
-
-def kind_of_actions(action_spec: BoundedTensorSpec | tuple | list | dict) -> ActionKind:
-    """The kind of actions that ``action_spec`` describes.
-
-    Raises:
-        ValueError: no action, more than one discrete action, one that does not count from 0, or a
-            mixture that is not a pair ``(discrete_action_spec, continuous_action_spec)``.
-    """
-    leaves = nest.flatten(action_spec)
-    discrete = [spec for spec in leaves if spec.is_discrete]
-    if not leaves:
-        raise ValueError("SacAlgorithm needs an action_spec with at least one action, got none.")
-    for spec in discrete:
-        if len(discrete) > 1 or tuple(spec.shape) != () or int(spec.minimum) != 0:
-            raise ValueError(
-                "SacAlgorithm takes at most one discrete action, a scalar that counts from 0; "
-                f"the action_spec is {action_spec}."
-            )
-    if not discrete:
-        return ContinuousActions(action_spec)
-    if len(leaves) == 1:
-        return DiscreteActions(action_spec)
-    is_pair = isinstance(action_spec, tuple | list) and len(action_spec) == 2
-    first = action_spec[0] if isinstance(action_spec, tuple | list) else None
-    if not is_pair or nest.is_namedtuple(action_spec) or first is not discrete[0]:
-        raise ValueError(
-            "A mixture of actions must be a pair (discrete_action_spec, continuous_action_spec); "
-            f"the action_spec is {action_spec}."
-        )
-    return MixedActions(action_spec)
+    def _discrete(self, q: Tensor) -> torch.distributions.Categorical:
+        return sac_values.boltzmann(q.detach(), self.temperatures.alphas()[0])
 
 
-def _required(q_network_cls: Callable | None) -> Callable:
-    if q_network_cls is None:
-        raise ValueError(
-            "SacAlgorithm needs a q_network_cls where there is a discrete action: the policy is "
-            "made from its values, in evaluation too."
-        )
-    return q_network_cls
+def draw(distributions: Any) -> Any:
+    """A sample of each distribution, with its gradients where there are any."""
+    return nest.map_structure(lambda d: d.rsample() if d.has_rsample else d.sample(), distributions)
 
 
-def _required_actor(actor_network_cls: Callable | None) -> Callable:
-    if actor_network_cls is None:
-        raise ValueError(
-            "SacAlgorithm needs an actor_network_cls where there is a continuous action"
-        )
-    return actor_network_cls
+def rows_of(rows: slice, nested: Any) -> Any:
+    """Some rows of all tensors."""
+    return nest.map_structure(lambda x: x[rows], nested)

@@ -1,8 +1,9 @@
-"""The representation that soft actor-critic can learn; ``sac`` is the algorithm."""
+"""The representation that soft actor-critic can learn, and its slowly following copy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,70 +14,90 @@ from alf.utils import math_ops
 from alf.utils._policy_state import detach
 
 if TYPE_CHECKING:
-    from alf.algorithms.algorithm import Algorithm
     from alf.algorithms.config import TrainerConfig
-    from alf.algorithms.sac_algorithm import SacAlgorithm
 
-__all__ = ["add_loss", "encode", "encode_for_targets", "make"]
+__all__ = ["Representation"]
 
 
-def make(
-    ctor: Callable[..., Any] | None,
-    observation_spec: Any,
-    action_spec: Any,
-    reward_spec: Any,
-    config: TrainerConfig | None,
-    debug_summaries: bool,
-) -> tuple[Any, Any]:
-    """The representation and its slowly following copy; None and None without a constructor."""
-    if ctor is None:
-        return None, None
-    made = [
-        ctor(
-            observation_spec=observation_spec,
-            action_spec=action_spec,
-            reward_spec=reward_spec,
-            config=config,
-            debug_summaries=debug_summaries,
-            name=name,
+@dataclass(frozen=True)
+class Representation:
+    """What networks see in place of observations.
+
+    Attributes:
+        online: an algorithm like ``EncodingAlgorithm``; None: networks see observations.
+        target: its slowly following copy, for target critics; None: they see what ``online`` gives.
+    """
+
+    online: Any = None
+    target: Any = None
+
+    @classmethod
+    def make(
+        cls,
+        ctor: Callable[..., Any] | None,
+        observation_spec: Any,
+        action_spec: Any,
+        reward_spec: Any,
+        config: TrainerConfig | None,
+        debug_summaries: bool,
+    ) -> Representation:
+        """Both by the same constructor; none without one."""
+        if ctor is None:
+            return cls()
+        return cls(
+            *(
+                ctor(
+                    observation_spec=observation_spec,
+                    action_spec=action_spec,
+                    reward_spec=reward_spec,
+                    config=config,
+                    debug_summaries=debug_summaries,
+                    name=name,
+                )
+                for name in ("representation", "target_representation")
+            )
         )
-        for name in ("representation", "target_representation")
-    ]
-    return made[0], made[1]
 
+    def spec(self, observation_spec: Any) -> Any:
+        """The spec of what networks see."""
+        return observation_spec if self.online is None else self.online.output_spec
 
-def encode(
-    representation: Algorithm | None,
-    step: str,
-    inputs: TimeStep,
-    state: SacState,
-    rollout_info: SacInfo | None = None,
-) -> tuple[TimeStep, AlgStep]:
-    """The inputs with the encoding as observation, and what the representation's ``step`` gave."""
-    if representation is None:
-        return inputs, AlgStep()
-    more = () if rollout_info is None else (rollout_info.repr,)
-    encoded = getattr(representation, step)(inputs, state.repr, *more)
-    return inputs._replace(observation=encoded.output), encoded
+    def add_states(self, state_spec: SacState) -> tuple[SacState, SacState]:
+        """The specs of the states to train and to predict, with those of the representation."""
+        predict = SacState(action=state_spec.action)
+        if self.online is None:
+            return state_spec, predict
+        spec = self.online.train_state_spec
+        train = state_spec._replace(repr=spec, target_repr=spec)
+        return train, predict._replace(repr=self.online.predict_state_spec)
 
+    def encode(
+        self, step: str, inputs: TimeStep, state: SacState, rollout_info: SacInfo | None = None
+    ) -> tuple[TimeStep, AlgStep]:
+        """The inputs with the encoding as observation, and what ``step`` of ``online`` gave."""
+        if self.online is None:
+            return inputs, AlgStep()
+        more = () if rollout_info is None else (rollout_info.repr,)
+        encoded = getattr(self.online, step)(inputs, state.repr, *more)
+        return inputs._replace(observation=encoded.output), encoded
 
-@torch.no_grad()
-def encode_for_targets(
-    sac: SacAlgorithm, raw: TimeStep, inputs: TimeStep, state: SacState
-) -> tuple[Any, Any]:
-    """What the target critics see of the ``raw`` inputs, and the next state of their encoding."""
-    if sac._target_repr_alg is None:
-        return inputs.observation, ()
-    encoded = sac._target_repr_alg.predict_step(raw, state.target_repr)
-    return detach(encoded.output), encoded.state
+    @torch.no_grad()
+    def encode_for_targets(
+        self, raw: TimeStep, inputs: TimeStep, state: SacState
+    ) -> tuple[Any, Any]:
+        """What target critics see of the ``raw`` inputs, and the next state of their encoding."""
+        if self.target is None:
+            return inputs.observation, ()
+        encoded = self.target.predict_step(raw, state.target_repr)
+        return detach(encoded.output), encoded.state
 
-
-def add_loss(sac: SacAlgorithm, loss: LossInfo, info: SacInfo) -> LossInfo:
-    """The loss with that of the representation, if it has one of its own."""
-    assert sac._repr_alg is not None
-    own = sac._repr_alg.calc_loss(info.repr)
-    return loss._replace(
-        loss=math_ops.add_ignore_empty(loss.loss, own.loss),
-        scalar_loss=math_ops.add_ignore_empty(loss.scalar_loss, own.scalar_loss),
-        extra=loss.extra._replace(repr=own.extra),
-    )
+    def add_loss(self, loss: LossInfo, info: SacInfo) -> LossInfo:
+        """The loss with that of the representation, if it has one of its own."""
+        if self.online is None:
+            return loss
+        own = self.online.calc_loss(info.repr)
+        return loss._replace(
+            loss=math_ops.add_ignore_empty(loss.loss, own.loss),
+            scalar_loss=math_ops.add_ignore_empty(loss.scalar_loss, own.scalar_loss),
+            extra=loss.extra._replace(repr=own.extra),
+        )

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from alf.algorithms import _row_layout
 from alf.algorithms.training import gradient_step
 from alf.algorithms.training.carried_spec import links_steps
+from alf.algorithms.training.row_layout import rows_are
 from alf.config_util import is_configured
 from alf.data_structures import Experience, LossInfo, StepType, add_batch_info, clear_batch_info
 from alf.experience_replayers.replay_buffer import BatchInfo, ReplayBuffer
@@ -364,7 +364,7 @@ def train_info_and_loss(alg: Any, experience: Experience, method: Method) -> tup
 def _train_steps_at_once(alg: Any, experience: Experience, method: Method) -> Nest:
     T, B = experience.step_type.shape
     flat = nest.map_structure(lambda x: x.reshape(T * B, *x.shape[2:]), experience)
-    with _row_layout.rows_of(T, B):
+    with rows_are(alg, T, B):
         info = _train_step(alg, flat, _first_state(alg, flat), method)[0]
     return nest.map_structure(lambda x: x.reshape(T, B, *x.shape[1:]), info)
 
