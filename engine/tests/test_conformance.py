@@ -1,13 +1,12 @@
 """The engine gives what ALF gave in every recorded case, but for the listed ones.
 
-The lists stand in `conformance/`: wanted differences with their reasons, modules that the engine
-lacks, and (while they are worked off) pending cases. `conformance/README.md` says how to see more.
+The lists stand in `conformance/`: wanted differences with their reasons, and modules that the
+engine lacks. `conformance/README.md` says how to see more.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +14,6 @@ from conformance import run
 from conformance.missing_modules import MODULES
 
 SUITES = tuple(run.SUITES)
-
-
-def _pending(suite: str) -> list[str]:
-    there = (Path(run.HERE) / f"pending_{suite}.py").exists()
-    return run.listed(f"pending_{suite}") if there else []
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +24,11 @@ def verdicts() -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_case_is_equal_or_listed(verdicts: dict[str, Any], suite: str) -> None:
-    excused = {*run.listed(f"wanted_{suite}"), *_pending(suite)}
+    wanted = run.listed(f"wanted_{suite}")
     found = {
         name: f"{verdict.kind}: {verdict.detail}"
         for name, verdict in verdicts[suite].items()
-        if verdict.kind != "equal" and name not in excused and not run.waits(verdict)
+        if verdict.kind != "equal" and name not in wanted and not run.waits(verdict)
     }
     assert found == {}
 
@@ -44,10 +38,6 @@ def test_every_case_is_equal_or_listed(verdicts: dict[str, Any], suite: str) -> 
 def test_listed_cases_differ(verdicts: dict[str, Any], suite: str) -> None:
     wanted = run.listed(f"wanted_{suite}")
     assert [n for n in wanted if verdicts[suite][n].kind == "equal"] == [], "take them off the list"
-    done = [n for n in _pending(suite) if verdicts[suite][n].kind == "equal"]
-    if done:
-        print("equal now, run conformance/run.py --update:", *done)
-    assert set(wanted) & set(_pending(suite)) == set()
     assert [n for n, reason in wanted.items() if len(reason) < 10] == []
 
 
@@ -59,15 +49,7 @@ def test_modules_called_missing_are_missing() -> None:
 def test_the_readme_states_the_cases(verdicts: dict[str, Any]) -> None:
     now = run.table(verdicts)
     print(now)
-    if any(_pending(suite) for suite in SUITES):  # its figures grow with every piece of work
-        assert _figures(run.stated())["all"][1] <= _figures(now)["all"][1]
-    else:
-        assert run.stated() == now, "run conformance/run.py --update"
-
-
-def _figures(table: str) -> dict[str, list[int]]:
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    return {row[0]: [int(x) for x in row[1:]] for row in rows}
+    assert run.stated() == now, "run conformance/run.py --update"
 
 
 def test_a_difference_is_noticed() -> None:

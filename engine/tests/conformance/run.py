@@ -4,8 +4,7 @@
     python engine/tests/conformance/run.py --update
 
 Prints every case that is not equal (with ``--all`` every case; with ``--deep`` every differing part
-of it) and counts by area. ``--update`` takes the cases that are equal now off the pending lists and
-writes the table of the engine's README.
+of it) and counts by area. ``--update`` writes the table of the engine's README.
 """
 
 from __future__ import annotations
@@ -114,20 +113,8 @@ def stated() -> str:
 
 
 def update() -> None:
-    """Takes equal and wanted cases off the pending lists; writes the README's table."""
+    """Writes the README's table."""
     found = verdicts()
-    for suite, cases in found.items():
-        path = HERE / f"pending_{suite}.py"
-        if path.exists():
-            wanted = listed(f"wanted_{suite}")
-            pending = listed(f"pending_{suite}")
-            left = [n for n in pending if cases[n].kind != "equal" and n not in wanted]
-            lines = "".join(f'    "{name}",\n' for name in left)
-            path.write_text(
-                f'"""Cases that are not equal yet; `run.py --update` shortens it."""\n\n'
-                f"CASES = [\n{lines}]\n",
-                encoding="utf-8",
-            )
     before, _, rest = README.read_text(encoding="utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
     README.write_text(f"{before}{_BEGIN}\n{table(found)}\n{_END}{after}", encoding="utf-8")
