@@ -58,5 +58,5 @@ def test_a_mistake_leaves_what_was_saved_as_it_was(tmp_path: Path) -> None:
     before = checkpoint(tmp_path)["global_step"]
     done = run(train_command(tmp_path, None, HierarchyAgent__reward_mode="best"))
     assert done.returncode == 1
-    assert "reward_mode is 'best', it must be one of ['discounted', 'mean']" in done.stderr
+    assert "HierarchyAgent.reward_mode is 'best'; allowed: 'discounted', 'mean'" in done.stderr
     assert checkpoint(tmp_path)["global_step"] == before

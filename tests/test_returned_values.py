@@ -264,7 +264,10 @@ def test_a_level_that_is_made_already_is_one_clear_line(name: str) -> None:
 @pytest.mark.parametrize(
     ("levels", "message"),
     [
-        (RandomLevel, "it must be a list of constructors"),
+        (
+            [SacAlgorithm],
+            r"levels\[0\] is SacAlgorithm, which is no Level; .*AlgorithmLevel, algorithm_ctor=",
+        ),
         (["RandomLevel"], r"levels\[0\] is 'RandomLevel', it must be a class"),
         ([lambda **_: 3], r"levels\[0\] made a int, it must be a Level"),
     ],
@@ -272,6 +275,48 @@ def test_a_level_that_is_made_already_is_one_clear_line(name: str) -> None:
 def test_levels_are_a_list_of_constructors(levels: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         _hierarchy(levels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"levels": RandomLevel}, "levels is <class .*>; allowed: a list"),
+        ({"levels": 5}, "levels is 5; allowed: a list"),
+        ({"joints": 5}, "joints is 5; allowed: a list or None"),
+        ({"observation_maps": 5}, "observation_maps is 5; allowed: a list or None"),
+        ({"joint_end": 5}, "joint_end is 5; allowed: 'bootstrap', 'continue'"),
+        ({"reward_mode": "sum"}, "reward_mode is 'sum'; allowed: 'discounted', 'mean'"),
+        ({"debug_summaries": "no"}, "debug_summaries is 'no'; allowed: True or False"),
+        ({"config": 5}, "config is 5; allowed: a TrainerConfig or None"),
+        ({"checkpoint": 5}, "checkpoint is 5; allowed: a string or None"),
+    ],
+)
+def test_each_setting_of_the_agent_is_checked(settings: dict[str, Any], words: str) -> None:
+    given = {"observation_spec": TensorSpec((2,)), "action_spec": ACTION, "levels": [RandomLevel]}
+    with pytest.raises(ValueError, match=rf"HierarchyAgent\.{words}"):
+        HierarchyAgent(**given | settings)
+
+
+@pytest.mark.parametrize("joint", [5, "skill", None, lambda spec: 5, [skill(2), 3]])
+def test_a_joint_that_is_no_spec_is_named(joint: Any) -> None:
+    with pytest.raises(TypeError, match=r"joints\[0\] is .*; allowed: a spec, such as skill\(2\)"):
+        _hierarchy([RandomLevel, RandomLevel], [joint])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ObservationMap(5), "ObservationMap.function is 5; allowed: a function"),
+        (lambda: ObservationMap(len, spec="x"), "ObservationMap.spec is 'x'; allowed: "),
+        (lambda: select("a", 5), r"select\(\) has 5; allowed: names of fields"),
+        (lambda: subgoal(5), "subgoal.field is 5; allowed: a string"),
+        (lambda: subgoal("a", minimum=float("nan")), "subgoal.minimum is nan; allowed: "),
+        (lambda: subgoal("a", maximum=[1.0, float("inf")]), r"subgoal.maximum is \[1.0, inf\]"),
+    ],
+)
+def test_what_joints_and_maps_are_made_of_is_checked(make: Any, words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
 
 
 def test_an_algorithm_that_is_made_already_is_one_clear_line() -> None:

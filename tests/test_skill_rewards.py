@@ -202,3 +202,10 @@ def test_the_scale_is_saved_with_its_module() -> None:
     one.update(torch.randn(8), torch.ones(8))
     other.load_state_dict(one.state_dict())
     assert torch.equal(one(torch.ones(1)), other(torch.ones(1)))
+
+
+@pytest.mark.parametrize("kind", [PiecewiseLinear, PiecewiseLogLinear])
+@pytest.mark.parametrize("points", [5, [], [5], [(0, 1.0), (5, float("nan"))], [("x", 1.0)]])
+def test_points_of_a_schedule_are_steps_and_finite_values(kind: Any, points: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{kind.__name__}\.points is .*; allowed: a list of"):
+        kind(points)

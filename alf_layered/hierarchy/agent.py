@@ -19,6 +19,7 @@ from alf.algorithms.config import TrainerConfig
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.data_structures import AlgStep, Experience, TimeStep
 from alf.tensor_specs import TensorSpec
+from alf_layered.allowed import checked
 from alf_layered.hierarchy import clock as clocks
 from alf_layered.hierarchy.assembly import bind_maps, build_levels, check_levels, joint_specs
 from alf_layered.hierarchy.joints import Joint
@@ -34,6 +35,7 @@ Nest = Any
 
 
 @alf.configurable
+@checked()
 class HierarchyAgent(OffPolicyAlgorithm):
     """Levels as one ALF algorithm, for ALF's trainer, replay buffers and checkpoints.
 
@@ -77,8 +79,6 @@ class HierarchyAgent(OffPolicyAlgorithm):
         debug_summaries: bool = False,
         name: str = "HierarchyAgent",
     ) -> None:
-        _check_choice("joint_end", joint_end, ("bootstrap", "continue"))
-        _check_choice("reward_mode", reward_mode, ("discounted", "mean"))
         check_levels(levels)
         check_config(config)
         maps = bind_maps(observation_maps, len(levels), observation_spec)
@@ -250,8 +250,3 @@ class HierarchyAgent(OffPolicyAlgorithm):
 
     def _trainable_attributes_to_ignore(self) -> list[str]:
         return ["_replay_buffer", *self._level_names]
-
-
-def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}, it must be one of {list(allowed)}")

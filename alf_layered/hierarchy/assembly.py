@@ -24,6 +24,12 @@ def check_levels(constructors: Any) -> None:
         )
     for i, ctor in enumerate(constructors):
         check_constructor(ctor, f"levels[{i}]")
+        made = called_by(ctor)
+        if isinstance(made, type) and not issubclass(made, Level):
+            raise TypeError(
+                f"levels[{i}] is {made.__name__}, which is no Level; an algorithm is given as "
+                f"functools.partial(AlgorithmLevel, algorithm_ctor={made.__name__})"
+            )
 
 
 def build_levels(

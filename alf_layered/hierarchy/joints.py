@@ -9,7 +9,7 @@ import torch
 
 import alf
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
-from alf_layered.allowed import AT_LEAST_1, Range, checked
+from alf_layered.allowed import AT_LEAST_1, FINITE, Range, checked, shown
 from alf_layered.hierarchy.bounds import has_finite_bounds
 
 Nest = Any
@@ -29,6 +29,7 @@ def option(count: int) -> BoundedTensorSpec:
     return BoundedTensorSpec((), torch.int64, minimum=0, maximum=count - 1)
 
 
+@checked(minimum=FINITE, maximum=FINITE)
 def subgoal(
     field: str,
     *,
@@ -146,7 +147,19 @@ def resolve_joints(
             f"{len(joints)} joints for {count + 1} levels: there must be one for each of the "
             f"{count} pairs of neighbouring levels"
         )
-    return [j(observation_spec) if _is_function(j) else j for j in joints]
+    return [_resolved(joint, f"joints[{i}]", observation_spec) for i, joint in enumerate(joints)]
+
+
+def _resolved(joint: Joint, what: str, observation_spec: NestedSpec) -> NestedSpec:
+    """The spec of one joint; a `TypeError` where it is none."""
+    spec = joint(observation_spec) if _is_function(joint) else joint
+    if spec is None or not all(isinstance(leaf, TensorSpec) for leaf in alf.nest.flatten(spec)):
+        came = f"a function that returns {shown(spec)}" if spec is not joint else shown(spec)
+        raise TypeError(
+            f"{what} is {came}; allowed: a spec, such as skill(2) or option(4), or a function from "
+            "the observation's spec to one, such as subgoal('achieved_goal')"
+        )
+    return spec
 
 
 def check_joint(upper: str, action_spec: NestedSpec, lower: str, input_spec: NestedSpec) -> None:

@@ -11,6 +11,7 @@ import torch
 import alf
 from alf.tensor_specs import TensorSpec
 from alf.utils.spec_utils import zeros_from_spec
+from alf_layered.allowed import check_fields, shown
 from alf_layered.hierarchy.joints import field_path, field_value
 
 Nest = Any
@@ -32,6 +33,9 @@ class ObservationMap:
 
     function: Callable[[Nest], Nest]
     spec: Nest | int | tuple[int] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def bind(self, observation_spec: Nest) -> BoundMap:
         """The map for one environment; a `ValueError` where the result is not what `spec` says."""
@@ -67,6 +71,11 @@ class select:
     def __init__(self, *fields: str) -> None:
         if not fields:
             raise ValueError("select(): name at least one field of the observation")
+        for field in fields:
+            if not isinstance(field, str):
+                raise TypeError(
+                    f"select() has {shown(field)}; allowed: names of fields, as strings"
+                )
         object.__setattr__(self, "fields", fields)
 
     def bind(self, observation_spec: Nest) -> BoundMap:

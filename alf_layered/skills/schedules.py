@@ -6,8 +6,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
-from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, check_fields
+from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, FINITE, check_fields, shown
 
 Schedule = Callable[[int], float]
 Scheduled = float | Schedule
@@ -72,13 +74,25 @@ class ZeroThenLinear:
         return Ramp(self.start_value, self.end_value, self.zero_duration, self.duration)(step)
 
 
+def _is_point(point: Any) -> bool:
+    """Whether it is a step and a finite value."""
+    return (
+        isinstance(point, list | tuple)
+        and len(point) == 2
+        and all(isinstance(x, Real) and not isinstance(x, bool) for x in point)
+        and all(map(math.isfinite, point))
+    )
+
+
 class PiecewiseLinear:
     """Linear between points `(step, value)`, constant before the first and after the last one."""
 
     def __init__(self, points: Sequence[tuple[int, float]]) -> None:
-        steps = [step for step, _ in points]
-        if not points or any(a >= b for a, b in itertools.pairwise(steps)):
-            raise ValueError(f"points have growing steps and are at least one, not {points}")
+        what = f"{type(self).__name__}.points is {shown(points)}"
+        if not (isinstance(points, list | tuple) and points and all(map(_is_point, points))):
+            raise ValueError(f"{what}; allowed: a list of pairs (step, value), of finite numbers")
+        if any(a >= b for (a, _), (b, _) in itertools.pairwise(points)):
+            raise ValueError(f"{what}; allowed: growing steps")
         self.points = tuple(points)
 
     def __call__(self, step: int) -> float:
@@ -101,7 +115,9 @@ class PiecewiseLogLinear(PiecewiseLinear):
     def __init__(self, points: Sequence[tuple[int, float]]) -> None:
         super().__init__(points)
         if any(value <= 0 for _, value in points):
-            raise ValueError(f"the values of a PiecewiseLogLinear are positive, not {points}")
+            raise ValueError(
+                f"PiecewiseLogLinear.points is {shown(points)}; allowed: positive values"
+            )
 
     @staticmethod
     def _between(share: float, low: float, high: float) -> float:

@@ -47,7 +47,8 @@ _NAMES: dict[Range, str] = {
         init_lambda grad_clip batch_size_ratio AsymmetricSimSiamLoss.lr dirichlet_alpha
         l2_dist_close_reward_fn.threshold initial_priority action_dist_clip_per_dim
         scalar_var distance_to_decelerate
-        max_weight hinge_softness target_kld_per_categorical
+        max_weight hinge_softness target_kld_per_categorical init_weights
+        SEditorAlgorithm.initial_alpha gumbel_temp_scheduler
     """,
     AT_LEAST_0: """
         distill_noise
@@ -75,6 +76,8 @@ _NAMES: dict[Range, str] = {
         inverse_mvp_hidden_layers InverseMVPAlgorithm.num_hidden_layers
         VariationalAutoEncoder.beta DiscreteVAE.beta
         commitment_loss_weight MoNetAlgorithm.beta MoNetAlgorithm.gamma
+        max_dims_to_summarize last_step_repeats append_blank_frames StepScheduler.start
+        ProcessEnvironment.num_envs sub_dim cache_size
     """,
     AT_LEAST_1: """
         unroll_queue_size unroll_parameter_update_period num_evals eval_interval num_eval_episodes
@@ -109,6 +112,8 @@ _NAMES: dict[Range, str] = {
         latent_dim lstm_size num_read_keys
         parallelism RandomCrop.size filters kernel_size render_size
         output_shape num_replicas planning_horizon particles_per_replica
+        max_repeat_steps frame_max_width frames_per_sec bucket_cap_mb
+        estimated_entropy.num_samples
     """,
     Range(-1): "td_steps parameter_reset_period PeriodicReset.period",
     FINITE: """
@@ -118,6 +123,9 @@ _NAMES: dict[Range, str] = {
         initial_game_over_bias repulsive_weight base_lr bound_lr initial_value
         game_over_logit_thresh clip_value minmax reward_weights known_value_bounds reward_clip
         mi_weight target_entropy max_entropy ScaleGradient.scale past_noise_weight
+        Scale.scale MemoryWithUsage.scale masked_out_value variance_scaling_init.gain
+        ImageScaleTransformer.min ImageScaleTransformer.max image_scale_transformer.min
+        image_scale_transformer.max Softclip.low Softclip.high min_entropy ent_per_action_dim
     """,
 }
 _BY_NAME = {name: range for range, names in _NAMES.items() for name in names.split()}

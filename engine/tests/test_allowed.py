@@ -163,6 +163,21 @@ def test_every_number_of_the_trainer_has_a_range() -> None:
     assert unranged in ([], ["alf.algorithms.config.TrainerConfig.random_seed"])
 
 
+def test_every_real_number_of_the_engine_has_a_range() -> None:
+    """So none takes infinity, but ends of a clipping, which it switches off."""
+    assert {p.name.removeprefix("alf.") for p in settings() if _takes_infinity(p)} == {
+        "environments.gym_wrappers.ContinuousActionClip.max_v",
+        "environments.gym_wrappers.ContinuousActionClip.min_v",
+        "utils.math_ops.clipped_exp.clip_value_max",
+        "utils.math_ops.clipped_exp.clip_value_min",
+    }
+
+
+def _takes_infinity(parameter: Parameter) -> bool:
+    allowed = parameter.allowed
+    return bool(allowed and "a number" in allowed.text and allowed.test(math.inf))
+
+
 def _alone(parameter: Parameter) -> bool:
     assert parameter.allowed
     return "number" not in parameter.allowed.text
