@@ -9,7 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from alf import _distribution, nest, tensor_specs
+from alf import (
+    _distribution,
+    _early_signals,  # noqa: F401  # before torch, whose import takes seconds
+    nest,
+    tensor_specs,
+)
 from alf.config_util import (
     config,
     config1,

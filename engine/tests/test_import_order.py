@@ -21,6 +21,7 @@ LAYERS = (
         "_config_registry",
         "_configurable",
         "_distribution",
+        "_early_signals",
         "_gin_files",
         "_gin_values",
         "_packaged_confs",

@@ -212,6 +212,28 @@ def _wait_for_checkpoint(root: Path, process: subprocess.Popen, step: int = 0) -
     raise AssertionError("no checkpoint was written in a minute")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_signals_while_the_program_imports_do_not_end_it() -> None:
+    with _start("train", "--help") as process:
+        bits = 1 << (signal.SIGUSR1 - 1) | 1 << (signal.SIGUSR2 - 1)
+        deadline = time.monotonic() + 30
+        while _caught_signals(process.pid) & bits != bits and time.monotonic() < deadline:
+            assert process.poll() is None, "no handler was there when the imports ended"
+            time.sleep(0.002)
+        assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        process.send_signal(signal.SIGUSR2)
+        process.send_signal(signal.SIGUSR1)
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1  # of absl's --help
+    assert "--root_dir" in text
+
+
+def _caught_signals(pid: int) -> int:
+    """The mask of the signals for which a process has a handler."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("SigCgt:")[2].split()[0], 16)
+
+
 def _error(*args: object, **settings: str) -> str:
     """The last line of a training that ends with status 1."""
     status, _, err = _run("train", *args, "--nostore_snapshot", **settings)

@@ -18,6 +18,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import alf
+from alf import _early_signals
 from alf.algorithms.config import TrainerConfig
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.data_structures import StepType
@@ -495,6 +496,12 @@ def test_a_full_disk_at_the_end_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer._checkpointer, "save", mock.Mock(side_effect=full))
     with pytest.raises(OSError, match="the disk is full"):
         trainer.train()
+
+
+def test_a_checkpoint_asked_for_during_the_imports_is_written(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(_early_signals, "received", {signal.SIGUSR2})
+    _trainer(tmp_path, 3, evaluate=False).train()
+    assert "written as asked by SIGUSR2" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["_restore_checkpoint", "_start"])

@@ -17,6 +17,8 @@ from typing import Any
 
 from absl import logging
 
+from alf import _early_signals
+
 _active: SignalRequests | None = None
 
 
@@ -61,6 +63,8 @@ class SignalRequests:
                 if hasattr(signal, name):
                     signum = getattr(signal, name)
                     self._previous[signum] = signal.signal(signum, handler)
+            if getattr(signal, "SIGUSR2", None) in _early_signals.received:
+                self._checkpoint = True
         return self
 
     def __exit__(self, *_: object) -> None:
