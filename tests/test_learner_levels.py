@@ -37,6 +37,7 @@ from tests.small_learners import (
     mean_reward,
     ppg,
     ppo,
+    sac,
     small_config,
     taac,
 )
@@ -44,6 +45,36 @@ from tests.small_learners import (
 FIRST, MID, LAST = (int(t) for t in (StepType.FIRST, StepType.MID, StepType.LAST))
 OBSERVATION = TensorSpec((1,))
 POINT = BoundedTensorSpec((2,), minimum=0.0, maximum=4.0)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_learner_of_a_level_knows_the_layout_of_the_rows_of_that_level(
+    place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (8, 24)
+    levels = [
+        partial(
+            AlgorithmLevel,
+            algorithm_ctor=sac(),
+            training=TrainingOptions(mini_batch_size=size, updates_per_transition=0.1, warm_up=20),
+            name=f"level{size}",
+        )
+        for size in sizes
+    ]
+    agent = make_agent(levels, CONTINUOUS, [skill(2)])
+    learner = agent.levels[place].algorithm
+    known: list[Any] = []
+    train_step = learner.train_step
+
+    def watched(inputs: TimeStep, *more: Any) -> Any:
+        known.append(learner.sequences_of(inputs.step_type.shape[0]))
+        return train_step(inputs, *more)
+
+    monkeypatch.setattr(learner, "train_step", watched)
+    while not known:
+        agent.train_iter()
+    assert set(known) == {(2, sizes[place])}
+    assert learner.row_layout is None
 
 
 @pytest.mark.parametrize("name", LEARNERS)
