@@ -22,14 +22,12 @@ from alf.algorithms.sac.data import (
     SacLossInfo,
     SacState,
 )
-from alf.algorithms.sac.kinds import kind_of_actions
-from alf.algorithms.sac.policies import ContinuousPolicy
+from alf.algorithms.sac.kinds import kind_of_actions, make_networks
 from alf.algorithms.sac.representation import Representation
 from alf.algorithms.sac.targets import make_periodic_reset, make_target_updater
 from alf.algorithms.sac.temperatures import LOG_ALPHA_LIMIT, parts_of, target_entropies
 from alf.algorithms.sac.temperatures import set_target_entropy as _set_target_entropy
 from alf.algorithms.training.own_optimizers import own_optimizers
-from alf.algorithms.training.row_layout import ReadsRowLayout
 from alf.config_util import configurable
 from alf.data_structures import AlgStep, LossInfo, TimeStep
 from alf.nest import nest
@@ -58,7 +56,7 @@ __all__ = [
 
 
 @configurable
-class SacAlgorithm(ReadsRowLayout, SacActing):
+class SacAlgorithm(SacActing):
     """Soft actor-critic with automatic temperature, for all kinds of actions and vector rewards.
 
     * Continuous: an actor network and critics Q(s, a).
@@ -166,15 +164,15 @@ class SacAlgorithm(ReadsRowLayout, SacActing):
         representation = Representation.make(
             repr_alg_ctor, observation_spec, action_spec, reward_spec, config, debug_summaries
         )
-        encoding_spec = representation.spec(observation_spec)
-        actor_network = kind.make_actor(actor_network_cls, encoding_spec)
-        critic = kind.make_critic(critic_network_cls, q_network_cls, encoding_spec)
-        can_learn = critic is not None
-        critic_networks = critic and critic.make_parallel(num_critic_replicas * reward_spec.numel)
-        state_spec = kind.state_spec(
-            actor_network.state_spec if actor_network is not None else (),
-            critic_networks.state_spec if can_learn else (),
+        actor_network, critic_networks, state_spec = make_networks(
+            kind,
+            actor_network_cls,
+            critic_network_cls,
+            q_network_cls,
+            representation.spec(observation_spec),
+            num_critics=num_critic_replicas * reward_spec.numel,
         )
+        can_learn = critic_networks is not None
         state_spec, predict_state_spec = representation.add_states(state_spec)
         super().__init__(
             observation_spec=observation_spec,
@@ -285,27 +283,6 @@ class SacAlgorithm(ReadsRowLayout, SacActing):
         next_state = SacState(action_state, actor_state, critic_state, repr_step.state, target_repr)
         return AlgStep(output=action, state=next_state, info=info)
 
-    def _rows_without_policy(self, num_rows: int) -> int:
-        """How many rows, the first ones, are known not to train the policy."""
-        if not self._reproduce_locomotion or self._kind.type is not ActionType.Continuous:
-            return 0
-        layout = self.sequences_of(num_rows)
-        return 0 if layout is None else layout.batch_size
-
-    def _act_to_learn(
-        self, observation: Any, state: SacState
-    ) -> tuple[Any, Any, Any, SacActionState]:
-        """``_predict_action()`` for training, without gradients where none are wanted."""
-        first = self._rows_without_policy(nest.flatten(observation)[0].shape[0])
-        policy = self._policy
-        overridden = type(self)._predict_action is not SacAlgorithm._predict_action
-        if overridden or not isinstance(policy, ContinuousPolicy) or nest.flatten(state.action):
-            first = 0
-        if first == 0:
-            return self._predict_action(observation, state=state.action)
-        distribution, action = policy.act_trained_by(slice(first, None), observation)
-        return distribution, action, None, state.action
-
     def _actor_train_step(
         self,
         inputs: TimeStep,
@@ -353,10 +330,9 @@ class SacAlgorithm(ReadsRowLayout, SacActing):
 
         ``target_observation`` is what the target critics see; None is ``inputs.observation``.
         """
-        observation = inputs.observation
-        observations = (observation, observation)
-        if target_observation is not None:
-            observations = (observation, target_observation)
+        if target_observation is None:
+            target_observation = inputs.observation
+        observations = (inputs.observation, target_observation)
         taken = rollout_info.action
         layout = None
         if not self._has_critic_state:
@@ -406,14 +382,12 @@ class SacAlgorithm(ReadsRowLayout, SacActing):
 
     @torch.no_grad()
     def after_update(self, root_inputs: Any, info: Any) -> None:
-        if self._repr_alg is not None:
-            self._repr_alg.after_update(root_inputs, info.repr)
+        self._representation.after_update(root_inputs, info)
         self._update_target()
         self._temperatures.clamp()
 
     def after_train_iter(self, inputs: Any, info: Any) -> None:
-        if self._repr_alg is not None:
-            self._repr_alg.after_train_iter(inputs, None if info is None else info.repr)
+        self._representation.after_train_iter(inputs, info)
         if self._periodic_reset is not None:
             self._periodic_reset()
 

@@ -1,4 +1,4 @@
-"""The acting half of soft actor-critic: predict and rollout steps, and what is stored of them."""
+"""How soft actor-critic acts: to predict, to collect experience, and to learn from its policy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from alf.algorithms.off_policy_algorithm import OffPolicyAlgorithm
 from alf.algorithms.sac import values
 from alf.algorithms.sac.critics import Critics
-from alf.algorithms.sac.data import SacActionState, SacInfo, SacState
+from alf.algorithms.sac.data import ActionType, SacActionState, SacInfo, SacState
 from alf.algorithms.sac.kinds import ActionKind
-from alf.algorithms.sac.policies import Policy, draw
+from alf.algorithms.sac.policies import ContinuousPolicy, Policy, draw
 from alf.algorithms.sac.representation import Representation
 from alf.algorithms.sac.temperatures import Temperatures
+from alf.algorithms.training.row_layout import ReadsRowLayout
 from alf.data_structures import AlgStep, Experience, TimeStep
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec
@@ -25,7 +26,7 @@ from alf.utils import dist_utils
 __all__ = ["SacActing"]
 
 
-class SacActing(OffPolicyAlgorithm):
+class SacActing(ReadsRowLayout, OffPolicyAlgorithm):
     """What acts by a soft actor-critic policy.
 
     Networks and temperatures are attributes by ALF's names, by which checkpoints and optimizers
@@ -111,6 +112,27 @@ class SacActing(OffPolicyAlgorithm):
             eps = self._epsilon_greedy if epsilon_greedy is None else epsilon_greedy
             choose = functools.partial(dist_utils.epsilon_greedy_sample, eps=eps)
         return self._policy.act(observation, state, choose)
+
+    def _rows_without_policy(self, num_rows: int) -> int:
+        """How many rows, the first ones, are known not to train the policy."""
+        if not self._reproduce_locomotion or self._kind.type is not ActionType.Continuous:
+            return 0
+        layout = self.sequences_of(num_rows)
+        return 0 if layout is None else layout.batch_size
+
+    def _act_to_learn(
+        self, observation: Any, state: SacState
+    ) -> tuple[Any, Any, Any, SacActionState]:
+        """``_predict_action()`` for training, without gradients where none are wanted."""
+        first = self._rows_without_policy(nest.flatten(observation)[0].shape[0])
+        policy = self._policy
+        overridden = type(self)._predict_action is not SacActing._predict_action
+        if overridden or not isinstance(policy, ContinuousPolicy) or nest.flatten(state.action):
+            first = 0
+        if first == 0:
+            return self._predict_action(observation, state=state.action)
+        distribution, action = policy.act_trained_by(slice(first, None), observation)
+        return distribution, action, None, state.action
 
     def predict_step(self, inputs: TimeStep, state: SacState) -> AlgStep:
         inputs, repr_step = self._representation.encode("predict_step", inputs, state)

@@ -17,7 +17,7 @@ from alf.algorithms.sac.data import SacCriticState
 __all__ = ["Critics"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Critics:
     """Online and target critics, each all replicas as one network.
 

@@ -11,7 +11,13 @@ from alf.nest import nest
 from alf.networks.network import Network
 from alf.tensor_specs import BoundedTensorSpec
 
-__all__ = ["ContinuousActions", "DiscreteActions", "MixedActions", "kind_of_actions"]
+__all__ = [
+    "ContinuousActions",
+    "DiscreteActions",
+    "MixedActions",
+    "kind_of_actions",
+    "make_networks",
+]
 
 
 class ContinuousActions:
@@ -145,6 +151,23 @@ def kind_of_actions(action_spec: BoundedTensorSpec | tuple | list | dict) -> Act
             f"the action_spec is {action_spec}."
         )
     return MixedActions(action_spec)
+
+
+def make_networks(
+    kind: ActionKind,
+    actor_network_cls: Callable[..., Network] | None,
+    critic_network_cls: Callable[..., Network] | None,
+    q_network_cls: Callable[..., Network] | None,
+    observation_spec: Any,
+    *,
+    num_critics: int,
+) -> tuple[Any, Any, SacState]:
+    """Actor, all critics as one network, and their states; None for what there is not."""
+    actor = kind.make_actor(actor_network_cls, observation_spec)
+    critic = kind.make_critic(critic_network_cls, q_network_cls, observation_spec)
+    critics = None if critic is None else critic.make_parallel(num_critics)
+    states = [() if network is None else network.state_spec for network in (actor, critics)]
+    return actor, critics, kind.state_spec(*states)
 
 
 def _required(q_network_cls: Callable | None) -> Callable:

@@ -25,7 +25,7 @@ from alf.utils._policy_state import detach
 __all__ = ["ContinuousPolicy", "DiscretePolicy", "MixedPolicy", "Policy", "draw", "rows_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Policy(abc.ABC):
     """A policy with its critics and temperatures.
 

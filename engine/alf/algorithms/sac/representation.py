@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Representation"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Representation:
     """What networks see in place of observations.
 
@@ -90,6 +90,14 @@ class Representation:
             return inputs.observation, ()
         encoded = self.target.predict_step(raw, state.target_repr)
         return detach(encoded.output), encoded.state
+
+    def after_update(self, root_inputs: Any, info: SacInfo) -> None:
+        if self.online is not None:
+            self.online.after_update(root_inputs, info.repr)
+
+    def after_train_iter(self, inputs: Any, info: SacInfo | None) -> None:
+        if self.online is not None:
+            self.online.after_train_iter(inputs, None if info is None else info.repr)
 
     def add_loss(self, loss: LossInfo, info: SacInfo) -> LossInfo:
         """The loss with that of the representation, if it has one of its own."""

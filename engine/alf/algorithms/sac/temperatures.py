@@ -32,7 +32,7 @@ __all__ = [
 LOG_ALPHA_LIMIT = 40.0
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Temperatures:
     """One temperature for each part of the action: a pair for mixed actions, else one.
 
