@@ -241,5 +241,17 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file that is there completely or not at all; makes its directory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with naming(path):
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Inside, an `OSError` that names no file names this one, as where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error

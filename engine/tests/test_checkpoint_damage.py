@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import nn
 
+from alf._conf_files import write_text
+from alf.trainers._run_files import _pack
 from alf.utils import _checkpoint_archive as archive
 from alf.utils import _checkpoint_files as files
 from alf.utils.checkpoint_utils import Checkpointer, extract_sub_state_dict_from_checkpoint
@@ -212,3 +214,33 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_what_is_there(folder, mon
             Checkpointer(str(folder), algorithm=_Trained(3.0)).save(3)
     assert sorted(os.listdir(folder)) == before
     assert _load(folder, caplog) == (2, [2.0])
+
+
+def _write_conf(path):
+    write_text(path, "text")
+
+
+def _write_snapshot(path):
+    _pack(__file__, "file", str(path))
+
+
+def _write_structure(path):
+    checkpointer = Checkpointer(str(path.parent), algorithm=_Trained(3.0))
+    checkpointer._write_structure({"optimizer": {"entry": {}}})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a file that is always full")
+@pytest.mark.parametrize(
+    ("write", "name", "written"),
+    [
+        (_write_conf, "conf.py", f".conf.py.{os.getpid()}.tmp"),
+        (_write_snapshot, "alf.tar.gz", "alf.tar.gz.new"),
+        (_write_structure, "ckpt-structure-optimizer.json", "ckpt-structure-optimizer.json"),
+    ],
+)
+def test_each_file_of_a_run_that_finds_the_disk_full_is_named(tmp_path, write, name, written):
+    (tmp_path / written).symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r".") as caught:
+        write(tmp_path / name)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(tmp_path / name) in str(caught.value)

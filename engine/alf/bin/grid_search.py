@@ -22,6 +22,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from alf import _gin_files, config_helpers
+from alf._conf_files import write_text
 from alf.bin import _program, train
 from alf.bin._search import Run, Search, as_flag, keep_search, read_search, runs_of
 from alf.config_util import save_config_without
@@ -148,7 +149,7 @@ class _Workers:
             "status": status,
             "seconds": round(time.monotonic() - start, 1),
         }
-        state_file.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        write_text(state_file, json.dumps(state, indent=1))
         if not status:
             return ""
         return "stopped" if self.stop_signal else _message(run_dir / _OUTPUT_FILE, status)

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import flags
 
+from alf._conf_files import naming
 from alf.config_util import get_inoperative_configs, get_operative_configs, save_config
 from alf.summary import summary_ops as summary
 from alf.utils._paths import abs_path
@@ -192,7 +193,7 @@ def _pack(path: str, name: str, archive: str) -> None:
             return None if os.path.basename(member.name) == "__pycache__" else member
         return member if os.path.splitext(member.name)[1] in _SNAPSHOT_SUFFIXES else None
 
-    with tarfile.open(archive + ".new", "w:gz") as tar:
+    with naming(archive), tarfile.open(archive + ".new", "w:gz") as tar:
         tar.add(path, arcname=name, filter=only_code)
     os.replace(archive + ".new", archive)
 

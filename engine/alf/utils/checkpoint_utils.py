@@ -289,8 +289,11 @@ class Checkpointer:
         for part, content in parts.items():
             suffix = "" if part == files.MODEL else f"-{part}"
             path = os.path.join(self._ckpt_dir, f"ckpt-structure{suffix}.json")
-            with open(path, "w") as file:
-                json.dump(_structure(content), file, indent=1)
+            try:
+                with open(path, "w") as file:
+                    json.dump(_structure(content), file, indent=1)
+            except OSError as error:
+                raise archive.unwritable(path, error) from error
         self._structure_written = True
 
 
