@@ -315,10 +315,7 @@ class DdpgAlgorithm(ReadsRowLayout, OffPolicyAlgorithm):
         return target, DdpgCriticState(target_actor=actor_state, target_critics=critics_state)
 
     def _weights(self) -> Tensor | None:
-        shape = self._reward_spec.shape
-        if not shape:
-            return None
-        return torch.ones(shape) if self.reward_weights is None else self.reward_weights
+        return sac_values.reward_weights(self._reward_spec.shape, self.reward_weights)
 
     # The loss
 

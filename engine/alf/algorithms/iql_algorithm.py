@@ -272,10 +272,7 @@ class IqlAlgorithm(ReadsRowLayout, OffPolicyAlgorithm):
         return -weight * dist_utils.compute_log_probability(distribution, taken)
 
     def _weights(self) -> Tensor | None:
-        shape = self._reward_spec.shape
-        if not shape:
-            return None
-        return torch.ones(shape) if self.reward_weights is None else self.reward_weights
+        return sac_values.reward_weights(self._reward_spec.shape, self.reward_weights)
 
     # The loss
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alf.algorithms.sac import values as sac_values
 from alf.algorithms.sac.data import SacCriticState
 
 __all__ = ["Critics"]
@@ -77,6 +78,4 @@ class Critics:
         return self.split_heads(output, self.num_replicas, self.reward_shape), state
 
     def _weights(self) -> Tensor | None:
-        if not self.reward_shape:
-            return None
-        return torch.ones(self.reward_shape) if self.reward_weights is None else self.reward_weights
+        return sac_values.reward_weights(self.reward_shape, self.reward_weights)

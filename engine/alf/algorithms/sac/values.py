@@ -16,6 +16,7 @@ __all__ = [
     "boltzmann",
     "expected_value",
     "least_replica",
+    "reward_weights",
     "scalarize",
     "split_heads",
     "temperature_loss",
@@ -28,6 +29,13 @@ def split_heads(output: Tensor, num_replicas: int, reward_shape: Sequence[int]) 
     if not reward_shape:
         return output
     return output.unflatten(1, (num_replicas, *reward_shape)).movedim(2, -1)
+
+
+def reward_weights(reward_shape: Sequence[int], given: Tensor | None) -> Tensor | None:
+    """The weights [n] of a vector reward, all ones if none are given; None for a scalar one."""
+    if not reward_shape:
+        return None
+    return torch.ones(reward_shape) if given is None else given
 
 
 def least_replica(values: Tensor, weights: Tensor | None) -> Tensor:
