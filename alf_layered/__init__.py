@@ -20,6 +20,8 @@ _PUBLIC = {
     "Exploration": "planning.exploration",
     "FixedEncoderNet": "encoders",
     "Goal": "goals.goal",
+    "FlatHierarchy": "library.ready_made",
+    "Hierarchy": "library.hierarchy",
     "HierarchyAgent": "hierarchy.agent",
     "ICEM": "planners.icem",
     "IdentityEncoder": "encoders",
@@ -39,6 +41,7 @@ _PUBLIC = {
     "PredictorFactory": "predictors.predictor_factory",
     "ProbFCDynamics": "networks.prob_dynamics",
     "ProbabilisticEnsemble": "models.probabilistic_ensemble",
+    "RandomHierarchy": "library.ready_made",
     "RandomLevel": "levels.fixed_levels",
     "RewardNet": "networks.reward_net",
     "RewardPredictor": "predictors.reward_predictor",
@@ -96,3 +99,7 @@ def _check_alf() -> None:
 
 
 _check_alf()
+
+from alf_layered.environments.registration import register_mazes  # noqa: E402 (after the check)
+
+register_mazes()

@@ -1,12 +1,4 @@
-"""Maze2D for gymnasium: one maze as a `gymnasium.Env`, and the registered ids `Maze2D-*-v0`.
-
-Importing this module registers them; this does both:
-
-    gymnasium.make("alf_layered.environments.maze2d_gym:Maze2D-UMaze-v0")
-
-Episodes of registered mazes are truncated by gymnasium's own time limit, so that
-`gymnasium.make(..., max_episode_steps=600)` means what it says.
-"""
+"""Maze2D for gymnasium: one maze as a `gymnasium.Env`; `registration` has the ids."""
 
 from __future__ import annotations
 
@@ -20,7 +12,7 @@ from gymnasium.error import ResetNeeded
 
 from alf_layered.allowed import AT_LEAST_0, AT_LEAST_1, POSITIVE, checked
 from alf_layered.environments.maze2d import Maze2D, MazeState
-from alf_layered.environments.maze_layouts import MAZE_TASKS, Cell, maze_task
+from alf_layered.environments.maze_layouts import Cell, maze_task
 from alf_layered.environments.render2d import MazePicture
 
 
@@ -161,22 +153,3 @@ class Maze2DGym(gymnasium.Env):
     def _observe(self) -> dict[str, np.ndarray]:
         agent, goal = (point.astype(np.float32) for point in self._agent_and_goal())
         return {"observation": agent, "achieved_goal": agent.copy(), "desired_goal": goal}
-
-
-def _register() -> None:
-    for name, task in MAZE_TASKS.items():
-        gymnasium.register(
-            id=name,
-            entry_point=f"{__name__}:Maze2DGym",
-            max_episode_steps=task.max_episode_steps,
-            kwargs={
-                "maze_layout": name,
-                "start_cells": tuple(task.start_cells),
-                "goal_cells": tuple(task.goal_cells),
-                "start_jitter": task.start_jitter,
-                "max_episode_steps": None,
-            },
-        )
-
-
-_register()

@@ -15,6 +15,7 @@ from alf.data_structures import AlgStep, Experience, TimeStep, namedtuple
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.tensor_specs import TensorSpec
 from alf_layered.allowed import AT_LEAST_1, SHARE, checked
+from alf_layered.hierarchy.constructors import LevelConstructor, bind_options
 from alf_layered.hierarchy.joined_replay import JoinedReplayBuffer
 from alf_layered.hierarchy.replay import LevelReplayBuffer
 from alf_layered.hierarchy.training import TrainingOptions, UpdateClock
@@ -126,6 +127,15 @@ class Level(OffPolicyAlgorithm):
         self._recording = False
         if training is not None:
             self._update_clock = UpdateClock(training)
+
+    @classmethod
+    def options(cls, **arguments: Any) -> LevelConstructor:
+        """A constructor of such a level with arguments bound, checked by their names.
+
+        Raises:
+            TypeError: it takes no argument of such a name.
+        """
+        return bind_options(cls, arguments)
 
     @property
     def gamma(self) -> float:

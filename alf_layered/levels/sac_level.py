@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+from alf_layered.hierarchy.constructors import LevelConstructor
 from alf_layered.levels.algorithm_level import AlgorithmLevel
 from alf_layered.levels.default_sac import default_sac
 
-SacLevel = partial(AlgorithmLevel, algorithm_ctor=default_sac, name="sac")
+SacLevel = LevelConstructor(AlgorithmLevel, algorithm_ctor=default_sac, name="sac")
 """`AlgorithmLevel` with `SacAlgorithm`: settings come from `alf.config` and `default_sac`, or give
 `algorithm_ctor=partial(SacAlgorithm, ...)`."""
