@@ -414,7 +414,9 @@ def test_an_action_that_is_not_finite_is_named(wrong):
         env.step(torch.zeros(1, 2))
 
 
-def test_a_reward_that_is_no_number_is_named():
+def test_a_reward_that_is_no_number_is_named_where_alf_does_not_look(monkeypatch):
+    monkeypatch.setattr(gymnasium_loader, "_ALF_LOOKS_AT_REWARDS", False)
+
     class Bad(Counting):
         def step(self, action):
             observation, reward, *rest = super().step(action)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
-from alf.utils.finite_checks import NotFiniteError
+from alf.environments import suite_gym
+from alf.utils.finite_checks import NotFiniteError, skipped
+from alf_layered.environments import gymnasium_loader
 from alf_layered.planners.finite_scores import check_scores
 from benchmarks.torture import not_finite
 from benchmarks.torture.smoke import fresh, trainer_of
@@ -98,3 +103,56 @@ def test_env_info_may_be_nan_and_the_run_is_saved_and_goes_on(conf: str, tmp_pat
 def _train(algorithm: Any, iterations: int) -> None:
     for _ in range(iterations):
         algorithm.train_iter()
+
+
+class Broken(gymnasium.Env):
+    """Episodes of 9 steps, of which one in 17 of the process is not finite."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            name: gymnasium.spaces.Box(-10.0, 10.0, (2,), np.float32)
+            for name in ("achieved_goal", "desired_goal", "observation")
+        }
+    )
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def __init__(self, what: str, value: float) -> None:
+        self._bad, self._steps, self._time = (what, value), 0, 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self._time = 0
+        return self._observed(np.zeros(2, np.float32)), {}
+
+    def step(self, action: Any) -> Any:
+        self._time += 1
+        self._steps += 1
+        observation, reward = np.full(2, 0.1 * self._time, np.float32), 1.0
+        what, value = self._bad
+        if self._steps % 17 == 0:
+            observation[1] = value if what == "observation" else observation[1]
+            reward = value if what == "reward" else reward
+        return self._observed(observation), reward, False, self._time == 9, {}
+
+    def _observed(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return dict.fromkeys(self.observation_space.spaces, observation)
+
+
+@pytest.mark.parametrize("load", [gymnasium_loader.load, suite_gym.load], ids=["plugin", "engine"])
+@pytest.mark.parametrize(
+    ("what", "value"), [("reward", math.nan), ("reward", math.inf), ("observation", math.nan)]
+)
+def test_each_loader_leaves_it_to_the_checks_what_follows(
+    load: Any, what: str, value: float, tmp_path: Path
+) -> None:
+    gymnasium.register("Broken-v0", lambda: Broken(what, value))
+    try:
+        settings = {"create_environment.env_load_fn": load, "FiniteChecks.bad_episode": "skip"}
+        settings |= {"create_environment.env_name": "Broken-v0"}
+        trainer = trainer_of("sac_maze2d", tmp_path, 12, settings)
+        before = skipped["episodes"]
+        trainer.train()
+        assert 4 <= skipped["episodes"] - before <= 8  # 48 steps of each of 4, some of them resets
+        assert trainer.current_iterations() == 12
+    finally:
+        gymnasium.registry.pop("Broken-v0")

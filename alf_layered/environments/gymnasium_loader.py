@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ from alf_layered.environments.gymnasium_spaces import Actions, observation_spec,
 from alf_layered.environments.seeds import as_seeds, independent_seeds
 from alf_layered.environments.worker_process import in_worker
 
+# The engine does at each time step, and may skip the episode instead; upstream ALF does not look.
+_ALF_LOOKS_AT_REWARDS = importlib.util.find_spec("alf.utils.finite_checks") is not None
 _VECTORIZATIONS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
 
@@ -188,10 +191,8 @@ class GymnasiumEnvironment(BatchedEnvironment):
         restart_B = restart.cpu().numpy()
         step = self._stepper.step(self._actions.to_numpy(action, restart_B), restart_B)
         reward = np.asarray(step.reward, dtype=np.float32)
-        bad = np.isnan(reward) & ~restart_B
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise ValueError(f"the reward of instance {row} is {reward[row]}; it must be a number")
+        if not _ALF_LOOKS_AT_REWARDS:
+            _refuse_nan(reward, ~restart_B)
         return Outcome(
             observation=self._to_tensors(step.observation),
             reward=self._tensor(reward),
@@ -280,6 +281,14 @@ def _make_vector(
         return AsyncVectorEnv(
             [in_worker(maker) for maker in makers], autoreset_mode=mode, context=context
         )
+
+
+def _refuse_nan(reward: np.ndarray, counts: np.ndarray) -> None:
+    """Raises where a reward that counts is NaN; both `[B]`."""
+    bad = np.isnan(reward) & counts
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"the reward of instance {row} is {reward[row]}; it must be a number")
 
 
 def _instance_maker(
