@@ -20,7 +20,9 @@ class CountingEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self._episode, self._step = self._episode + 1, 0
+        # A second reset at the same place begins nothing new: trainers reset more than once.
+        self._episode += int(self._step > 0 or self._episode < 0)
+        self._step = 0
         return self._observe(0.0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -43,6 +43,14 @@ def test_an_example_runs_and_leaves_its_picture(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_quickstart_collects_learns_and_tests() -> None:
+    options = ["--steps", "800", "--warm-up", "500"]
+    done = run([sys.executable, "examples/quickstart.py", *options])
+    assert done.returncode == 0, done.stderr
+    assert "800 steps: success" in done.stdout
+    assert "steps held" in done.stdout
+
+
 def _planning_step(position: list[list[float]]) -> PlanningStep:
     """Three plans of two decisions for each position; the last one is the best."""
     predictor = StaticPredictor(

@@ -86,6 +86,13 @@ class Border:
             )
         return mode.name
 
+    def check_like(self, other: Border) -> None:
+        """Raises `ValueError` where another environment has other spaces."""
+        for name in ("observation_space", "action_space"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"{self._name} has the {name} {mine}; it must be {theirs}")
+
     def observations(self, batch: Nest, rows: int) -> Nest:
         """Observations as a nest of tensors `[B, ...]`.
 

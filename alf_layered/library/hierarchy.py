@@ -135,6 +135,20 @@ class Hierarchy:
         """Number of environments."""
         return self._border.num_envs
 
+    @property
+    def autoreset_mode(self) -> str:
+        """How its environment begins new episodes: "DISABLED" where the caller does."""
+        return self._border.mode
+
+    def write_to(self, writer: Any, interval: int = 100) -> None:
+        """Writes the levels' losses.
+
+        Args:
+            writer: of TensorBoard; None: they are not written.
+            interval: calls of `learn()` from one record to the next.
+        """
+        self._own_run.writer, self._own_run.summary_interval = writer, interval
+
     def set_n_env_instances(self, n_env_instances: int) -> None:
         """Goes on with another number of environments; replay buffers become empty.
 
@@ -320,7 +334,9 @@ class Hierarchy:
             self._rollout.begin_anew(self._border.ids(env_ids))
         self._acted_on = self._arrived = None
 
-    def get_copy(self, n_env_instances: int | None = None, seed: int | None = None) -> Hierarchy:
+    def get_copy(
+        self, n_env_instances: int | None = None, seed: int | None = None, *, env: Any = None
+    ) -> Hierarchy:
         """A hierarchy for test rollouts: it evaluates, with this one's parameters and no others.
 
         It has its own episodes and random numbers, so that nothing it does changes the original.
@@ -328,9 +344,16 @@ class Hierarchy:
         Args:
             n_env_instances: of its environment; None: as many as here.
             seed: of its random numbers.
+            env: its environment, of the same spaces; None: one that begins episodes as this one's.
+
+        Raises:
+            ValueError: `env` has other spaces.
         """
         made = copy.copy(self)
         made._border = copy.copy(self._border)
+        if env is not None:
+            made._border = Border(env, self._settings["autoreset_mode"], self._border.device)
+            made._border.check_like(self._border)
         made._own_run = OwnRun(0 if seed is None else seed)
         made._shares_agent = True
         made.training = False
