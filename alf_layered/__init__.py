@@ -40,6 +40,7 @@ _PUBLIC = {
     "PlanObjective": "planning.objective",
     "PlannerLevel": "planning.planner_level",
     "PlanningSettings": "tdmpc2.settings",
+    "PolicyLevel": "levels.policy_level",
     "Predictor": "predictors.predictor",
     "PredictorFactory": "predictors.predictor_factory",
     "ProbFCDynamics": "networks.prob_dynamics",

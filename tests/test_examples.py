@@ -51,6 +51,12 @@ def test_the_quickstart_collects_learns_and_tests() -> None:
     assert "steps held" in done.stdout
 
 
+def test_a_controller_acts_below_a_learner() -> None:
+    done = run([sys.executable, "examples/controller_below_sac.py", "--steps", "800"])
+    assert done.returncode == 0, done.stderr
+    assert "800 steps: success" in done.stdout
+
+
 def _planning_step(position: list[list[float]]) -> PlanningStep:
     """Three plans of two decisions for each position; the last one is the best."""
     predictor = StaticPredictor(
