@@ -145,7 +145,7 @@ class Broken(gymnasium.Env):
 def test_each_loader_leaves_it_to_the_checks_what_follows(
     load: Any, what: str, value: float, tmp_path: Path
 ) -> None:
-    gymnasium.register("Broken-v0", lambda: Broken(what, value))
+    gymnasium.register("Broken-v0", lambda **_: Broken(what, value))
     try:
         settings = {"create_environment.env_load_fn": load, "FiniteChecks.bad_episode": "skip"}
         settings |= {"create_environment.env_name": "Broken-v0"}

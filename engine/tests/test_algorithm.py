@@ -417,6 +417,18 @@ def test_a_checkpoint_without_prefix_is_the_whole_algorithm(tmp_path: Any) -> No
     assert Scalar(checkpoint=f"{tmp_path}/ckpt-1").w.item() == 2.0
 
 
+@pytest.mark.parametrize("prefix", ["", "alg@"])
+def test_a_checkpoint_of_something_else_is_one_line_that_names_it(
+    tmp_path: Any, prefix: str
+) -> None:
+    Checkpointer(str(tmp_path), alg=torch.nn.Linear(2, 2)).save(1)
+    checkpoint = f"{prefix}{tmp_path}/ckpt-1"
+    with pytest.raises(ValueError, match=r"^checkpoint='.*ckpt-1' of .*; allowed: ") as caught:
+        Scalar(checkpoint=checkpoint)
+    assert checkpoint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # ---- The rest -------------------------------------------------------------------------------
 
 

@@ -196,7 +196,13 @@ class TrainedModule(AlgorithmInterface):
         state = checkpoint_utils.extract_sub_state_dict_from_checkpoint(
             prefix if at else "alg", path
         )
-        _state_dict.load(self, state, with_optimizers=False)
+        try:
+            _state_dict.load(self, state, with_optimizers=False)
+        except RuntimeError as error:
+            raise ValueError(
+                f"checkpoint={checkpoint!r} of {self.name!r}: {error}; allowed: 'prefix@path', "
+                "where the prefix leads to the same parameters"
+            ) from error
         self._pre_loaded = True
 
     def state_dict(
