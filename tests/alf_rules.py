@@ -25,7 +25,6 @@ from alf.algorithms.training import optimizer_tree
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.nest import nest
 from alf.optimizers import optimizers
-from alf.trainers._checkpoint_schedule import TrainerProgress
 
 _OURS = ("alf_layered", "alf_configs", "_alf_conf_")
 _OPT_ARGS = {"fixed_norm", "weight_decay"}
@@ -51,7 +50,6 @@ def narrow() -> None:
     _ignored_attributes()
     _muzero_lookups()
     _episodic_buffers()
-    _first_progress()
 
 
 def _caller_is_ours() -> bool:
@@ -166,16 +164,3 @@ def _episodic_buffers() -> None:
         return add(self, batch, *args, **kwargs)
 
     ReplayBuffer.add_batch = add_batch  # type: ignore[method-assign]
-
-
-def _first_progress() -> None:
-    """Schedulers see progress 0 until the first iteration is over, in a continued run too."""
-    tell = TrainerProgress.tell_schedulers
-    begun: set[int] = set()
-
-    def tell_schedulers(self: TrainerProgress) -> None:
-        if id(self) in begun:
-            tell(self)
-        begun.add(id(self))
-
-    TrainerProgress.tell_schedulers = tell_schedulers  # type: ignore[method-assign]

@@ -19,6 +19,7 @@ import alf
 from alf.algorithms.one_step_loss import OneStepTDLoss
 from alf.algorithms.sac_algorithm import SacAlgorithm
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
+from alf.utils.schedulers import LinearScheduler
 from alf_layered import AlgorithmLevel
 from alf_layered.hierarchy.level import LevelObservation
 from tests.small_learners import sac
@@ -38,7 +39,9 @@ POINTS = {
     ],
     "P5 options of parameters": ["test_alf_rules.py::test_a_rule_bites"],
     "P6 optimizers get direct children": ["test_alf_rules.py::test_a_rule_bites"],
-    "P7 the first progress is 0": ["test_alf_rules.py::test_the_first_progress_is_zero"],
+    "P7 the first progress is 0": [
+        "test_alf_rules.py::test_a_linear_schedule_begins_at_progress_zero"
+    ],
     "P8 records hold states where they are needed": [
         "test_stored_states.py::test_a_record_holds_the_state_before_its_decision",
         "test_stored_states.py::test_a_recurrent_learner_trains_from_stored_states",
@@ -128,14 +131,6 @@ p = nn.Parameter(torch.zeros(1))
 p.opt_args = {"fixed_norm": True}
 Adam(lr=0.1).add_param_group({"params": [p]})"""
 
-PROGRESS = """
-progress = TrainerProgress(num_iterations=10)
-seen = []
-for _ in range(2):
-    progress.update(5, 0)
-    seen.append(str(get_progress("percent")))
-raise ValueError(" ".join(seen))"""
-
 _PROGRAM = """
 import json, sys
 import torch
@@ -145,8 +140,6 @@ from alf.algorithms.algorithm import Algorithm
 from alf.experience_replayers.replay_buffer import ReplayBuffer
 from alf.optimizers import Adam
 from alf.tensor_specs import TensorSpec
-from alf.trainers._checkpoint_schedule import TrainerProgress
-from alf.utils.schedulers import get_progress
 alf_rules.narrow()
 names, found = dict(globals()), {}
 for name, text in json.loads(sys.argv[1]).items():
@@ -164,7 +157,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, str]:
     """What happened to each probe, in a process of its own that follows the rules."""
-    probes = json.dumps({**PROBES, "allowed": ALLOWED, "progress": PROGRESS})
+    probes = json.dumps({**PROBES, "allowed": ALLOWED})
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
         [sys.executable, "-c", _PROGRAM, probes],
@@ -210,6 +203,7 @@ def test_named_tuples_are_flattened_by_their_names() -> None:
     assert alf.nest.flatten({"b": 1, "a": 2}) == [2, 1]
 
 
-def test_the_first_progress_is_zero(outcomes: dict[str, str]) -> None:
-    """In a run continued at half of its iterations, and then it is what it is."""
-    assert outcomes["progress"] == "0.0 0.5"
+def test_a_linear_schedule_begins_at_progress_zero() -> None:
+    """The engine holds it with and without these rules."""
+    with pytest.raises(ValueError, match=r"schedule=.*the first at progress 0"):
+        LinearScheduler("percent", [(0.1, 1.0), (1.0, 0.0)])

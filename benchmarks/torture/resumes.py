@@ -17,14 +17,12 @@ from benchmarks.torture.table import Row
 
 FIRST, SECOND = 17, 13
 SHORT = ("sac_over_sac_maze2d", "muzero_cartpole", "splates_maze2d")
+_FROM_DATA = {"_CONFIG._USER.data_dir": "before", "_CONFIG._USER.offline_iterations": 4}
 # A configuration that begins with what another run has left: that run, its iterations, settings.
 _NEEDS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "splates_reuse_maze2d": ("splates_pretrain_maze2d", 8, {"_CONFIG._USER.skills": "before"}),
-    "iql_maze2d": (
-        "noise_data_maze2d",
-        20,
-        {"_CONFIG._USER.data_dir": "before", "_CONFIG._USER.offline_iterations": 4},
-    ),
+    "iql_maze2d": ("noise_data_maze2d", 20, _FROM_DATA),
+    "iql_over_iql_maze2d": ("noise_data_maze2d", 20, _FROM_DATA),
 }
 
 

@@ -29,6 +29,7 @@ from alf.trainers._play import Episode, play_episodes
 from alf.trainers._player import create_player
 from alf.trainers.policy_trainer import RLTrainer
 from alf.utils.checkpoint_utils import Checkpointer
+from alf.utils.schedulers import get_all_progresses, update_all_progresses
 from alf_layered import MPPI, OnPolicyOptions, TDMPC2Settings, model_of_size
 from alf_layered.environments.batched_environment import BatchedEnvironment, Outcome
 
@@ -138,6 +139,7 @@ def fresh() -> None:
     alf.close_env()
     alf.reset_configs()
     summary.reset_global_counter()
+    update_all_progresses(dict.fromkeys(get_all_progresses(), 0.0))
     torch.use_deterministic_algorithms(False)
 
 
