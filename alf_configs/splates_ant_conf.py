@@ -46,7 +46,7 @@ model = flat_model(
 )
 
 run_hierarchy(
-    random_skills(model, lr=3e-4, warm_up=200, replay_buffer_length=2000),
+    random_skills(model, lr=3e-4, warm_up=256, replay_buffer_length=2000),
     skill_level(
         SPlaTESLevel,
         sac(hidden=(256, 256), lr=3e-4, target_update_tau=0.05, reproduce_locomotion=True),

@@ -11,7 +11,7 @@ maze("Medium", steps=200_000, dense_reward=False, evals=10)
 sac_level = partial(level, AlgorithmLevel)
 
 run_hierarchy(
-    sac_level("far", algorithm_ctor=sac(), warm_up=100, mini_batch_size=128),
+    sac_level("far", algorithm_ctor=sac(), warm_up=128, mini_batch_size=128),
     sac_level(
         "near",
         algorithm_ctor=sac(),

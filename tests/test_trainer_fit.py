@@ -193,6 +193,11 @@ def test_a_batch_that_never_fits_is_an_error_at_the_start() -> None:
             {"num_iterations": 3},
             "no update in this run: it makes one in 100 transitions.*96 env",
         ),
+        (
+            {"warm_up": 7},
+            {},
+            "'sac': its first batches of mini_batch_size=8.*a warm_up of 8 avoids",
+        ),
         ({"warm_up": 0}, {"priority_replay_beta": 0.9}, "priority_replay_beta has no effect"),
         (
             {"warm_up": 0},
@@ -208,6 +213,11 @@ def test_what_a_run_does_not_reach_is_said(
     _agent(TrainingOptions(mini_batch_size=8, **options), **settings)
     said = [bool(re.search(words, record.getMessage())) for record in caplog.records]
     assert sum(said) == 1
+
+
+def test_nothing_is_said_of_a_first_batch_that_is_filled(caplog: Any) -> None:
+    _agent(TrainingOptions(mini_batch_size=8, warm_up=8))
+    assert "first batches" not in caplog.text
 
 
 def test_a_round_that_no_run_fills_is_said(caplog: Any) -> None:

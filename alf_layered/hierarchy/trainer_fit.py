@@ -21,6 +21,8 @@ from alf.algorithms.data_transformer import (
     SimpleDataTransformer,
 )
 from alf_layered.hierarchy.level import Level
+from alf_layered.hierarchy.on_policy import OnPolicyOptions
+from alf_layered.hierarchy.training import TrainingOptions
 
 _logger = logging.getLogger("absl")
 
@@ -137,6 +139,8 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
                 options.replay_buffer_length,
                 num_envs,
             )
+        if not config.offline_buffer_dir:
+            _check_first_batch(level.name, options)
         if 0 < steps <= options.warm_up:
             _logger.warning(
                 "level %r makes no update in this run: warm_up=%d transitions, and the run has "
@@ -168,6 +172,20 @@ def check_levels_can_train(levels: Sequence[Level], config: TrainerConfig, num_e
         _logger.warning(
             "TrainerConfig.%s has no effect: no level has TrainingOptions(priority_replay=True)",
             ", ".join(given),
+        )
+
+
+def _check_first_batch(name: str, options: TrainingOptions) -> None:
+    """Tells of updates from fewer transitions than a batch draws."""
+    on_policy = isinstance(options, OnPolicyOptions)  # a batch is a part of the round
+    if not on_policy and options.warm_up < options.mini_batch_size:
+        _logger.warning(
+            "level %r: its first batches of mini_batch_size=%d are drawn from fewer transitions, "
+            "each several times, as warm_up=%d; a warm_up of %d avoids that",
+            name,
+            options.mini_batch_size,
+            options.warm_up,
+            options.mini_batch_size,
         )
 
 

@@ -57,6 +57,10 @@ def test_what_no_run_reaches_is_an_error(settings: dict[str, Any], words: str) -
             {"initial_collect_steps": 100, "num_iterations": 0, "num_env_steps": 20},
             "no update is made in this run",
         ),
+        (
+            {"initial_collect_steps": 140, "mini_batch_size": 150, "replay_buffer_length": 100},
+            "the first batches of TrainerConfig.mini_batch_size=150 are drawn from 140 records",
+        ),
         ({"num_iterations": 5, "ddp_paras_check_interval": 7}, "ddp_paras_check_interval=7 never"),
         (
             {"num_iterations": 5, "summary_interval": 9, "summarize_first_interval": False},

@@ -54,6 +54,17 @@ def _check_batches(config: TrainerConfig, length: int, num_envs: int, ignored: i
 def _tell_of_this_run(config: TrainerConfig, num_envs: int) -> None:
     """What is right in a longer run."""
     iterations = config.num_iterations
+    size = config.mini_batch_size or num_envs
+    if not config.whole_replay_buffer_training and config.unroll_length > 0:
+        first = max(config.initial_collect_steps, int(config.unroll_length * num_envs))
+        if first < size:
+            logging.warning(
+                "the first batches of TrainerConfig.mini_batch_size=%d are drawn from %d records, "
+                "each several times; initial_collect_steps=%d avoids that",
+                size,
+                first,
+                size,
+            )
     if iterations > 0 and config.unroll_length > 0:
         records = int(iterations * config.unroll_length * num_envs)
         if config.initial_collect_steps > records:
