@@ -20,7 +20,13 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["alf_layered*", "alf_configs*"]),
     package_data={"alf_layered": ["py.typed"]},
-    install_requires=["torch>=2.2", "numpy>=1.26", "gymnasium>=1.1", "pillow>=10"],
+    install_requires=[
+        "torch>=2.2",
+        "numpy>=1.26",
+        "gymnasium>=1.1",
+        "pillow>=10",
+        "cloudpickle>=2",
+    ],
     extras_require={
         "plots": PLOTS,
         "benchmark": ["stable-baselines3>=2.7,<3", "torchrl>=0.10,<1", "tensordict>=0.10,<1"],
