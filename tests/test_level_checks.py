@@ -137,7 +137,7 @@ def test_td_mpc2_learns_and_searches_with_the_level_s_discount() -> None:
 def test_the_contract_covers_all_public_levels_that_learn() -> None:
     levels = {name for name in alf_layered.__all__ if name.endswith("Level")}
     bases = {"Level", "SkillLevel"}
-    stores_nothing = {"RandomLevel", "ConstantLevel", "ActionSequenceLevel"}
+    stores_nothing = {"RandomLevel", "ConstantLevel", "ActionSequenceLevel", "PolicyLevel"}
     assert levels - bases - stores_nothing == {*BY_ALGORITHM, *OTHERS}
 
 
