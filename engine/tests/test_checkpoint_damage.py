@@ -237,6 +237,7 @@ def _write_structure(path):
         (_write_snapshot, "alf.tar.gz", "alf.tar.gz.new"),
         (_write_structure, "ckpt-structure-optimizer.json", "ckpt-structure-optimizer.json"),
     ],
+    ids=["configuration", "snapshot", "structure"],  # the process id is not in a name
 )
 def test_each_file_of_a_run_that_finds_the_disk_full_is_named(tmp_path, write, name, written):
     (tmp_path / written).symlink_to("/dev/full")
