@@ -177,6 +177,16 @@ def test_damaged_records_are_refused_and_code_is_not_run(tmp_path: Path) -> None
         _goals(offline_buffer_dir=path)
 
 
+def test_a_damaged_directory_of_records_names_the_file(tmp_path: Path) -> None:
+    path, _ = _leave_hierarchy(tmp_path / "run")
+    (file,) = (tmp_path / "run").glob("ckpt-*-replay_buffer")
+    content = bytearray(file.read_bytes())
+    content[content.rindex(b"PK\x01\x02")] ^= 1  # the last entry of the archive's directory
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{file} cannot be read: "):
+        _goals(offline_buffer_dir=path)
+
+
 def test_the_newest_records_of_several_runs_are_taken(tmp_path: Path) -> None:
     runs = [_leave_hierarchy(tmp_path / name)[0] for name in ("one", "two")]
     agent = _goals(offline_buffer_dir=runs, offline_buffer_length=4)

@@ -5,6 +5,7 @@ Axis letters: B spans, T records of a span.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,14 +28,13 @@ class JoinedReplayBuffer(nn.Module):
 
     Args:
         parts: the buffers; each must be able to give a span.
-        shares: of a batch; they sum to 1. Batches that are too small to divide are rounded so that
-            all of them together have these shares.
+        shares: of a batch; they sum to 1. Parts are rounded to whole spans.
     """
 
     def __init__(self, parts: Sequence[LevelReplayBuffer], shares: Sequence[float]) -> None:
         super().__init__()
         self._parts = tuple(parts)  # no ModuleList: what is not this module's own is not saved
-        self._ends = torch.tensor([*shares], dtype=torch.float64, device="cpu").cumsum(0)
+        self._ends = list(itertools.accumulate(shares))
         counts = [part.num_environments for part in parts]
         self._first_env = [sum(counts[:i]) for i in range(len(parts))]
         self.num_environments = sum(counts)
@@ -47,7 +47,7 @@ class JoinedReplayBuffer(nn.Module):
     @torch.no_grad()
     def get_batch(self, batch_size: int, batch_length: int) -> tuple[Nest, BatchInfo]:
         """As `LevelReplayBuffer.get_batch()`; spans `[B, T, ...]` are in the order of the parts."""
-        ends = (self._ends * batch_size).round().long().tolist()
+        ends = [round(end * batch_size) for end in self._ends]
         drawn = [
             (first_env, *part.get_batch(end - start, batch_length))
             for part, first_env, start, end in zip(
@@ -102,7 +102,7 @@ class JoinedReplayBuffer(nn.Module):
         env_ids: torch.Tensor,
         positions: torch.Tensor,
     ) -> Nest:
-        """What the part of each row says of it."""
+        """Results of `function`, called for the rows of each part, in the order of all rows."""
         found: Nest = None
         for part, first in zip(self._parts, self._first_env, strict=True):
             rows = self._belongs(env_ids, part, first)

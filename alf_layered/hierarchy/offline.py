@@ -89,15 +89,6 @@ def _read(
     ]
 
 
-def _saved(file: str) -> Mapping[str, Any]:
-    """What the file holds; nothing if it is damaged or no checkpoint, as ALF's loader will say."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        return content["algorithm"]
-    except Exception:  # whatever foreign bytes may lead to
-        return {}
-
-
 def _uses(level: Level) -> bool:
     return level.training_options is not None and level.training_options.uses_offline_data
 
@@ -118,12 +109,17 @@ def _content(file: str) -> Mapping[str, torch.Tensor]:
     """What an algorithm has saved; `{}` where the file is none of a checkpoint.
 
     Raises:
-        ValueError: its records differ from their checksums, which `torch.load()` does not compare.
+        ValueError: it is damaged. `torch.load()` does not compare checksums.
     """
     if not zipfile.is_zipfile(file):
         return {}
-    with zipfile.ZipFile(file) as archive:
-        damaged = archive.testzip()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"TrainerConfig.offline_buffer_dir: {file} cannot be read: {error}"
+        ) from error
     if damaged is not None:
         raise ValueError(f"TrainerConfig.offline_buffer_dir: {file} is damaged: record {damaged}")
     content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
