@@ -13,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import alf
+from alf.environments.alf_gym_wrapper import tensor_spec_from_gym_space
 from alf.tensor_specs import BoundedTensorSpec
 from alf_layered.environments import gymnasium_loader
 from alf_layered.environments.gymnasium_spaces import IndicesSpec
@@ -205,22 +206,23 @@ def test_a_scalar_integer_box_is_a_number_and_a_discrete_an_index() -> None:
     assert flatten_observation(env.reset().observation, spec)[0].tolist() == [0, 0, 1, 77]
 
 
-@pytest.mark.parametrize(
-    ("space", "value", "vector"),
-    [
-        (spaces.Discrete(3, start=-1), 1, [0, 0, 1]),
-        (spaces.MultiDiscrete([3, 2]), [2, 0], [0, 0, 1, 1, 0]),
-        (spaces.MultiDiscrete([3, 2], start=[5, -1]), [6, 0], [0, 1, 0, 0, 1]),
-        (
-            spaces.MultiDiscrete(np.array([[3, 2], [2, 1]])),
-            [[1, 1], [0, 0]],
-            [0, 1, 0, 0, 1, 1, 0, 1],
-        ),
-        (spaces.MultiBinary(3), [1, 0, 1], [1, 0, 1]),
-        (spaces.Box(0, 9, (2,), np.int64), [7, 3], [7, 3]),
-        (spaces.Box(0, 255, (1, 2), np.uint8), [[7, 255]], [7, 255]),
-    ],
-)
+INTEGERS = [  # space, value, vector
+    (spaces.Discrete(3, start=-1), 1, [0, 0, 1]),
+    (spaces.MultiDiscrete([3, 2]), [2, 0], [0, 0, 1, 1, 0]),
+    (spaces.MultiDiscrete([3, 2], start=[5, -1]), [6, 0], [0, 1, 0, 0, 1]),
+    (
+        spaces.MultiDiscrete(np.array([[3, 2], [2, 1]])),
+        [[1, 1], [0, 0]],
+        [0, 1, 0, 0, 1, 1, 0, 1],
+    ),
+    (spaces.MultiBinary(3), [1, 0, 1], [1, 0, 1]),
+    (spaces.Box(0, 9, (2,), np.int64), [7, 3], [7, 3]),
+    (spaces.Box(0, 255, (1, 2), np.uint8), [[7, 255]], [7, 255]),
+    (spaces.Box(0, 500, (), np.int64), 77, [77]),
+]
+
+
+@pytest.mark.parametrize(("space", "value", "vector"), INTEGERS)
 def test_discrete_and_multi_discrete_are_indices_and_boxes_numbers(
     space: spaces.Space, value: Any, vector: list[float]
 ) -> None:
@@ -232,6 +234,17 @@ def test_discrete_and_multi_discrete_are_indices_and_boxes_numbers(
     assert flatten_observation(observation, spec).tolist() == [[0, 0, *vector]] * 2
     spans = alf.nest.map_structure(lambda x: x[:, None].repeat_interleave(3, 1), observation)
     assert flatten_observation(spans, spec).tolist() == [[[0, 0, *vector]] * 3] * 2
+
+
+@pytest.mark.parametrize(("space", "value", "vector"), INTEGERS)
+def test_suite_gym_tells_indices_from_numbers_too(
+    space: spaces.Space, value: Any, vector: list[float]
+) -> None:
+    spec = pickle.loads(pickle.dumps(tensor_spec_from_gym_space(spaces.Dict({"x": space}))))
+    assert spec["x"] == BoundedTensorSpec.from_spec(spec["x"])
+    observation = {"x": torch.tensor([value, value], dtype=spec["x"].dtype)}
+    assert flat_spec(spec).shape == (len(vector),)
+    assert flatten_observation(observation, spec).tolist() == [vector] * 2
 
 
 @pytest.mark.parametrize(

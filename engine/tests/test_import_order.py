@@ -24,6 +24,7 @@ LAYERS = (
         "_early_signals",
         "_gin_files",
         "_gin_values",
+        "_marked_spec",
         "_packaged_confs",
         "_ranges",
         "config_util",

@@ -17,6 +17,7 @@ from alf.environments._from_gym import (
     observation_converter,
     reward_converter,
 )
+from alf.environments._space_specs import IndexSpec, NumberSpec
 from alf.environments.alf_environment import AlfEnvironment
 from alf.nest import nest
 from alf.tensor_specs import BoundedTensorSpec, TensorSpec
@@ -50,7 +51,7 @@ def tensor_spec_from_gym_space(
         high = low + np.asarray(space.nvec, np.int64) - 1
         if low.size and (low == low.flat[0]).all():
             low = low.flat[0]
-        return BoundedTensorSpec(space.shape, torch.int64, low, high)
+        return IndexSpec(space.shape, torch.int64, low, high)
     if isinstance(space, spaces.MultiBinary):
         return BoundedTensorSpec(space.shape, torch.int8, minimum=0, maximum=1)
     if isinstance(space, spaces.Box):
@@ -59,7 +60,9 @@ def tensor_spec_from_gym_space(
         with np.errstate(over="ignore"):
             low, high = space.low.astype(dtype), space.high.astype(dtype)
         low, high = _simplified(low, high, simplify_box_bounds)
-        return BoundedTensorSpec(space.shape, getattr(torch, dtype.name), low, high)
+        # Without axes an integer would be taken for an index.
+        spec = NumberSpec if not space.shape and dtype.kind in "iu" else BoundedTensorSpec
+        return spec(space.shape, getattr(torch, dtype.name), low, high)
     if isinstance(space, spaces.Tuple):
         return tuple(
             tensor_spec_from_gym_space(s, simplify_box_bounds, float_dtype) for s in space.spaces

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from alf._marked_spec import MarkedSpec
 from alf.nest import nest
-from alf.tensor_specs import BoundedTensorSpec
 
 __all__ = ["CarriedSpec", "carried", "links_steps"]
 
 
-class CarriedSpec(BoundedTensorSpec):
+class CarriedSpec(MarkedSpec):
     """The spec of a state that `train_step()` gives back as it came, without a look at it.
 
-    Exploration noise is one: acting changes it, training does not. It equals a `BoundedTensorSpec`
-    of the same form; only `links_steps()` sees the difference.
+    Exploration noise is one: acting changes it, training does not. Only `links_steps()` sees the
+    difference to a `BoundedTensorSpec`.
     """
 
     __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BoundedTensorSpec):
-            return NotImplemented
-        return BoundedTensorSpec.from_spec(self) == BoundedTensorSpec.from_spec(other)
-
-    def __hash__(self) -> int:
-        return hash(BoundedTensorSpec.from_spec(self))
-
-    def __reduce__(self) -> tuple:
-        return CarriedSpec, super().__reduce__()[1]
 
 
 def carried(spec: Any) -> Any:
